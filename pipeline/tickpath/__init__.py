@@ -1,0 +1,1 @@
+"""tickpath: exchange packets in, risk-checked orders out."""

@@ -1,0 +1,48 @@
+"""Wire tables for the hot path: one load and one store per field of a message.
+
+``add = message(ITCH50["add_order_no_mpid_attribution"])`` gives a namespace: ``add.shares(m)`` is
+the field's integer (prices unscaled, text of up to eight bytes as the big-endian number its bytes
+spell), ``add.set_shares(m, value)`` writes it, ``add.LENGTH`` is the message's length and
+``add.TYPE`` its type code, both ``uint64``.  Fields longer than eight bytes have their offset,
+``add.FIRM_OFFSET`` style, for `memory.copy_bytes`.
+"""
+
+import types as python_types
+
+import numpy as np
+
+from tickpath.memory import MESSAGE_REGION, RUN_REGION, wire_load, wire_store
+from tickpath.wire.table import Field, Message
+
+
+def _load(each: Field, message: Message, region: int):
+    # Text compares as the big-endian number its bytes spell, whatever the protocol's byte order.
+    big = message.order == "big" or not each.is_integer
+    return wire_load(each.size * 8, each.offset, big, message.length, region)
+
+
+def message(layout: Message) -> python_types.ModuleType:
+    """Loads and stores for every field of ``layout`` that is at most eight bytes wide."""
+    space = python_types.ModuleType(layout.name)
+    space.LENGTH = np.uint64(layout.length)
+    space.TYPE = np.uint64(ord(layout.type) if layout.type else 0)
+    for each in layout.fields:
+        setattr(space, each.name.upper() + "_OFFSET", np.uint64(each.offset))
+        if each.size not in (1, 2, 4, 6, 8):
+            continue
+        setattr(space, each.name, _load(each, layout, MESSAGE_REGION))
+        if each.size != 6:
+            big = layout.order == "big" or not each.is_integer
+            setattr(space, "set_" + each.name, wire_store(each.size * 8, each.offset, big))
+    return space
+
+
+def peek(layout: Message, name: str):
+    """A load of one field for look-ahead, which may run past the end of a shorter message.
+
+    The checked variant holds it to the run of messages instead of to the message.
+    """
+    each = layout[name]
+    big = layout.order == "big" or not each.is_integer
+    end = each.offset + each.size
+    return wire_load(each.size * 8, each.offset, big, end, RUN_REGION)
