@@ -1,0 +1,29 @@
+"""What a transport lends to an executor: packets, by address, with their receive time.
+
+A transport's ``poll`` gives an array of `PACKET` records; the bytes behind each address stay valid
+and unchanged until ``release``.  Nothing is copied on the way.  A capture of bare messages (a daily
+file) lends runs of length-prefixed messages as if each were one packet of link type
+`LINK_MESSAGES`, so that one loop serves both.
+"""
+
+import numpy as np
+
+PACKET = np.dtype(
+    [
+        ("address", "<u8"),
+        ("ts_recv", "<u8"),  # nanoseconds since the Unix epoch; 0 where the capture has none
+        ("length", "<u4"),  # bytes that can be read at address
+        ("wire_length", "<u4"),  # bytes the packet had on the wire (more where it was cut)
+        ("link", "<u2"),  # link type, as in pcap files, or LINK_MESSAGES
+        ("line", "<u2"),  # which of the transport's sources lent it
+        ("reserved", "<u4"),
+    ]
+)
+
+LINK_ETHERNET = 1
+LINK_RAW = 101
+LINK_LINUX_SLL = 113
+LINK_IPV4 = 228
+LINK_LINUX_SLL2 = 276
+LINK_MESSAGES = 0xFFFF
+"""Not a link type of pcap: messages back to back, each behind a 2-byte big-endian length."""
