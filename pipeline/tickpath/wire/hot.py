@@ -8,6 +8,7 @@ spell), ``add.set_shares(m, value)`` writes it, ``add.LENGTH`` is the message's 
 """
 
 import types as python_types
+from typing import Any
 
 import numpy as np
 
@@ -23,7 +24,7 @@ def _load(each: Field, message: Message, region: int):
 
 def message(layout: Message) -> python_types.ModuleType:
     """Loads and stores for every field of ``layout`` that is at most eight bytes wide."""
-    space = python_types.ModuleType(layout.name)
+    space: Any = python_types.ModuleType(layout.name)
     space.LENGTH = np.uint64(layout.length)
     space.TYPE = np.uint64(ord(layout.type) if layout.type else 0)
     for each in layout.fields:
@@ -37,12 +38,14 @@ def message(layout: Message) -> python_types.ModuleType:
     return space
 
 
-def peek(layout: Message, name: str):
-    """A load of one field for look-ahead, which may run past the end of a shorter message.
+def peek(layout: Message, name: str, first: int = 0, size: int | None = None):
+    """A load of one field for framing and look-ahead, where the message may be another, shorter one.
 
-    The checked variant holds it to the run of messages instead of to the message.
+    ``first`` and ``size`` choose bytes of a text field that is wider than a register.  The checked
+    variant holds the load to the run of messages instead of to the message.
     """
     each = layout[name]
     big = layout.order == "big" or not each.is_integer
-    end = each.offset + each.size
-    return wire_load(each.size * 8, each.offset, big, end, RUN_REGION)
+    size = each.size if size is None else size
+    begin = each.offset + first
+    return wire_load(size * 8, begin, big, begin + size, RUN_REGION)

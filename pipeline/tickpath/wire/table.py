@@ -7,18 +7,22 @@ NumPy dtype (`Message.dtype`), the accessors of the hot path (`tickpath.wire.hot
 hardware's constants.
 
 Kinds: ``u8 u16 u32 u48 u64 i8 i32`` integers; ``u32/1e4`` (and other widths and powers) a price
-with implied decimals; ``ascii:N`` left-justified, space-padded text; ``bytes:N`` raw bytes;
-``bytes:*`` whatever follows, only as the last field.  Values in Python: integers, `Decimal` for
-prices, `str` without the padding for text, `bytes` for raw bytes.
+with implied decimals; ``ascii:N`` left-justified, space-padded text; ``digits:N`` a number in
+right-justified, space-padded decimal digits; ``bytes:N`` raw bytes; ``ascii:*`` and ``bytes:*``
+whatever follows, only as the last field.  Values in Python: integers, `Decimal` for prices, `str`
+without the padding for text, `int` for digits, `bytes` for raw bytes.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from decimal import Decimal
 from functools import cached_property
 from typing import Any
 
 import numpy as np
+
+TYPE_FIELDS = ("message_type", "packet_type")
+"""What the specs call the field that holds a message's type code."""
 
 
 class WireError(ValueError):
@@ -40,8 +44,8 @@ class Field:
 
     @cached_property
     def size(self) -> int:
-        """Bytes on the wire; 0 for ``bytes:*``."""
-        if self.base in ("ascii", "bytes"):
+        """Bytes on the wire; 0 for ``ascii:*`` and ``bytes:*``."""
+        if not self.is_integer:
             length = self.kind.partition(":")[2]
             return 0 if length == "*" else int(length)
         return int(self.base[1:]) // 8
@@ -55,11 +59,11 @@ class Field:
     @property
     def is_integer(self) -> bool:
         """True for integers and prices, whose hot-path form is an integer."""
-        return self.base not in ("ascii", "bytes")
+        return self.base not in ("ascii", "bytes", "digits")
 
     @property
     def is_variable(self) -> bool:
-        return self.kind == "bytes:*"
+        return self.kind.endswith(":*")
 
     def get(self, buffer: bytes, at: int, order: str) -> Any:
         """The field's Python value, read from ``buffer`` at its absolute position ``at``."""
@@ -68,8 +72,16 @@ class Field:
             return raw
         if self.base == "ascii":
             return raw.decode("latin-1").rstrip(" ")
+        if self.base == "digits":
+            return self._number(raw)
         number = int.from_bytes(raw, order, signed=self.base[0] == "i")  # type: ignore[arg-type]
         return Decimal(number).scaleb(-self.decimals) if self.decimals else number
+
+    def _number(self, raw: bytes) -> int:
+        digits = raw.strip(b" ")
+        if digits and not digits.isdigit():
+            raise WireError(f"{self.name} takes decimal digits, got {raw!r}")
+        return int(digits or b"0")
 
     def put(self, value: Any, order: str) -> bytes:
         """The field's bytes on the wire; `WireError` where the value does not fit."""
@@ -80,9 +92,14 @@ class Field:
             return raw
         if self.base == "ascii":
             raw = value.encode("latin-1")
-            if len(raw) > self.size:
+            if len(raw) > self.size and not self.is_variable:
                 raise WireError(f"{self.name} takes {self.size} characters, not {len(raw)}")
             return raw.ljust(self.size, b" ")
+        if self.base == "digits":
+            raw = b"%d" % value
+            if len(raw) > self.size or value < 0:
+                raise WireError(f"{self.name} takes {self.size} digits: {value} does not fit")
+            return raw.rjust(self.size, b" ")
         number = Decimal(value).scaleb(self.decimals) if self.decimals else value
         if number != int(number):
             raise WireError(f"{self.name} takes {self.decimals} decimals, {value} has more")
@@ -93,11 +110,11 @@ class Field:
             raise WireError(f"{self.name} is {self.base}: {value} does not fit") from None
 
 
-def _placed(fields: Iterable[Field | tuple]) -> tuple[Field, ...]:
+def _placed(fields: Iterable[Field | tuple[str, ...]]) -> tuple[Field, ...]:
     """The fields with their offsets, which are the sums of the sizes before them."""
     placed, offset = [], 0
     for each in fields:
-        plain = each if isinstance(each, Field) else Field(*each)
+        plain = each if isinstance(each, Field) else Field(*each)  # type: ignore[arg-type]
         placed.append(Field(plain.name, plain.kind, plain.enum, offset))
         offset += plain.size
     return tuple(placed)
@@ -110,12 +127,13 @@ class Message:
     type: str
     name: str
     length: int
-    fields: tuple[Field, ...]
+    layout: InitVar[Iterable[Field | tuple[str, ...]]]
     order: str = "big"
+    fields: tuple[Field, ...] = field(init=False)
     by_name: Mapping[str, Field] = field(init=False, repr=False, compare=False)
 
-    def __post_init__(self) -> None:
-        placed = _placed(self.fields)
+    def __post_init__(self, layout: Iterable[Field | tuple[str, ...]]) -> None:
+        placed = _placed(layout)
         object.__setattr__(self, "fields", placed)
         object.__setattr__(self, "by_name", {each.name: each for each in placed})
         total = sum(each.size for each in placed)
@@ -129,12 +147,18 @@ class Message:
         """True where bytes may follow the fixed part."""
         return self.fields[-1].is_variable
 
+    @cached_property
+    def type_field(self) -> Field | None:
+        """The field that holds the type code; None for headers."""
+        named = [self.by_name[name] for name in TYPE_FIELDS if name in self.by_name]
+        return named[0] if self.type and named else None
+
     def __getitem__(self, name: str) -> Field:
         return self.by_name[name]
 
     @cached_property
     def dtype(self) -> np.dtype:
-        """Record dtype of the fixed part; 48-bit integers and text are raw bytes (``V``, ``S``)."""
+        """Record dtype of the fixed part; 48-bit integers are raw bytes (``V``), text is ``S``."""
         mark = ">" if self.order == "big" else "<"
         kinds = []
         for each in self.fields:
@@ -171,9 +195,9 @@ class Message:
     def _value(self, each: Field, values: Mapping[str, Any]) -> Any:
         if each.name in values:
             return values[each.name]
-        if each.name == "message_type":
+        if each is self.type_field:
             return self.type if each.base == "ascii" else ord(self.type)
-        if each.is_integer:
+        if each.is_integer or each.base == "digits":
             return 0
         return "" if each.base == "ascii" else bytes(each.size)
 
@@ -196,9 +220,17 @@ class Protocol:
             for one in each.fields:
                 if one.enum and one.enum not in self.enums:
                     raise WireError(f"{each.name}.{one.name}: no enumeration {one.enum}")
+            if each.type_field and each.type_field.offset != self.type_offset:
+                raise WireError(f"{each.name}: its type code is not where the others have theirs")
 
     def __getitem__(self, name: str) -> Message:
         return self.by_name[name]
+
+    @cached_property
+    def type_offset(self) -> int:
+        """Where every message of the protocol has its type code."""
+        fields = [each.type_field for each in self.messages if each.type_field]
+        return fields[0].offset if fields else 0
 
     @cached_property
     def lengths(self) -> np.ndarray:
@@ -208,15 +240,25 @@ class Protocol:
             table[ord(code)] = each.length
         return table
 
-    def decode(self, buffer: bytes) -> dict[str, Any]:
-        """The message in ``buffer`` (its type code first): ``message`` and every field.
+    def message_of(self, buffer: bytes) -> Message:
+        """The layout of the message in ``buffer``, by its type code.
 
         Raises `WireError` for an unknown type and for a length that is not the type's own.
         """
-        code = chr(buffer[0]) if buffer else ""
+        at = self.type_offset
+        code = chr(buffer[at]) if len(buffer) > at else ""
         each = self.by_type.get(code)
         if each is None:
             raise WireError(f"{self.name} has no message type {code!r}")
         if len(buffer) != each.length and not (each.is_variable and len(buffer) > each.length):
             raise WireError(f"{each.name} takes {each.length} bytes, got {len(buffer)}")
+        return each
+
+    def decode(self, buffer: bytes) -> dict[str, Any]:
+        """The message in ``buffer``: its name as ``message``, and every field.
+
+        Raises what `message_of` raises.  A protocol with a field that is itself called message
+        (SoupBinTCP) is read by `message_of` and `Message.decode` instead.
+        """
+        each = self.message_of(buffer)
         return {"message": each.name, **each.decode(buffer)}
