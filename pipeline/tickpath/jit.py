@@ -2,9 +2,10 @@
 
 Numba keys a cached function by the time stamp of its own file only: it does not notice a changed
 callee in another file, nor a changed record layout.  So the cache directory itself is keyed by a
-digest of every source file of this package, of the Numba and NumPy versions, and of the variant
-(checked or not): a changed byte anywhere gives a fresh directory.  The invariant is that machine
-code found in the cache was compiled from exactly these sources.
+digest of the function's source file and of every file of this package that it imports, directly or
+not, of the Numba and NumPy versions, and of the variant (checked or not): a changed byte anywhere
+in them gives a fresh directory.  The invariant is that machine code found in the cache was compiled
+from exactly these sources.
 
 ``TICKPATH_CHECKED=1``, read once at import, selects the checked variant: see `tickpath.memory`.
 ``TICKPATH_CACHE_DIR`` moves the cache (default: ``$XDG_CACHE_HOME/tickpath``).
@@ -12,10 +13,12 @@ code found in the cache was compiled from exactly these sources.
 
 import hashlib
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,21 +29,50 @@ from numba import njit
 CHECKED = os.environ.get("TICKPATH_CHECKED", "") not in ("", "0")
 """True in the variant whose accessors verify every address."""
 
-KEPT_CACHES = 6
-"""Caches of older sources that are kept; older ones are deleted when a new one is made."""
+KEPT_CACHES = 3
+"""Caches of a module that are kept; older ones are deleted when a new one is made."""
 
 HOT = {"nogil": True, "boundscheck": False, "error_model": "numpy"}
+INNER = {**HOT, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+"""Functions that only compiled code calls need no entry points for Python."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+ROOT = Path(__file__).resolve().parent
+_IMPORT = re.compile(r"from (tickpath[\w.]*) import (\([^)]*\)|[^\n]*)|import (tickpath[\w.]*)")
 
-def source_digest(root: Path | None = None) -> str:
-    """Hex digest of the sources, library versions and variant that machine code depends on."""
-    root = root or Path(__file__).parent
+
+def _files_of(module: str, root: Path) -> list[Path]:
+    """The file of a dotted name in the package, with the packages it lies in; [] for anything else."""
+    path = root.joinpath(*module.split(".")[1:])
+    if path.with_suffix(".py").is_file():
+        return [path.with_suffix(".py")]
+    return [path / "__init__.py"] if (path / "__init__.py").is_file() else []
+
+
+@cache
+def imports_of(path: Path, root: Path = ROOT) -> tuple[Path, ...]:
+    """Files of the package that a file names in its import statements."""
+    found: list[Path] = []
+    for source, names, plain in _IMPORT.findall(path.read_text()):
+        found += _files_of(plain or source, root)
+        for name in re.findall(r"\w+", names):
+            found += _files_of(f"{source}.{name}", root)
+    return tuple(dict.fromkeys(found))
+
+
+def source_digest(path: Path, root: Path = ROOT) -> str:
+    """Hex digest of all that a file's machine code depends on: see the module's text."""
+    reached: dict[Path, None] = {}
+    waiting = [path, root / "jit.py", root / "memory.py"]
+    while waiting:
+        each = waiting.pop()
+        if each not in reached:
+            reached[each] = None
+            waiting.extend(imports_of(each, root))
     digest = hashlib.sha256(f"{numba.__version__} {np.__version__} {CHECKED}".encode())
-    for path in sorted(root.rglob("*.py")):
-        digest.update(path.relative_to(root).as_posix().encode() + b"\0")
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    for each in sorted(reached):
+        digest.update(each.as_posix().encode() + b"\0" + each.read_bytes())
     return digest.hexdigest()[:24]
 
 
@@ -52,36 +84,35 @@ def _cache_home() -> Path:
     return Path(base) / "tickpath"
 
 
-def _drop_old_caches(home: Path, current: Path) -> None:
-    others = [path for path in home.iterdir() if path.is_dir() and path != current]
+def _drop_old_caches(home: Path, module: str, current: Path) -> None:
+    others = [path for path in home.glob(f"{module}-*") if path != current]
     others.sort(key=lambda path: path.stat().st_mtime, reverse=True)
     for path in others[KEPT_CACHES:]:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def _cache_directory() -> str:
-    """The directory for these sources; a temporary one where the home is not writable."""
-    home = _cache_home()
-    directory = home / source_digest()
+@cache
+def cache_directory(path: Path) -> str:
+    """The cache directory of a file's functions; a temporary one where the home is not writable."""
+    module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
     try:
+        home = _cache_home()
+        directory = home / f"{module}-{source_digest(path)}"
         if not directory.is_dir():
-            directory.mkdir(parents=True)
-            _drop_old_caches(home, directory)
+            directory.mkdir(parents=True, exist_ok=True)
+            _drop_old_caches(home, module, directory)
         if os.access(directory, os.W_OK):
             return str(directory)
-    except OSError:
+    except (OSError, RuntimeError):  # RuntimeError: no home directory can be found
         pass
     return tempfile.mkdtemp(prefix="tickpath-")
 
 
-CACHE_DIR = _cache_directory()
-
-
 @contextmanager
-def _cached_here() -> Iterator[None]:
+def _cached_in(directory: str) -> Iterator[None]:
     """Numba picks a function's cache directory when it is decorated; an embedder's stays theirs."""
     previous = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = CACHE_DIR
+    numba.config.CACHE_DIR = directory
     try:
         yield
     finally:
@@ -90,15 +121,15 @@ def _cached_here() -> Iterator[None]:
 
 def entry(function: F) -> F:
     """Compile a function that Python calls: released GIL, no bounds checks, cached on disk."""
-    with _cached_here():
+    with _cached_in(cache_directory(Path(function.__code__.co_filename).resolve())):
         return njit(cache=True, **HOT)(function)
 
 
 def cold(function: F) -> F:
-    """Compile a function that hot code calls rarely: kept out of line so hot code stays small."""
-    return njit(noinline=True, **HOT)(function)
+    """Compile a function that hot code calls rarely: LLVM keeps it out of line where it is large."""
+    return njit(**INNER)(function)
 
 
 def leaf(function: F) -> F:
     """Compile a small function that LLVM must inline into its caller."""
-    return njit(forceinline=True, **HOT)(function)
+    return njit(forceinline=True, **INNER)(function)

@@ -191,6 +191,12 @@ def _violate(table, address, region):
 
 
 @leaf
+def violate_index(index, region):
+    """Record an index beyond its region's count."""
+    _violate(_bounds(), index, region)
+
+
+@leaf
 def _record_is_valid(address, size, region):
     """True where ``address`` is that of a record of ``region`` in some registered block."""
     table = _bounds()

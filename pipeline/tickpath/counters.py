@@ -1,0 +1,72 @@
+"""Every anomaly and every kind of traffic has a counter; this is the list of them.
+
+The counters are one array of ``uint64`` in the engine's block; a counter's number is its place
+there.  Hot code adds to them, everything else reads them by name.
+"""
+
+from enum import IntEnum, auto
+
+
+class Counter(IntEnum):
+    """What is counted.  The names are those of the ``counters`` object in JSON results."""
+
+    # Packets and frames
+    PACKETS = 0
+    BYTES = auto()  # all bytes lent: the sum of the next three
+    BYTES_HEADERS = auto()  # link, network, transport and MoldUDP64 headers of packets taken
+    BYTES_MESSAGES = auto()  # message blocks, each with its length prefix
+    BYTES_SKIPPED = auto()  # packets passed over, duplicates, and tails that were not messages
+    PACKETS_CUT = auto()  # captured shorter than they were on the wire
+    LINK_UNKNOWN = auto()
+    FRAME_TRUNCATED = auto()
+    ETHER_TYPE_OTHER = auto()
+    IPV6 = auto()
+    IPV4_INVALID = auto()
+    IPV4_FRAGMENT = auto()
+    TCP = auto()
+    IP_PROTOCOL_OTHER = auto()
+    UDP_INVALID = auto()
+    UDP_OTHER_GROUP = auto()  # not one of the configured feed groups
+    # Lines
+    MOLD_INVALID = auto()
+    MOLD_TRUNCATED = auto()  # a message block that overruns its packet
+    MOLD_TRAILING_BYTES = auto()
+    HEARTBEATS = auto()
+    END_OF_SESSION = auto()
+    SESSION_CHANGES = auto()
+    DUPLICATE_MESSAGES = auto()
+    GAPS = auto()
+    GAP_MESSAGES = auto()
+    GAPS_NOT_LISTED = auto()  # counted above, but the list of ranges was full
+    LINES_FULL = auto()
+    # Decoding
+    UNKNOWN_TYPE = auto()
+    WRONG_LENGTH = auto()
+    SIDE_INVALID = auto()
+    SYMBOL_OUT_OF_RANGE = auto()
+    TIME_BACKWARDS = auto()
+    # Books
+    UNKNOWN_ORDER_REF = auto()
+    DUPLICATE_ORDER_REF = auto()
+    SYMBOL_MISMATCH = auto()
+    OVER_EXECUTION = auto()
+    OVER_CANCEL = auto()
+    ZERO_QUANTITY = auto()
+    CROSSED_BOOK = auto()
+    LOCKED_BOOK = auto()
+    ORDER_STORE_FULL = auto()
+    LEVEL_STORE_FULL = auto()
+    LEVEL_FULL = auto()
+    OVERFLOW_ADDS = auto()  # orders whose price lay outside the window: slower, not wrong
+    RECENTRES = auto()
+    BOOKS_STALE = auto()
+    BROKEN_TRADES = auto()
+    BROKEN_TRADE_UNKNOWN = auto()
+    # Strategy and orders
+    STRATEGY_RAISED = auto()
+    INTENTS = auto()
+    INTENTS_DROPPED = auto()
+    ORDERS_SENT = auto()
+    ORDERS_REJECTED = auto()
+    ASSUMED_FILLS = auto()
+    TIMERS = auto()

@@ -1,0 +1,396 @@
+"""Every record of the engine's block of memory, declared once.
+
+The block starts with one `ENGINE` record; the regions follow, each an array of one record dtype.
+Records name each other by index, never by address, so the block can be moved, shared or mapped
+from a file.  ``layout.order.at(engine, index)`` is a record's address in hot code, and
+``layout.order.quantity(address)`` a field of it; in the checked variant the index is compared with
+the region's count and the address with the block (see `tickpath.memory`).
+
+Order lifetimes decide the shapes.  An order and a price level take 16 bytes each, four to a cache
+line; the two sides of a book share one line; a level's index encodes book, side and tick, so that
+removing an order touches the order, its neighbours and its level, and no header in between.
+
+    level index:  | book | side | tick modulo 1024 |      (a window level)
+                  | FAR0 + n                       |      (a level outside the window)
+"""
+
+import types as python_types
+from typing import NamedTuple
+
+import numpy as np
+
+from tickpath.counters import Counter
+from tickpath.jit import CHECKED, leaf
+from tickpath.latency import HISTOGRAM
+from tickpath.memory import violate_index, accessors, load_u64
+from tickpath.ouch import TEMPLATE
+
+WINDOW_BITS = 10
+WINDOW = 1 << WINDOW_BITS
+"""Ticks of a side that are found without searching."""
+PAGE_BITS = 9
+PAGE = 1 << PAGE_BITS
+"""Orders with consecutive references that share one page of the order store."""
+QUANTITY_BITS = 44
+"""A level keeps its quantity in the low 44 bits of `total` and its order count above them."""
+MAX_INTENTS = 16
+"""Order intents a strategy may emit for one message."""
+OWN_ORDERS = 1 << 16
+"""Own orders that can still be cancelled or replaced."""
+LINES = 64
+GAP_RANGES = 4096
+LOOKAHEAD = 64
+"""Slots of the look-ahead ring; the look-ahead distance must stay below it."""
+
+
+class Stage:
+    """The pipeline's measured stages, in the order a packet meets them."""
+
+    NAMES = ("frame", "line", "decode", "book", "strategy", "risk", "encode")
+    TICK_TO_ORDER = len(NAMES)
+    RESPONSE = len(NAMES) + 1
+    COUNT = len(NAMES) + 2
+
+
+def _record(*fields: tuple, size: int | None = None) -> np.dtype:
+    dtype = np.dtype(list(fields))
+    assert size is None or dtype.itemsize == size, f"{dtype.names}: {dtype.itemsize} is not {size}"
+    return dtype
+
+
+WORD = _record(("value", "u8"))
+
+BOOK = _record(
+    ("symbol", "u8"),  # eight space-padded characters, as the big-endian number they spell
+    ("volume", "u8"),  # shares printed: E, C if printable, P, Q
+    ("notional", "u8"),  # sum of price * shares of the same prints, in 1e-4
+    ("ema", "i8"),  # exponential average of trade prices, 1e-4 / 65536, rounded down
+    ("sma_sum", "u8"),  # sum of the last trade prices in the window
+    ("last_px", "u4"),
+    ("last_sz", "u4"),
+    ("trades", "u4"),  # prints
+    ("sma_at", "u4"),  # where the next price goes in the window
+    ("reference_px", "u4"),  # auction: current reference price (I)
+    ("near_px", "u4"),
+    ("far_px", "u4"),
+    ("imbalance", "u4"),  # shares, saturating
+    ("upper_collar_px", "u4"),  # LULD auction collar (J)
+    ("lower_collar_px", "u4"),
+    ("sma_count", "u4"),
+    ("venue", "u1"),  # 0: this book is not in use
+    ("trading_state", "u1"),  # H, P, Q, T of the last trading action; 0 before the first
+    ("operational_halt", "u1"),  # 1 while halted on this venue
+    ("reg_sho", "u1"),  # 0, 1, 2 as digits; 0 before the first
+    ("auction", "u1"),  # cross type of the auction under way, 0 for none
+    ("imbalance_side", "u1"),
+    ("stale", "u1"),  # 1 from a gap on
+    ("reserved", "u1"),
+    ("round_lot_size", "u4"),
+    ("reserved2", "u8", (3,)),
+    ("reserved3", "u4", (2,)),
+    size=128,
+)
+SIDE = _record(
+    ("key", "u8"),  # digest key of venue, symbol and side
+    ("base", "u4"),  # first key of the window, a multiple of 64
+    ("best_px", "u4"),  # 0 (bid) or 0xffffffff (offer) while the side is empty
+    ("best", "u4"),  # index of the best level, 0 while the side is empty
+    ("far_root", "u4"),  # tree of the levels outside the window
+    ("far_best", "u4"),  # best of them
+    ("summary", "u2"),  # which of the window's 16 bitmap words are not zero
+    ("misses", "u2"),  # adds since the last re-centring that the ideal window would have held
+    size=32,
+)
+LEVEL = _record(("total", "u8"), ("head", "u4"), ("tail", "u4"), size=16)
+ORDER = _record(
+    ("quantity", "u4"),
+    ("level", "u4"),  # 0: no such order
+    ("next", "u4"),
+    ("previous", "u4"),
+    size=16,
+)
+FAR = _record(
+    ("price_key", "u4"),  # price, complemented on the offer side: larger is better
+    ("side", "u4"),
+    ("left", "u4"),
+    ("right", "u4"),
+    ("parent", "u4"),
+    ("next_free", "u4"),
+    size=24,
+)
+PAGE_ENTRY = _record(("number", "u8"), ("page", "u4"), ("live", "u4"), size=16)
+PAGE_OWNER = _record(("number", "u8"), ("next_free", "u8"), size=16)
+PRICE = _record(("price", "u4"))
+TRADE = _record(
+    ("match_number", "u8"),
+    ("book", "u4"),  # 0: no trade here
+    ("price", "u4"),
+    ("shares", "u8"),
+    size=24,
+)
+_LIMITS = (
+    ("max_notional", "u8"),  # 1e-4
+    ("max_position", "i8"),  # shares, long or short
+    ("max_quantity", "u4"),
+    ("collar_bp", "u4"),  # basis points of the reference price
+    ("collar_px", "u4"),  # 1e-4; the wider of the two applies
+    ("allowed", "u1"),
+    ("killed", "u1"),
+    ("reserved", "u2"),
+)
+LIMIT = _record(*_LIMITS, size=32)
+SYMBOL_LIMIT = _record(*_LIMITS, ("symbol", "u8"), size=40)
+"""Limits by symbol, copied to the book when its symbol is known; the first are the defaults."""
+POSITION = _record(
+    ("quantity", "i8"),  # shares, negative when short
+    ("cash", "i8"),  # 1e-4, received minus paid
+    size=16,
+)
+GATE = _record(
+    ("rate_interval", "u8"),  # ns of engine time that one order takes from the bucket
+    ("rate_burst", "u8"),  # ns the bucket can run ahead
+    ("rate_arrival", "u8"),  # theoretical arrival time of the next order
+    ("killed", "u1"),
+    ("unknown_state_trades", "u1"),
+    ("reserved", "u2"),
+    ("reserved2", "u4"),
+    size=32,
+)
+OWN = _record(
+    ("order_id", "u8"),
+    ("price", "u8"),
+    ("user_ref_num", "u4"),
+    ("book", "u4"),
+    ("quantity", "u4"),
+    ("leaves", "u4"),  # 0: closed
+    ("side", "u4"),
+    ("reserved", "u4"),
+    size=40,
+)
+INTENT = _record(
+    ("price", "u8"),
+    ("kind", "u4"),
+    ("book", "u4"),
+    ("side", "u4"),
+    ("quantity", "u4"),
+    ("user_ref_num", "u4"),
+    ("orig_user_ref_num", "u4"),
+    size=32,
+)
+BBO = _record(
+    ("seq", "u8"),
+    ("ts_event", "u8"),
+    ("bid_sz", "u8"),
+    ("ask_sz", "u8"),
+    ("bid_px", "u4"),
+    ("ask_px", "u4"),
+    ("book", "u4"),
+    ("reserved", "u4"),
+    size=48,
+)
+LINE = _record(
+    ("session", "u8"),  # its first eight characters; the other two in session_tail
+    ("expected", "u8"),  # sequence number of the next message
+    ("first", "u8"),
+    ("messages", "u8"),
+    ("gap_messages", "u8"),
+    ("group", "u4"),
+    ("port", "u2"),
+    ("session_tail", "u2"),
+    ("packets", "u8"),
+    ("ended", "u8"),
+    size=64,
+)
+GAP = _record(("first", "u8"), ("last", "u8"), ("line", "u8"), ("input_number", "u8"), size=32)
+GROUP = _record(("address", "u4"), ("port", "u4"), size=8)
+AHEAD = _record(("message", "u8"), ("order", "u4"), ("level", "u4"), size=16)
+BYTE = _record(("value", "u1"))
+CELL = _record(("value", "i8"))
+
+
+class Region(NamedTuple):
+    """One array of the block: how many records of which dtype."""
+
+    name: str
+    dtype: np.dtype
+
+
+REGIONS = tuple(
+    Region(name, dtype)
+    for name, dtype in {
+        "counter": WORD,
+        "type_count": WORD,
+        "reject": WORD,
+        "book": BOOK,
+        "side": SIDE,
+        "bitmap": WORD,
+        "level": LEVEL,
+        "far": FAR,
+        "order": ORDER,
+        "page_entry": PAGE_ENTRY,
+        "page_owner": PAGE_OWNER,
+        "sma": PRICE,
+        "trade": TRADE,
+        "limit": LIMIT,
+        "symbol_limit": SYMBOL_LIMIT,
+        "position": POSITION,
+        "gate": GATE,
+        "own": OWN,
+        "intent": INTENT,
+        "template": TEMPLATE,
+        "egress": BYTE,
+        "bbo": BBO,
+        "bbo_last": BBO,
+        "line": LINE,
+        "gap": GAP,
+        "group": GROUP,
+        "cell": CELL,  # the strategy's own state
+        "histogram": HISTOGRAM,
+        "ahead": AHEAD,
+        "message_length": WORD,
+    }.items()
+)
+
+ENGINE = _record(
+    # The inputs so far
+    ("input_number", "u8"),
+    ("messages", "u8"),  # market-data messages: the `seq` of outputs
+    ("engine_time", "u8"),  # largest event time applied, ns since the venue's midnight
+    ("book_digest", "u8"),
+    ("orders_live", "u8"),
+    ("timer_interval", "u8"),  # ns; 0: no timer
+    ("timer_next", "u8"),
+    # Stores
+    ("books", "u8"),
+    ("far0", "u8"),  # index of the first level outside the windows
+    ("far_fresh", "u8"),
+    ("far_free", "u8"),
+    ("far_used", "u8"),
+    ("page_mask", "u8"),
+    ("page_fresh", "u8"),
+    ("page_free", "u8"),
+    ("page_entries", "u8"),
+    ("trade_mask", "u8"),
+    ("sma_window", "u8"),
+    ("ema_divisor", "u8"),  # window + 1
+    # Strategy and orders
+    ("strategy", "u8"),  # address of its machine code; 0: none
+    ("strategy_latched", "u8"),
+    ("intents", "u8"),
+    ("user_ref_num", "u8"),
+    ("order_protocol", "u8"),
+    ("egress_used", "u8"),
+    ("egress_limit", "u8"),
+    ("orders_wanted", "u8"),  # 1: keep the encoded bytes until Python has taken them
+    ("bbo_wanted", "u8"),
+    ("bbo_used", "u8"),
+    ("bbo_limit", "u8"),
+    ("pause", "u8"),  # 1: a buffer is nearly full, stop after this message
+    # Lines
+    ("groups", "u8"),
+    ("lines", "u8"),
+    ("gaps", "u8"),
+    ("stale_event", "u8"),  # 1: the strategy has not been told of a gap yet
+    ("line", "u8"),  # index of the line used last
+    ("market_hours", "u8"),  # event code of the last system event
+    # Where the loop stands, so that it can stop after any message and go on
+    ("cursor", "u8"),  # address of the next message of the run under way; 0: none
+    ("run_end", "u8"),
+    ("run_left", "u8"),
+    # Latency
+    ("multiplier", "u8"),
+    ("shift", "u8"),
+    ("sample_mask", "u8"),  # stage stamps on packets whose number & mask is 0
+    ("sampled", "u8"),
+    ("lent_at", "u8"),  # cycles when the packet under way was lent
+    ("due_at", "u8"),  # cycles when it was due, when paced
+    ("stamp", "u8"),
+    ("stamp_each", "u8"),  # 1: every message of the run counts as lent when its turn comes
+    ("packets", "u8"),
+    ("paced", "u8"),
+    ("pace_ts", "u8"),  # receive time of the first packet
+    ("pace_cycles", "u8"),  # cycles at which the first packet was due
+    ("pace_multiplier", "u8"),
+    *[(f"{region.name}_at", "u8") for region in REGIONS],
+    *[(f"{region.name}_count", "u8") for region in REGIONS],
+)
+
+ENGINE_REGION = len(REGIONS)
+
+
+def _at(name: str, dtype: np.dtype, number: int):
+    """``at(engine, index)``: the address of one record of a region."""
+    assert ENGINE.fields is not None
+    where = np.uint64(ENGINE.fields[f"{name}_at"][1])
+    count = np.uint64(ENGINE.fields[f"{name}_count"][1])
+    size, region = np.uint64(dtype.itemsize), np.uint64(number)
+
+    @leaf
+    def at(engine, index):
+        return engine + load_u64(engine + where) + index * size
+
+    @leaf
+    def checked_at(engine, index):
+        if index >= load_u64(engine + count):
+            violate_index(index, region)
+            return engine + load_u64(engine + where)
+        return engine + load_u64(engine + where) + index * size
+
+    return checked_at if CHECKED else at
+
+
+def _space(region: Region, number: int) -> python_types.ModuleType:
+    space = accessors(region.name, region.dtype, number)
+    space.at = _at(region.name, region.dtype, number)
+    return space
+
+
+engine = accessors("engine", ENGINE, ENGINE_REGION)
+_SPACES = {region.name: _space(region, number) for number, region in enumerate(REGIONS)}
+counter = _SPACES["counter"]
+type_count = _SPACES["type_count"]
+reject = _SPACES["reject"]
+book = _SPACES["book"]
+side = _SPACES["side"]
+bitmap = _SPACES["bitmap"]
+level = _SPACES["level"]
+far = _SPACES["far"]
+order = _SPACES["order"]
+page_entry = _SPACES["page_entry"]
+page_owner = _SPACES["page_owner"]
+sma = _SPACES["sma"]
+trade = _SPACES["trade"]
+limit = _SPACES["limit"]
+symbol_limit = _SPACES["symbol_limit"]
+position = _SPACES["position"]
+gate = _SPACES["gate"]
+own = _SPACES["own"]
+intent = _SPACES["intent"]
+template = _SPACES["template"]
+egress = _SPACES["egress"]
+bbo = _SPACES["bbo"]
+bbo_last = _SPACES["bbo_last"]
+line = _SPACES["line"]
+gap = _SPACES["gap"]
+group = _SPACES["group"]
+cell = _SPACES["cell"]
+histogram = _SPACES["histogram"]
+ahead = _SPACES["ahead"]
+message_length = _SPACES["message_length"]
+
+
+@leaf
+def count(engine, which):
+    """Add one to a counter; ``which`` is its number as ``uint64``."""
+    c = counter.at(engine, which)
+    counter.set_value(c, counter.value(c) + np.uint64(1))
+
+
+@leaf
+def count_by(engine, which, by):
+    """Add ``by`` to a counter."""
+    c = counter.at(engine, which)
+    counter.set_value(c, counter.value(c) + by)
+
+
+COUNTERS = len(Counter)

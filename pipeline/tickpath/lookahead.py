@@ -1,0 +1,100 @@
+"""Looking ahead within a run of messages, so that cache misses overlap.
+
+Applying a message touches two or three lines that are not in any cache.  Which ones follows from
+the message and from each other: the order's slot and an add's level from the message, the order's
+level and neighbours from its slot.  So each message is looked at twice before it is applied:
+`DISTANCE` * 2 messages ahead its slot (and level) are fetched, `DISTANCE` ahead what those point
+to.  Nothing is changed and nothing is decided here; a wrong guess costs a useless fetch.  It adds
+no latency: only messages that have arrived in the same packet are looked at.
+"""
+
+import numpy as np
+
+from tickpath import order_store, window
+from tickpath.jit import leaf
+from tickpath.layout import LOOKAHEAD, ahead, bitmap, engine, level, order, side
+from tickpath.line import PREFIX_LENGTH, message_length
+from tickpath.memory import prefetch
+from tickpath.wire.hot import peek
+from tickpath.wire.itch50 import ITCH50
+
+DISTANCE = 8
+"""Messages between the two looks, and between the second one and the message's turn."""
+assert 2 * DISTANCE < LOOKAHEAD
+
+_ADD, _REPLACE = ITCH50["add_order_no_mpid_attribution"], ITCH50["order_replace"]
+_type = peek(_ADD, "message_type")
+_stock_locate = peek(_ADD, "stock_locate")
+_ref = peek(_ADD, "order_reference_number")
+_letter = peek(_ADD, "buy_sell_indicator")
+_price = peek(_ADD, "price")
+_new_price = peek(_REPLACE, "price")
+_A, _F, _U = np.uint64(ord("A")), np.uint64(ord("F")), np.uint64(ord("U"))
+_S = np.uint64(ord("S"))
+_RING = np.uint64(LOOKAHEAD - 1)
+_WORDS, _WORD, _INSIDE = np.uint64(16), np.uint64(6), np.uint64(1023)
+_SIDE_BITS = np.uint64(10)
+ZERO, ONE = np.uint64(0), np.uint64(1)
+_DISTANCE, _TWICE = np.uint64(DISTANCE), np.uint64(2 * DISTANCE)
+REACH = np.uint64(PREFIX_LENGTH + np.uint64(max(_ADD.length, _REPLACE.length)))
+"""Bytes behind a message's prefix that the first look may read."""
+
+
+@leaf
+def _look_first(eng, m, k):
+    """Fetch the order's slot and an add's level."""
+    kind, ref, locate = _type(m), _ref(m), _stock_locate(m)
+    entry = order_store.entry_of(eng, ref)
+    slot = order_store.slot_of(entry, ref)
+    prefetch(order.at(eng, slot))
+    is_add = (kind == _A) | (kind == _F)
+    locate = locate if locate < engine.books(eng) else ZERO
+    sd = locate + locate + np.uint64(_letter(m) == _S)
+    base = side.base(side.at(eng, sd))
+    l = window.level_at(base, sd, _price(m)) * np.uint64(is_add)
+    prefetch(level.at(eng, l))
+    place = ahead.at(eng, k & _RING)
+    ahead.set_message(place, m)
+    ahead.set_order(place, slot)
+    ahead.set_level(place, l)
+
+
+@leaf
+def _look_again(eng, k):
+    """Fetch the order's level and neighbours, the queue's end where an add goes, a replace's level."""
+    place = ahead.at(eng, k & _RING)
+    o = order.at(eng, ahead.order(place))
+    l = order.level(o)
+    prefetch(level.at(eng, l))
+    prefetch(order.at(eng, order.next(o)))
+    prefetch(order.at(eng, order.previous(o)))
+    prefetch(order.at(eng, level.tail(level.at(eng, ahead.level(place)))))
+    l = l if l < engine.far0(eng) else ZERO
+    sd = l >> _SIDE_BITS
+    prefetch(bitmap.at(eng, sd * _WORDS + ((l & _INSIDE) >> _WORD)))
+    m = ahead.message(place)
+    if _type(m) == _U:
+        base = side.base(side.at(eng, sd))
+        prefetch(level.at(eng, window.level_at(base, sd, _new_price(m))))
+
+
+@leaf
+def fill(eng, m, end, looked):
+    """Look at messages from ``m`` until the ring holds 2 * `DISTANCE`; gives (m, looked)."""
+    while looked < _TWICE and m + REACH <= end:
+        _look_first(eng, m + PREFIX_LENGTH, looked)
+        m += PREFIX_LENGTH + message_length(m)
+        looked += ONE
+    return m, looked
+
+
+@leaf
+def step(eng, m, end, looked, turn):
+    """One message more at either look; gives (m, looked).  ``turn`` is the message applied next."""
+    if m + REACH <= end:
+        _look_first(eng, m + PREFIX_LENGTH, looked)
+        m += PREFIX_LENGTH + message_length(m)
+        looked += ONE
+    if turn + _DISTANCE < looked:
+        _look_again(eng, turn + _DISTANCE)
+    return m, looked

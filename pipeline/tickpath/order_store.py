@@ -1,0 +1,108 @@
+"""Where the order of a reference is: pages of consecutive references, opened and recycled.
+
+A venue hands out references in rising order, so orders are stored by reference in pages of `PAGE`
+slots; a directory (open addressing, linear probing) maps page numbers to pages.  A page whose last
+order leaves goes back to the free list, so a day of several hundred million references needs
+memory for those pages only that hold a live order.  Any 64-bit reference works.
+
+Invariants: a slot whose level is 0 is dead; page 0 does not exist, so slot 0 is nobody's; an entry
+with page 0 is empty; the directory has at least twice as many entries as there are pages, so every
+probe ends.  Exhaustion: `open_page` gives 0, the caller counts and leaves the order out.
+"""
+
+import numpy as np
+
+from tickpath.jit import cold, leaf
+from tickpath.layout import PAGE, PAGE_BITS, engine, order, page_entry, page_owner
+
+_BITS = np.uint64(PAGE_BITS)
+_MASK = np.uint64(PAGE - 1)
+_FOLD = np.uint64(24)
+ZERO, ONE = np.uint64(0), np.uint64(1)
+
+
+@leaf
+def _home(eng, number):
+    # Consecutive pages get consecutive entries, which share cache lines; the fold spreads sparse
+    # references.
+    return (number ^ (number >> _FOLD)) & engine.page_mask(eng)
+
+
+@leaf
+def entry_of(eng, ref):
+    """Address of the directory entry of the reference's page; its `page` is 0 where it has none."""
+    number = ref >> _BITS
+    at = _home(eng, number)
+    entry = page_entry.at(eng, at)
+    while page_entry.page(entry) != ZERO and page_entry.number(entry) != number:
+        at = (at + ONE) & engine.page_mask(eng)
+        entry = page_entry.at(eng, at)
+    return entry
+
+
+@leaf
+def slot_of(entry, ref):
+    """Slot of the reference in its page (of slots that nobody uses, when the page is 0)."""
+    return (page_entry.page(entry) << _BITS) | (ref & _MASK)
+
+
+@cold
+def open_page(eng, ref):
+    """Give the reference's page a place; address of its directory entry, or 0 when all are taken."""
+    page = engine.page_free(eng)
+    if page != ZERO:
+        owner = page_owner.at(eng, page)
+        engine.set_page_free(eng, page_owner.next_free(owner))
+    else:
+        page = engine.page_fresh(eng)
+        if page >= engine.page_owner_count(eng):
+            return ZERO
+        engine.set_page_fresh(eng, page + ONE)
+        owner = page_owner.at(eng, page)
+    number = ref >> _BITS
+    page_owner.set_number(owner, number)
+    entry = entry_of(eng, ref)
+    page_entry.set_number(entry, number)
+    page_entry.set_page(entry, page)
+    page_entry.set_live(entry, ZERO)
+    engine.set_page_entries(eng, engine.page_entries(eng) + ONE)
+    return entry
+
+
+@cold
+def close_page(eng, entry):
+    """Take back a page without live orders and close the gap that its entry leaves."""
+    page = page_entry.page(entry)
+    owner = page_owner.at(eng, page)
+    page_owner.set_next_free(owner, engine.page_free(eng))
+    engine.set_page_free(eng, page)
+    engine.set_page_entries(eng, engine.page_entries(eng) - ONE)
+    mask = engine.page_mask(eng)
+    hole = (entry - page_entry.at(eng, ZERO)) // page_entry.SIZE
+    at = hole
+    while True:
+        at = (at + ONE) & mask
+        following = page_entry.at(eng, at)
+        if page_entry.page(following) == ZERO:
+            break
+        home = _home(eng, page_entry.number(following))
+        # An entry may move back into the hole only if that does not pass its home.
+        if ((at - home) & mask) >= ((at - hole) & mask):
+            target = page_entry.at(eng, hole)
+            page_entry.set_number(target, page_entry.number(following))
+            page_entry.set_page(target, page_entry.page(following))
+            page_entry.set_live(target, page_entry.live(following))
+            hole = at
+    page_entry.set_page(page_entry.at(eng, hole), ZERO)
+
+
+@leaf
+def ref_of(eng, slot):
+    """The reference of a live slot, from its page's owner."""
+    owner = page_owner.at(eng, slot >> _BITS)
+    return (page_owner.number(owner) << _BITS) | (slot & _MASK)
+
+
+@leaf
+def is_live(eng, slot):
+    return order.level(order.at(eng, slot)) != ZERO

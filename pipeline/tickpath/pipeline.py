@@ -1,0 +1,317 @@
+"""The way of a packet, stage by stage: frame, line, decode, book, strategy, risk, encode.
+
+`process` takes packets that a transport has lent through all stages and crosses into Python once
+per burst.  The loop keeps where it stands in the engine's record, so it can stop after any message
+(a buffer for Python is nearly full, the next packet is not due yet) and go on where it was.
+
+One input is one message.  How messages are packed never changes state: only the `LAST` flag that a
+strategy sees, and latencies, depend on it.
+"""
+
+import numpy as np
+
+from tickpath import event, frame, itch, line, lookahead, orders, stamps
+from tickpath.counters import Counter
+from tickpath.jit import cold, entry, leaf
+from tickpath.layout import (
+    bbo,
+    bbo_last,
+    count,
+    count_by,
+    engine,
+    level,
+    message_length,
+    side,
+    type_count,
+)
+from tickpath.invoke import invoke
+from tickpath.memory import accessors, cycles, lend_message, lend_run
+from tickpath.packet import LINK_MESSAGES, PACKET
+
+ZERO, ONE = np.uint64(0), np.uint64(1)
+PREFIX = line.PREFIX_LENGTH
+PACE_SHIFT = np.uint64(14)
+"""Capture nanoseconds become cycles as ``ns * pace_multiplier >> 14``: a day does not overflow."""
+MAX_WAIT_NS = np.uint64(2_000_000)
+"""Longest wait inside the loop; Python sleeps through longer ones and can be interrupted."""
+_ENDLESS = np.uint64((1 << 64) - 1)
+_LINK_MESSAGES = np.uint64(LINK_MESSAGES)
+_QUANTITY_MASK = np.uint64((1 << 44) - 1)
+_FLAG_MASK = np.uint64(0xFF)
+
+packet = accessors("packet", PACKET, 62)
+
+_PACKETS, _BYTES = np.uint64(Counter.PACKETS), np.uint64(Counter.BYTES)
+_BYTES_HEADERS = np.uint64(Counter.BYTES_HEADERS)
+_BYTES_MESSAGES = np.uint64(Counter.BYTES_MESSAGES)
+_BYTES_SKIPPED = np.uint64(Counter.BYTES_SKIPPED)
+_PACKETS_CUT = np.uint64(Counter.PACKETS_CUT)
+_TRAILING = np.uint64(Counter.MOLD_TRAILING_BYTES)
+_UNKNOWN_TYPE = np.uint64(Counter.UNKNOWN_TYPE)
+_WRONG_LENGTH = np.uint64(Counter.WRONG_LENGTH)
+_TIME_BACKWARDS = np.uint64(Counter.TIME_BACKWARDS)
+_RAISED = np.uint64(Counter.STRATEGY_RAISED)
+_DROPPED = np.uint64(Counter.INTENTS_DROPPED)
+_TIMERS = np.uint64(Counter.TIMERS)
+
+
+# ---------------------------------------------------------------- one message
+
+
+@cold
+def _strategy_raised(eng):
+    """The rule of the design: latched off, the message's intents dropped, counted."""
+    engine.set_strategy_latched(eng, ONE)
+    count(eng, _RAISED)
+    count_by(eng, _DROPPED, engine.intents(eng))
+    engine.set_intents(eng, ZERO)
+
+
+@leaf
+def _tell(eng, happened, flags):
+    """Call the strategy, then take what it asked for through risk and encode."""
+    if engine.strategy(eng) == ZERO or engine.strategy_latched(eng) != ZERO:
+        return
+    kind = (happened >> event.KIND_SHIFT) & event.BYTE_MASK
+    flags = flags | ((happened >> event.FLAG_SHIFT) & event.BYTE_MASK)
+    raised = invoke(
+        engine.strategy(eng),
+        eng,
+        np.int64(happened & event.BOOK_MASK),
+        np.int64(kind),
+        np.int64(flags),
+    )
+    if raised != 0:
+        _strategy_raised(eng)
+    if engine.sampled(eng) != ZERO:
+        stamps.stage(eng, stamps.STRATEGY)
+    if engine.intents(eng) != ZERO:
+        orders.send(eng)
+
+
+@cold
+def _tell_stale(eng):
+    """A gap was declared since the last message: an event of its own, before this message's."""
+    engine.set_stale_event(eng, ZERO)
+    _tell(eng, event.HOT_STALE, ZERO)
+
+
+@cold
+def _timer(eng, now):
+    """Engine time passed the timer: one input, however many intervals were quiet."""
+    interval = engine.timer_interval(eng)
+    engine.set_timer_next(eng, now // interval * interval + interval)
+    engine.set_input_number(eng, engine.input_number(eng) + ONE)
+    count(eng, _TIMERS)
+    _tell(eng, event.HOT_TIMER, ZERO)
+
+
+@cold
+def _not_a_message(eng, length, expected):
+    count(eng, _UNKNOWN_TYPE if expected == ZERO and length != ZERO else _WRONG_LENGTH)
+
+
+@cold
+def _write_bbo(eng, b):
+    """Add a row to the BBO buffer if the best bid or offer of a book is another than before."""
+    bids, offers = side.at(eng, b + b), side.at(eng, b + b + ONE)
+    bid_sz = level.total(level.at(eng, side.best(bids))) & _QUANTITY_MASK
+    ask_sz = level.total(level.at(eng, side.best(offers))) & _QUANTITY_MASK
+    bid_px = side.best_px(bids) if bid_sz != ZERO else ZERO
+    ask_px = side.best_px(offers) if ask_sz != ZERO else ZERO
+    old = bbo_last.at(eng, b)
+    if (
+        bbo_last.bid_px(old) == bid_px
+        and bbo_last.ask_px(old) == ask_px
+        and bbo_last.bid_sz(old) == bid_sz
+        and bbo_last.ask_sz(old) == ask_sz
+    ):
+        return
+    used = engine.bbo_used(eng)
+    row = bbo.at(eng, used)
+    bbo.set_seq(row, engine.messages(eng))
+    bbo.set_ts_event(row, engine.engine_time(eng))
+    bbo.set_book(row, b)
+    bbo.set_bid_px(row, bid_px)
+    bbo.set_ask_px(row, ask_px)
+    bbo.set_bid_sz(row, bid_sz)
+    bbo.set_ask_sz(row, ask_sz)
+    bbo_last.set_bid_px(old, bid_px)
+    bbo_last.set_ask_px(old, ask_px)
+    bbo_last.set_bid_sz(old, bid_sz)
+    bbo_last.set_ask_sz(old, ask_sz)
+    engine.set_bbo_used(eng, used + ONE)
+    if used + ONE >= engine.bbo_limit(eng):
+        engine.set_pause(eng, ONE)
+
+
+@leaf
+def _message(eng, m, length, flags):
+    """One input: validate, keep time, decode and apply, tell the strategy."""
+    lend_message(m, m + length)
+    engine.set_messages(eng, engine.messages(eng) + ONE)
+    engine.set_input_number(eng, engine.input_number(eng) + ONE)
+    kind = itch.message_type(m) if length != ZERO else ZERO
+    expected = message_length.value(message_length.at(eng, kind))
+    if expected != length or length == ZERO:
+        _not_a_message(eng, length, expected)
+        return
+    seen = type_count.at(eng, kind)
+    type_count.set_value(seen, type_count.value(seen) + ONE)
+    now = itch.timestamp(m)
+    if now < engine.engine_time(eng):
+        count(eng, _TIME_BACKWARDS)
+    else:
+        engine.set_engine_time(eng, now)
+        if now >= engine.timer_next(eng):
+            _timer(eng, now)
+    if engine.stale_event(eng) != ZERO:
+        _tell_stale(eng)
+    if engine.sampled(eng) != ZERO:
+        stamps.stage(eng, stamps.DECODE)
+    happened = itch.apply(eng, kind, m)
+    if engine.sampled(eng) != ZERO:
+        stamps.stage(eng, stamps.BOOK)
+    if engine.bbo_wanted(eng) != ZERO and (happened >> event.TOP_SHIFT) & ONE != ZERO:
+        _write_bbo(eng, happened & event.BOOK_MASK)
+    if happened != ZERO:
+        _tell(eng, happened, flags)
+
+
+# ---------------------------------------------------------------- one run of messages
+
+
+@leaf
+def _messages(eng):
+    """Take the messages of the run under way; stops early when a buffer asks for it."""
+    m, end, left = engine.cursor(eng), engine.run_end(eng), engine.run_left(eng)
+    each, counted = engine.stamp_each(eng) != ZERO, left != _ENDLESS
+    begin = m
+    looked, turn = ZERO, ZERO
+    ahead = m
+    if left > ONE:
+        ahead, looked = lookahead.fill(eng, m, end, looked)
+    while left != ZERO and m + PREFIX <= end:
+        length = line.message_length(m)
+        following = m + PREFIX + length
+        if following > end:
+            break
+        if looked != ZERO:
+            ahead, looked = lookahead.step(eng, ahead, end, looked, turn)
+            turn += ONE
+        if each:
+            engine.set_lent_at(eng, cycles())
+        left -= ONE
+        last = np.uint64(left == ZERO or following + PREFIX > end)
+        if counted:
+            line.advance(eng)
+        _message(eng, m + PREFIX, length, last)
+        m = following
+        if engine.pause(eng) != ZERO:
+            break
+    count_by(eng, _BYTES_MESSAGES, m - begin)
+    engine.set_cursor(eng, m)
+    engine.set_run_left(eng, left)
+
+
+@leaf
+def _run(eng):
+    """Take the run under way as far as it goes; a finished run leaves no cursor."""
+    _messages(eng)
+    if engine.pause(eng) != ZERO:
+        return
+    m, end = engine.cursor(eng), engine.run_end(eng)
+    engine.set_cursor(eng, ZERO)
+    if m != end:
+        _tail(eng, end - m)
+
+
+@cold
+def _tail(eng, length):
+    """Bytes of a run that are not a whole message, or are more than were announced."""
+    count_by(eng, _BYTES_SKIPPED, length)
+    if engine.run_left(eng) == ZERO:
+        count_by(eng, _TRAILING, length)
+    else:
+        line.cut(eng)
+
+
+# ---------------------------------------------------------------- one packet
+
+
+@leaf
+def _begin(eng, p):
+    """Frame and line: find the messages of a packet and make them the run under way."""
+    address, length, link = packet.address(p), packet.length(p), packet.link(p)
+    count(eng, _PACKETS)
+    count_by(eng, _BYTES, length)
+    if packet.wire_length(p) > length:
+        count(eng, _PACKETS_CUT)
+    lend_run(address, address + length)
+    engine.set_stamp_each(eng, ZERO)
+    if link == _LINK_MESSAGES:
+        engine.set_stamp_each(eng, np.uint64(engine.strategy(eng) != ZERO))
+        engine.set_run_end(eng, address + length)
+        engine.set_run_left(eng, _ENDLESS)
+        engine.set_cursor(eng, address)
+        return
+    start, end, group, port = frame.payload(eng, link, address, length)
+    if engine.sampled(eng) != ZERO:
+        stamps.stage(eng, stamps.FRAME)
+    if start == ZERO:
+        count_by(eng, _BYTES_SKIPPED, length)
+        return
+    begin, number = line.accept(eng, start, end, group, port)
+    if engine.sampled(eng) != ZERO:
+        stamps.stage(eng, stamps.LINE)
+    if begin == ZERO:
+        count_by(eng, _BYTES_SKIPPED, length)
+        return
+    engine.set_run_end(eng, end)
+    engine.set_run_left(eng, number)
+    engine.set_cursor(eng, begin)
+    count_by(eng, _BYTES_HEADERS, begin - address)
+    # What stands behind the datagram is padding of the frame.
+    count_by(eng, _BYTES_SKIPPED, address + length - end)
+
+
+@leaf
+def _is_due(eng, p):
+    """Wait until a paced packet is due; False if that is too long to wait here."""
+    passed = packet.ts_recv(p) - engine.pace_ts(eng)
+    due = engine.pace_cycles(eng) + ((passed * engine.pace_multiplier(eng)) >> PACE_SHIFT)
+    engine.set_due_at(eng, due)
+    now = cycles()
+    if now < due and ((due - now) * engine.multiplier(eng)) >> engine.shift(eng) > MAX_WAIT_NS:
+        return False
+    while now < due:
+        now = cycles()
+    return True
+
+
+@entry
+def process(eng, packets, first, number):
+    """Take packets ``first .. number - 1`` of the array at address ``packets`` through all stages.
+
+    Gives the number of the packet to go on with: ``number`` when all are done; less when `pause`
+    asks Python to empty a buffer, or when the next packet is not due for more than `MAX_WAIT_NS`.
+    """
+    at = first
+    while at < number:
+        p = packets + at * packet.SIZE
+        if engine.cursor(eng) == ZERO:
+            if engine.paced(eng) != ZERO and not _is_due(eng, p):
+                break
+            sampled = np.uint64(engine.packets(eng) & engine.sample_mask(eng) == ZERO)
+            engine.set_packets(eng, engine.packets(eng) + ONE)
+            engine.set_sampled(eng, sampled)
+            engine.set_lent_at(eng, cycles())
+            if sampled != ZERO:
+                stamps.start(eng)
+            _begin(eng, p)
+        if engine.cursor(eng) != ZERO:
+            _run(eng)
+            if engine.pause(eng) != ZERO:
+                break
+        at += ONE
+    return at

@@ -1,0 +1,264 @@
+"""The engine's state: one block of memory, allocated once, seen by Python as record arrays.
+
+`Block` lays the regions of `tickpath.layout` out behind the `ENGINE` record, on huge pages where the
+kernel has any to give, and fills in what follows from the configuration.  Memory is reserved, not
+used, until it is written to: large capacities cost address space only.  `prefault` touches it
+beforehand, for measurements.
+"""
+
+import mmap
+import weakref
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from tickpath import latency, memory
+from tickpath.config import Config, Limits, parse_group
+from tickpath.counters import Counter
+from tickpath.digest import symbol_number
+from tickpath.jit import CHECKED
+from tickpath.layout import (
+    ENGINE,
+    ENGINE_REGION,
+    GAP_RANGES,
+    LEVEL,
+    LIMIT,
+    LINES,
+    LOOKAHEAD,
+    MAX_INTENTS,
+    OWN_ORDERS,
+    PAGE,
+    REGIONS,
+    WINDOW,
+    Stage,
+)
+from tickpath.ouch import Ouch42Session, Ouch50Session, OuchError, OuchSession, templates
+from tickpath.risk import Reject
+from tickpath.window import NO_WINDOW
+from tickpath.wire.itch50 import ITCH50
+
+HUGE = 1 << 21
+_ALIGN = 4096
+_MAP_NORESERVE = 0x4000  # Linux; not in the mmap module of Python 3.11
+_MADV_POPULATE_WRITE = 23  # Linux 5.14; likewise
+EGRESS_BYTES = 1 << 20
+BBO_ROWS = 1 << 14
+
+
+def _power_of_two(least: int) -> int:
+    return 1 << (least - 1).bit_length()
+
+
+def counts(config: Config) -> dict[str, int]:
+    """Records of every region."""
+    books, capacity = config.capacity.symbols, config.capacity
+    pages = -(-capacity.orders // PAGE) + 1
+    return {
+        "counter": len(Counter),
+        "type_count": 256,
+        "reject": len(Reject),
+        "book": books,
+        "side": 2 * books,
+        "bitmap": 2 * books * (WINDOW // 64),
+        "level": 2 * books * WINDOW + capacity.overflow_levels,
+        "far": capacity.overflow_levels,
+        "order": pages * PAGE,
+        "page_entry": _power_of_two(2 * pages),
+        "page_owner": pages,
+        "sma": books * config.indicators.sma_window,
+        "trade": capacity.trades,
+        "limit": books,
+        "symbol_limit": 1 + len(config.risk.symbols),
+        "position": books,
+        "gate": 1,
+        "own": OWN_ORDERS,
+        "intent": MAX_INTENTS,
+        "template": 4,
+        "egress": EGRESS_BYTES,
+        "bbo": BBO_ROWS,
+        "bbo_last": books,
+        "line": LINES,
+        "gap": GAP_RANGES,
+        "group": max(1, len(config.feed.groups)),
+        "cell": config.strategy.cells,
+        "histogram": Stage.COUNT,
+        "ahead": LOOKAHEAD,
+        "message_length": 256,
+    }
+
+
+class Block:
+    """The block and its views: ``block.engine`` is one record, ``block.order`` and so on arrays."""
+
+    def __init__(self, config: Config) -> None:
+        sizes = counts(config)
+        offsets: dict[str, int] = {}
+        end = -(-ENGINE.itemsize // _ALIGN) * _ALIGN
+        for region in REGIONS:
+            large = region.dtype.itemsize * sizes[region.name] >= HUGE
+            align = HUGE if large else _ALIGN
+            end = -(-end // align) * align
+            offsets[region.name] = end
+            end += region.dtype.itemsize * sizes[region.name]
+        self.size = end
+        flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE
+        self._map = mmap.mmap(-1, end + HUGE, flags=flags)
+        self._map.madvise(mmap.MADV_HUGEPAGE)
+        whole = np.frombuffer(self._map, np.uint8)
+        start = -whole.ctypes.data % HUGE
+        self.bytes = whole[start : start + end]
+        self.address = np.uint64(self.bytes.ctypes.data)
+        self.engine: Any = self.bytes[: ENGINE.itemsize].view(ENGINE)
+        self.views: dict[str, np.ndarray] = {}
+        for region in REGIONS:
+            at, count = offsets[region.name], sizes[region.name]
+            view = self.bytes[at : at + count * region.dtype.itemsize].view(region.dtype)
+            self.views[region.name] = view
+            self.engine[f"{region.name}_at"] = at
+            self.engine[f"{region.name}_count"] = count
+        if CHECKED:
+            self._register()
+        _initialise(self, config)
+
+    def __getattr__(self, name: str) -> np.ndarray:
+        try:
+            return self.__dict__["views"][name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+    def _register(self) -> None:
+        start = int(self.address)
+        memory.register(ENGINE_REGION, start, start + ENGINE.itemsize)
+        for number, region in enumerate(REGIONS):
+            view = self.views[region.name]
+            begin = view.ctypes.data
+            memory.register(number, begin, begin + view.nbytes)
+            if region.name == "histogram":
+                memory.register(latency.REGION, begin, begin + view.nbytes)
+        weakref.finalize(self, memory.unregister, start, start + self.size)
+
+    def get(self, name: str) -> int:
+        """One number of the engine's record."""
+        return int(self.engine[name][0])
+
+    def set(self, name: str, value: int) -> None:
+        """Set one number of the engine's record."""
+        self.engine[name][0] = value
+
+    def prefault(self, spans: Iterable[tuple[str, int]]) -> int:
+        """Touch the first ``n`` records of regions, so that no page fault comes later; bytes."""
+        touched = 0
+        for name, number in spans:
+            view = self.views[name][:number]
+            at = view.ctypes.data - int(np.frombuffer(self._map, np.uint8).ctypes.data)
+            begin = at // _ALIGN * _ALIGN
+            length = at + view.nbytes - begin
+            try:
+                self._map.madvise(_MADV_POPULATE_WRITE, begin, length)
+            except OSError:
+                raw = view.view(np.uint8).reshape(-1)
+                raw[::_ALIGN] = raw[::_ALIGN]
+            touched += length
+        return touched
+
+
+def _initialise(block: Block, config: Config) -> None:
+    """What follows from the configuration alone."""
+    books = config.capacity.symbols
+    block.set("books", books)
+    block.set("far0", 2 * books * WINDOW)
+    block.set("far_fresh", 1)
+    block.set("page_mask", len(block.page_entry) - 1)
+    block.set("page_fresh", 1)
+    block.set("trade_mask", config.capacity.trades - 1)
+    block.set("sma_window", config.indicators.sma_window)
+    block.set("ema_divisor", config.indicators.ema_window + 1)
+    block.set("sample_mask", config.latency.sample - 1)
+    block.set("bbo_limit", BBO_ROWS - 1)
+    block.set("timer_interval", config.strategy.timer_interval_ms * 1_000_000)
+    block.set("timer_next", 0 if config.strategy.timer_interval_ms else (1 << 64) - 1)
+    block.side["base"] = NO_WINDOW
+    block.side["best_px"][1::2] = 0xFFFFFFFF
+    block.message_length["value"] = ITCH50.lengths
+    parameters = config.strategy.parameters
+    block.cell["value"][: len(parameters)] = parameters
+    groups = [parse_group(text) for text in config.feed.groups]
+    block.set("groups", len(groups))
+    for record, (address, port) in zip(block.group, groups, strict=False):
+        record["address"], record["port"] = address, port
+    _set_limits(block, config)
+    _set_templates(block, config)
+
+
+def _limit(record: np.void, config: Config, own: Limits) -> None:
+    """One symbol's limits: its own where given, the defaults where not."""
+
+    def chosen(name: str) -> Any:
+        value = getattr(own, name)
+        return getattr(config.risk, name) if value is None else value
+
+    record["allowed"] = chosen("allowed")
+    record["killed"] = bool(own.kill_switch)
+    record["max_quantity"] = chosen("max_quantity")
+    record["max_notional"] = round(chosen("max_notional") * 10_000)
+    record["max_position"] = chosen("max_position")
+    record["collar_bp"] = round(chosen("collar_percent") * 100)
+    record["collar_px"] = round(chosen("collar_price") * 10_000)
+
+
+def _set_limits(block: Block, config: Config) -> None:
+    risk = config.risk
+    _limit(block.symbol_limit[0], config, Limits())
+    for record, (symbol, own) in zip(block.symbol_limit[1:], risk.symbols.items(), strict=True):
+        record["symbol"] = symbol_number(symbol)
+        _limit(record, config, own)
+    gate = block.gate[0]
+    gate["killed"] = risk.kill_switch
+    gate["unknown_state_trades"] = risk.unknown_trading_state == "trade"
+    gate["rate_interval"] = 1_000_000_000 // risk.orders_per_second
+    gate["rate_burst"] = (risk.order_burst - 1) * int(gate["rate_interval"])
+
+
+def session(config: Config) -> OuchSession:
+    """The order session that the configuration describes.  Raises `OuchError`."""
+    orders = config.orders
+    if orders.protocol == "ouch50":
+        options = dict(orders.options)
+        if orders.firm:
+            options.setdefault("firm", orders.firm)
+        return Ouch50Session(
+            time_in_force="0" if orders.time_in_force is None else str(orders.time_in_force),
+            display=orders.display,
+            capacity=orders.capacity,
+            inter_market_sweep_eligibility=orders.inter_market_sweep_eligibility,
+            cross_type=orders.cross_type,
+            options=options,
+            replace_options=orders.replace_options,
+        )
+    return Ouch42Session(
+        time_in_force=99998 if orders.time_in_force is None else int(orders.time_in_force),
+        firm=orders.firm,
+        display=orders.display,
+        capacity=orders.capacity,
+        intermarket_sweep_eligibility=orders.inter_market_sweep_eligibility,
+        minimum_quantity=orders.minimum_quantity,
+        cross_type=orders.cross_type,
+        customer_type=orders.customer_type,
+    )
+
+
+def _set_templates(block: Block, config: Config) -> None:
+    from tickpath.config import ConfigError
+    from tickpath.orders import ROOM
+
+    try:
+        protocol, records = templates(session(config))
+    except (OuchError, ValueError) as error:
+        raise ConfigError(f"orders: {error}") from None
+    block.set("order_protocol", protocol)
+    block.template[:] = records
+    block.set("egress_limit", len(block.egress) - ROOM)
+
+
+assert LEVEL.itemsize == 16 and LIMIT.itemsize == 32

@@ -1,0 +1,281 @@
+"""A side's window of price levels: 1,024 ticks that follow the market, best level by bit counts.
+
+A price is a tick (whole cents) and then a key: the tick itself for bids, its complement for
+offers, so that larger is better on both sides.  A window holds the keys ``base .. base + 1023``;
+the level of a key is at ``key modulo 1024``, whatever the base, so that moving the window only
+touches the levels that enter or leave it.  The base is a multiple of 64, so one bitmap word covers
+64 neighbouring keys and the best level is found with two bit counts.
+
+Prices that are not whole cents or outside the window live in `tickpath.overflow`.  The window moves
+when it is empty, or when `MISSES` adds have come that a window around the best price would have
+held: the cost of moving is spread over them, so no sequence of prices can make it thrash.
+"""
+
+import numpy as np
+
+from tickpath import overflow
+from tickpath.counters import Counter
+from tickpath.jit import cold, leaf
+from tickpath.layout import (
+    WINDOW,
+    WINDOW_BITS,
+    bitmap,
+    count,
+    engine,
+    far,
+    level,
+    order,
+    side,
+)
+from tickpath.memory import leading_zeros
+
+NO_WINDOW = 0xFFFFFFFF
+"""Base of a side that has not had an order yet: no key lies in its window."""
+MISSES = 64
+
+ZERO, ONE = np.uint64(0), np.uint64(1)
+TICK = np.uint64(100)
+KEY_MASK = np.uint64((1 << 26) - 1)
+PRICE_MASK = np.uint64(0xFFFFFFFF)
+_BITS = np.uint64(WINDOW_BITS)
+_SIZE = np.uint64(WINDOW)
+_INSIDE = np.uint64(WINDOW - 1)
+_WORD, _WORD_MASK, _WORDS, _WORDS_MASK = np.uint64(6), np.uint64(63), np.uint64(16), np.uint64(15)
+_SUMMARY = np.uint64(0xFFFF)
+_ABOVE = np.uint64(256)
+"""Keys better than the best that a fresh window leaves room for."""
+_NO_WINDOW = np.uint64(NO_WINDOW)
+_MISSES = np.uint64(MISSES)
+_RECENTRES = np.uint64(Counter.RECENTRES)
+_OVERFLOW_ADDS = np.uint64(Counter.OVERFLOW_ADDS)
+_LEVEL_STORE_FULL = np.uint64(Counter.LEVEL_STORE_FULL)
+
+
+@leaf
+def price_key(price, sd):
+    """A price as a number that is larger when better; its own inverse."""
+    return price ^ (PRICE_MASK * (sd & ONE))
+
+
+@leaf
+def level_at(base, sd, price):
+    """Index of the window's level for a price; 0 where the window does not hold the price."""
+    tick = price // TICK
+    key = tick ^ (KEY_MASK * (sd & ONE))
+    inside = (key - base < _SIZE) & (tick * TICK == price)
+    return ((sd << _BITS) | (key & _INSIDE)) * np.uint64(inside)
+
+
+@leaf
+def level_of(eng, sd, price):
+    """`level_at` for the side's present window."""
+    return level_at(side.base(side.at(eng, sd)), sd, price)
+
+
+@leaf
+def price_of(eng, l):
+    """Price of a level, in 1e-4."""
+    if l >= engine.far0(eng):
+        node = far.at(eng, l - engine.far0(eng))
+        return price_key(far.price_key(node), far.side(node))
+    sd = l >> _BITS
+    base = side.base(side.at(eng, sd))
+    key = base + ((l - base) & _INSIDE)
+    return (key ^ (KEY_MASK * (sd & ONE))) * TICK
+
+
+@leaf
+def side_of(eng, l):
+    """Side index of a level."""
+    if l >= engine.far0(eng):
+        return far.side(far.at(eng, l - engine.far0(eng)))
+    return l >> _BITS
+
+
+@leaf
+def mark(eng, sd, l):
+    """Note that a window level has orders now."""
+    word = (l & _INSIDE) >> _WORD
+    b = bitmap.at(eng, sd * _WORDS + word)
+    bitmap.set_value(b, bitmap.value(b) | (ONE << (l & _WORD_MASK)))
+    s = side.at(eng, sd)
+    side.set_summary(s, side.summary(s) | (ONE << word))
+
+
+@leaf
+def unmark(eng, sd, l):
+    """Note that a window level has no orders any more."""
+    word = (l & _INSIDE) >> _WORD
+    b = bitmap.at(eng, sd * _WORDS + word)
+    rest = bitmap.value(b) & ~(ONE << (l & _WORD_MASK))
+    bitmap.set_value(b, rest)
+    if rest == ZERO:
+        s = side.at(eng, sd)
+        side.set_summary(s, side.summary(s) & ~(ONE << word))
+
+
+@leaf
+def top(eng, sd):
+    """Index of the best level in a side's window; 0 when the window is empty."""
+    s = side.at(eng, sd)
+    summary = side.summary(s)
+    if summary == ZERO:
+        return ZERO
+    lowest = (side.base(s) >> _WORD) & _WORDS_MASK
+    rotated = ((summary >> lowest) | (summary << (_WORDS - lowest))) & _SUMMARY
+    word = (_WORD_MASK - leading_zeros(rotated) + lowest) & _WORDS_MASK
+    bits = bitmap.value(bitmap.at(eng, sd * _WORDS + word))
+    return (sd << _BITS) | (word << _WORD) | (_WORD_MASK - leading_zeros(bits))
+
+
+@leaf
+def better(eng, sd, window_level):
+    """The better of a window level and the side's best level outside (each may be 0)."""
+    outside = side.far_best(side.at(eng, sd))
+    if outside == ZERO:
+        return window_level
+    far_level = engine.far0(eng) + outside
+    if window_level == ZERO:
+        return far_level
+    far_key = far.price_key(far.at(eng, outside))
+    return far_level if far_key > price_key(price_of(eng, window_level), sd) else window_level
+
+
+@cold
+def find_best(eng, sd):
+    """Recompute a side's best level and price after its best level went away."""
+    s = side.at(eng, sd)
+    best = better(eng, sd, top(eng, sd))
+    side.set_best(s, best)
+    side.set_best_px(s, price_of(eng, best) if best != ZERO else price_key(ZERO, sd))
+
+
+@leaf
+def _ideal_base(key):
+    """Base of a window around a best key: most of it behind the touch, some room in front."""
+    behind = _SIZE - _ABOVE
+    base = key - behind if key > behind else ZERO
+    base = base & ~_WORD_MASK
+    highest = (KEY_MASK + ONE) - _SIZE
+    return base if base < highest else highest
+
+
+@cold
+def _move_level(eng, old, new):
+    """Give a level another index: its record moves and its orders follow."""
+    source, target = level.at(eng, old), level.at(eng, new)
+    level.set_total(target, level.total(source))
+    level.set_head(target, level.head(source))
+    level.set_tail(target, level.tail(source))
+    level.set_total(source, ZERO)
+    slot = level.head(target)
+    while slot != ZERO:
+        o = order.at(eng, slot)
+        order.set_level(o, new)
+        slot = order.next(o)
+
+
+@cold
+def _move_out(eng, sd, new_base):
+    """Move the levels that the new window does not hold into the tree; 0 if they do not fit."""
+    s = side.at(eng, sd)
+    base = side.base(s)
+    if overflow.free_nodes(eng) < _SIZE:
+        return ZERO
+    summary = side.summary(s)
+    for word in range(_WORDS):
+        if (summary >> word) & ONE == ZERO:
+            continue
+        first = base + (((word << _WORD) - base) & _INSIDE)
+        if first - new_base < _SIZE:
+            continue
+        bits = bitmap.value(bitmap.at(eng, sd * _WORDS + word))
+        while bits != ZERO:
+            bit = _WORD_MASK - leading_zeros(bits)
+            bits &= ~(ONE << bit)
+            l = (sd << _BITS) | (word << _WORD) | bit
+            n = overflow.insert(eng, sd, price_key(price_of(eng, l), sd))
+            _move_level(eng, l, engine.far0(eng) + n)
+            unmark(eng, sd, l)
+    return ONE
+
+
+@cold
+def _move_in(eng, sd):
+    """Move the tree's levels that the window holds now into it."""
+    s = side.at(eng, sd)
+    n = side.far_best(s)
+    while n != ZERO:
+        key = far.price_key(far.at(eng, n))
+        price = price_key(key, sd)
+        if (price // TICK) ^ (KEY_MASK * (sd & ONE)) < side.base(s):
+            break
+        following = overflow.below(eng, n)
+        l = level_of(eng, sd, price)
+        if l != ZERO:
+            _move_level(eng, engine.far0(eng) + n, l)
+            mark(eng, sd, l)
+            overflow.erase(eng, sd, n)
+        n = following
+
+
+@cold
+def recentre(eng, sd, price):
+    """Move a side's window so that it suits ``price`` as the best one."""
+    s = side.at(eng, sd)
+    side.set_misses(s, ZERO)
+    new_base = _ideal_base((price // TICK) ^ (KEY_MASK * (sd & ONE)))
+    if new_base == side.base(s):
+        return
+    if side.summary(s) != ZERO and _move_out(eng, sd, new_base) == ZERO:
+        return
+    count(eng, _RECENTRES)
+    side.set_base(s, new_base)
+    _move_in(eng, sd)
+    if side.best(s) != ZERO:
+        # The best price stays what it was; its level may have another index now.
+        side.set_best(s, better(eng, sd, top(eng, sd)))
+
+
+@cold
+def level_outside(eng, sd, price):
+    """A level for a price that the window does not hold: in a moved window, or in the tree.
+
+    Gives 0 when the tree has no room for another level.
+    """
+    s = side.at(eng, sd)
+    tick = price // TICK
+    if tick * TICK == price:
+        key = tick ^ (KEY_MASK * (sd & ONE))
+        if side.summary(s) == ZERO:
+            recentre(eng, sd, price)
+        else:
+            best = price_key(side.best_px(s), sd)
+            best = max(best, price_key(price, sd))
+            ideal = _ideal_base((price_key(best, sd) // TICK) ^ (KEY_MASK * (sd & ONE)))
+            if key - ideal < _SIZE:
+                side.set_misses(s, side.misses(s) + ONE)
+                if side.misses(s) >= _MISSES:
+                    recentre(eng, sd, price_key(best, sd))
+        l = level_of(eng, sd, price)
+        if l != ZERO:
+            return l
+    count(eng, _OVERFLOW_ADDS)
+    key = price_key(price, sd)
+    n = overflow.find(eng, sd, key)
+    if n == ZERO:
+        n = overflow.insert(eng, sd, key)
+        if n == ZERO:
+            count(eng, _LEVEL_STORE_FULL)
+            return ZERO
+    return engine.far0(eng) + n
+
+
+@cold
+def window_emptied(eng, sd):
+    """The window's last level went: move it to the best level outside, if that has whole cents."""
+    outside = side.far_best(side.at(eng, sd))
+    if outside != ZERO:
+        price = price_key(far.price_key(far.at(eng, outside)), sd)
+        if (price // TICK) * TICK == price:
+            recentre(eng, sd, price)
