@@ -386,9 +386,21 @@ def test_packets_of_a_stream():
     assert SOUPBINTCP.message_of(sent[3]).decode(sent[3])["text"] == "hello"
 
 
-def test_packet_without_a_type():
-    with pytest.raises(WireError, match="packet at byte 3 has no packet_type"):
-        list(soupbintcp.packets(soupbintcp.packet("server_heartbeat") + bytes(3)))
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ("000000", r"packet at byte 3: soupbintcp has no packet type '\\x00'"),
+        ("000078", "packet at byte 3: soupbintcp has no packet type 'x'"),
+        ("000053", "packet at byte 3: sequenced_data has a length of 2 bytes"),
+        ("000248", "packet at byte 3: server_heartbeat has a length of 4 bytes"),
+        ("ffff4c", "packet at byte 3: login_request has a length of 65537 bytes"),
+    ],
+)
+def test_stream_that_cannot_be_mended(wrong, message):
+    stream = soupbintcp.packets(soupbintcp.packet("server_heartbeat") + bytes.fromhex(wrong))
+    assert next(stream) == soupbintcp.packet("server_heartbeat")
+    with pytest.raises(WireError, match=message):
+        next(stream)
 
 
 # ---------------------------------------------------------------- real bytes

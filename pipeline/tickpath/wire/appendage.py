@@ -138,16 +138,33 @@ def decode_message(
     allow, the result has ``appendage_length`` and ``appendage`` too.
     Raises `WireError` for an unknown type, a wrong length and an appendage that does not add up.
     """
-    message = _message(protocol, buffer)
-    fields = {"message": message.name, **message.decode(buffer)}
+    message = message_of(protocol, buffer)
+    rest = decode_rest(message, buffer, counters)
+    return {"message": message.name, **message.decode(buffer), **rest}
+
+
+def message_of(protocol: Protocol, buffer: bytes) -> Message:
+    """As `Protocol.message_of`, but a message without an appendage may be followed by one."""
+    known = protocol.by_type.get(chr(buffer[0])) if buffer else None
+    if known is not None and len(buffer) >= known.length + LENGTH.size:
+        return known
+    return protocol.message_of(buffer)
+
+
+def decode_rest(
+    message: Message, buffer: bytes, counters: Counter[str] | None = None
+) -> dict[str, Any]:
+    """What stands behind a message's fixed part: the appendage, under its field's name.
+
+    Raises `WireError` as `decode_message` does.
+    """
     if has_appendage(message):
-        name = message.fields[-1].name
-        fields[name] = _checked(fields[LENGTH.name], fields[name], counters)
-    elif len(buffer) > message.length:
-        at = message.length + LENGTH.size
-        fields[LENGTH.name] = LENGTH.get(buffer, message.length, message.order)
-        fields["appendage"] = _checked(fields[LENGTH.name], buffer[at:], counters)
-    return fields
+        at, name = message[LENGTH.name].offset, message.fields[-1].name
+        return {name: _checked(buffer, at, counters)}
+    if len(buffer) == message.length:
+        return {}
+    options = _checked(buffer, message.length, counters)
+    return {LENGTH.name: LENGTH.get(buffer, message.length, "big"), "appendage": options}
 
 
 def has_appendage(message: Message) -> bool:
@@ -155,15 +172,9 @@ def has_appendage(message: Message) -> bool:
     return message.is_variable and LENGTH.name in message.by_name
 
 
-def _message(protocol: Protocol, buffer: bytes) -> Message:
-    """As `Protocol.message_of`, and a fixed message may be followed by an appendage."""
-    known = protocol.by_type.get(chr(buffer[0])) if buffer else None
-    if known is not None and len(buffer) >= known.length + LENGTH.size:
-        return known
-    return protocol.message_of(buffer)
-
-
-def _checked(length: int, appendage: bytes, counters: Counter[str] | None) -> dict[str, Any]:
-    if length != len(appendage):
-        raise WireError(f"appendage_length is {length}, {len(appendage)} bytes follow")
-    return decode(appendage, counters)
+def _checked(buffer: bytes, at: int, counters: Counter[str] | None) -> dict[str, Any]:
+    """The options behind the length at ``at``, which must be all of the rest."""
+    length, rest = LENGTH.get(buffer, at, "big"), buffer[at + LENGTH.size :]
+    if length != len(rest):
+        raise WireError(f"appendage_length is {length}, {len(rest)} bytes follow")
+    return decode(rest, counters)

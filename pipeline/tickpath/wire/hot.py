@@ -39,7 +39,7 @@ def message(layout: Message) -> python_types.ModuleType:
 
 
 def peek(layout: Message, name: str, first: int = 0, size: int | None = None):
-    """A load of one field for framing and look-ahead, where the message may be another, shorter one.
+    """A load of one field for framing and look-ahead, where the message may be a shorter one.
 
     ``first`` and ``size`` choose bytes of a text field that is wider than a register.  The checked
     variant holds the load to the run of messages instead of to the message.

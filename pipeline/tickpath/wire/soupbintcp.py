@@ -139,15 +139,19 @@ def packet(name: str, **values: Any) -> bytes:
 def packets(stream: bytes) -> Iterator[bytes]:
     """The whole packets at the front of ``stream``; what is left is the front of the next one.
 
-    Raises `WireError` at a length too small to hold a packet's type, which no resynchronising can
-    mend.  Types are not looked at.
+    Raises `WireError` at an unknown type and at a length that is not the type's own, also where
+    the packet is not whole yet: no later bytes can mend it.
     """
     at = 0
     while len(stream) - at >= _SMALLEST:
-        end = at + _LENGTH.size + _LENGTH.get(stream, at, "big")
-        if end < at + _SMALLEST:
-            raise WireError(f"packet at byte {at} has no packet_type")
-        if end > len(stream):
+        length = _LENGTH.size + _LENGTH.get(stream, at, "big")
+        code = chr(stream[at + SOUPBINTCP.type_offset])
+        layout = SOUPBINTCP.by_type.get(code)
+        if layout is None:
+            raise WireError(f"packet at byte {at}: soupbintcp has no packet type {code!r}")
+        if length != layout.length and not (layout.is_variable and length > layout.length):
+            raise WireError(f"packet at byte {at}: {layout.name} has a length of {length} bytes")
+        if at + length > len(stream):
             return
-        yield stream[at:end]
-        at = end
+        yield stream[at : at + length]
+        at += length
