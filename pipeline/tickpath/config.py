@@ -167,7 +167,9 @@ def check(config: Config, source: str = "configuration") -> None:
     if len(config.strategy.parameters) > config.strategy.cells:
         raise ConfigError(f"{source}: strategy.parameters: more than strategy.cells")
     if config.capacity.trades & (config.capacity.trades - 1):
-        raise ConfigError(f"{source}: capacity.trades: {config.capacity.trades} is not a power of two")
+        raise ConfigError(
+            f"{source}: capacity.trades: {config.capacity.trades} is not a power of two"
+        )
     for text in config.feed.groups:
         parse_group(text, source)
 
@@ -178,7 +180,11 @@ def parse_group(text: str, source: str = "configuration") -> tuple[int, int]:
     parts = address.split(".")
     try:
         numbers = [int(part) for part in parts]
-        if len(numbers) != 4 or not all(0 <= n <= 255 for n in numbers) or not 0 <= int(port) < 65_536:
+        if (
+            len(numbers) != 4
+            or not all(0 <= n <= 255 for n in numbers)
+            or not 0 <= int(port) < 65_536
+        ):
             raise ValueError
     except ValueError:
         raise ConfigError(f"{source}: feed.groups: {text!r} is not ADDRESS:PORT") from None
@@ -203,9 +209,13 @@ def _tables(name: str, tables: dict) -> list[str]:
     lines: list[str] = []
     plain = {key: each for key, each in tables.items() if not isinstance(each, msgspec.Struct)}
     if plain:
-        lines.append(f"{name.rpartition('.')[2]} = {{ " + ", ".join(
-            f"{key} = {msgspec.json.encode(each).decode()}" for key, each in plain.items()
-        ) + " }")
+        lines.append(
+            f"{name.rpartition('.')[2]} = {{ "
+            + ", ".join(
+                f"{key} = {msgspec.json.encode(each).decode()}" for key, each in plain.items()
+            )
+            + " }"
+        )
     for key, each in tables.items():
         if isinstance(each, msgspec.Struct):
             lines += ["", f'[{name}."{key}"]']

@@ -1,6 +1,6 @@
 """What a message did, as the strategy is told: kind, flags and book in one number.
 
-    bits 0-31 book index    bits 32-39 kind    bits 40-47 flags        0: nothing to tell
+bits 0-31 book index    bits 32-39 kind    bits 40-47 flags        0: nothing to tell
 """
 
 import numpy as np

@@ -23,7 +23,11 @@ ZERO, ONE = np.uint64(0), np.uint64(1)
 MAX_VLAN_TAGS = np.uint64(4)
 
 _ETHERNET, _RAW = np.uint64(LINK_ETHERNET), np.uint64(LINK_RAW)
-_SLL, _SLL2, _LINK_IPV4 = np.uint64(LINK_LINUX_SLL), np.uint64(LINK_LINUX_SLL2), np.uint64(LINK_IPV4)
+_SLL, _SLL2, _LINK_IPV4 = (
+    np.uint64(LINK_LINUX_SLL),
+    np.uint64(LINK_LINUX_SLL2),
+    np.uint64(LINK_IPV4),
+)
 _IPV4, _IPV6 = np.uint64(wire.ETHER_TYPE_IPV4), np.uint64(wire.ETHER_TYPE_IPV6)
 _VLAN, _QINQ = np.uint64(wire.ETHER_TYPE_VLAN), np.uint64(wire.ETHER_TYPE_QINQ)
 _QINQ_OLD = np.uint64(wire.ETHER_TYPE_QINQ_OLD)
@@ -121,9 +125,7 @@ def _network(link, at, end):
 
 @leaf
 def _is_known(link):
-    return (
-        link == _ETHERNET or link == _RAW or link == _LINK_IPV4 or link == _SLL or link == _SLL2
-    )
+    return link == _ETHERNET or link == _RAW or link == _LINK_IPV4 or link == _SLL or link == _SLL2
 
 
 @cold

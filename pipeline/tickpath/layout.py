@@ -178,15 +178,11 @@ INTENT = _record(
     size=32,
 )
 BBO = _record(
-    ("seq", "u8"),
-    ("ts_event", "u8"),
     ("bid_sz", "u8"),
     ("ask_sz", "u8"),
     ("bid_px", "u4"),
     ("ask_px", "u4"),
-    ("book", "u4"),
-    ("reserved", "u4"),
-    size=48,
+    size=24,
 )
 LINE = _record(
     ("session", "u8"),  # its first eight characters; the other two in session_tail
@@ -239,7 +235,14 @@ REGIONS = tuple(
         "intent": INTENT,
         "template": TEMPLATE,
         "egress": BYTE,
-        "bbo": BBO,
+        # Rows of changed best bids and offers, a column each, so that Arrow can share them.
+        "bbo_seq": WORD,
+        "bbo_ts_event": WORD,
+        "bbo_book": WORD,
+        "bbo_bid_px": WORD,
+        "bbo_bid_sz": WORD,
+        "bbo_ask_px": WORD,
+        "bbo_ask_sz": WORD,
         "bbo_last": BBO,
         "line": LINE,
         "gap": GAP,
@@ -276,6 +279,7 @@ ENGINE = _record(
     # Strategy and orders
     ("strategy", "u8"),  # address of its machine code; 0: none
     ("strategy_latched", "u8"),
+    ("strategy_error", "u8"),  # what it raised, for `invoke.explain`
     ("intents", "u8"),
     ("user_ref_num", "u8"),
     ("order_protocol", "u8"),
@@ -368,7 +372,13 @@ own = _SPACES["own"]
 intent = _SPACES["intent"]
 template = _SPACES["template"]
 egress = _SPACES["egress"]
-bbo = _SPACES["bbo"]
+bbo_seq = _SPACES["bbo_seq"]
+bbo_ts_event = _SPACES["bbo_ts_event"]
+bbo_book = _SPACES["bbo_book"]
+bbo_bid_px = _SPACES["bbo_bid_px"]
+bbo_bid_sz = _SPACES["bbo_bid_sz"]
+bbo_ask_px = _SPACES["bbo_ask_px"]
+bbo_ask_sz = _SPACES["bbo_ask_sz"]
 bbo_last = _SPACES["bbo_last"]
 line = _SPACES["line"]
 gap = _SPACES["gap"]

@@ -292,12 +292,14 @@ def violations() -> tuple[int, int, int]:
 # ---------------------------------------------------------------- accessors
 
 
-def accessors(name: str, dtype: np.dtype, region: int) -> python_types.ModuleType:
+def accessors(name: str, dtype: np.dtype, region: int | None = None) -> python_types.ModuleType:
     """A namespace with one load and one store per field of a record dtype.
 
     ``space.field(address)`` loads, ``space.set_field(address, value)`` stores, ``space.SIZE`` is
     the record's size as ``uint64``.  It is a module because Numba resolves a module's attributes
-    when it compiles: hot code reads ``order.quantity(o)`` and pays nothing for it.
+    when it compiles: hot code reads ``order.quantity(o)`` and pays nothing for it.  ``region`` is
+    where the checked variant knows such records to be; None for records outside the block, whose
+    addresses only the caller can know.
     """
     space = python_types.ModuleType(name)
     space.SIZE = np.uint64(dtype.itemsize)
@@ -308,7 +310,7 @@ def accessors(name: str, dtype: np.dtype, region: int) -> python_types.ModuleTyp
         signed = kind.kind == "i"
         load = _load(kind.itemsize * 8, offset, signed=signed)
         store = _store(kind.itemsize * 8, offset, signed=signed)
-        if CHECKED:
+        if CHECKED and region is not None:
             load = _checked_load(load, _record_is_valid, dtype.itemsize, region, signed)
             store = _checked_store(store, _record_is_valid, dtype.itemsize, region)
         setattr(space, field, load)

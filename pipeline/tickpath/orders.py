@@ -106,9 +106,7 @@ def _encode(eng, i, order_id, out):
             protocol, templates, out, orig, own.order_id(o), ref, order_id, quantity, price
         )
     if kind == _CANCEL:
-        return ouch_encode.encode_cancel(
-            protocol, templates, out, orig, own.order_id(o), quantity
-        )
+        return ouch_encode.encode_cancel(protocol, templates, out, orig, own.order_id(o), quantity)
     return ouch_encode.encode_modify(
         protocol, templates, out, orig, own.order_id(o), own.side(o), quantity
     )

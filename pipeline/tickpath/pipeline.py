@@ -14,8 +14,14 @@ from tickpath import event, frame, itch, line, lookahead, orders, stamps
 from tickpath.counters import Counter
 from tickpath.jit import cold, entry, leaf
 from tickpath.layout import (
-    bbo,
+    bbo_ask_px,
+    bbo_ask_sz,
+    bbo_bid_px,
+    bbo_bid_sz,
+    bbo_book,
     bbo_last,
+    bbo_seq,
+    bbo_ts_event,
     count,
     count_by,
     engine,
@@ -39,7 +45,7 @@ _LINK_MESSAGES = np.uint64(LINK_MESSAGES)
 _QUANTITY_MASK = np.uint64((1 << 44) - 1)
 _FLAG_MASK = np.uint64(0xFF)
 
-packet = accessors("packet", PACKET, 62)
+packet = accessors("packet", PACKET)
 
 _PACKETS, _BYTES = np.uint64(Counter.PACKETS), np.uint64(Counter.BYTES)
 _BYTES_HEADERS = np.uint64(Counter.BYTES_HEADERS)
@@ -59,8 +65,9 @@ _TIMERS = np.uint64(Counter.TIMERS)
 
 
 @cold
-def _strategy_raised(eng):
+def _strategy_raised(eng, error):
     """The rule of the design: latched off, the message's intents dropped, counted."""
+    engine.set_strategy_error(eng, error)
     engine.set_strategy_latched(eng, ONE)
     count(eng, _RAISED)
     count_by(eng, _DROPPED, engine.intents(eng))
@@ -81,8 +88,8 @@ def _tell(eng, happened, flags):
         np.int64(kind),
         np.int64(flags),
     )
-    if raised != 0:
-        _strategy_raised(eng)
+    if raised != ZERO:
+        _strategy_raised(eng, raised)
     if engine.sampled(eng) != ZERO:
         stamps.stage(eng, stamps.STRATEGY)
     if engine.intents(eng) != ZERO:
@@ -128,14 +135,13 @@ def _write_bbo(eng, b):
     ):
         return
     used = engine.bbo_used(eng)
-    row = bbo.at(eng, used)
-    bbo.set_seq(row, engine.messages(eng))
-    bbo.set_ts_event(row, engine.engine_time(eng))
-    bbo.set_book(row, b)
-    bbo.set_bid_px(row, bid_px)
-    bbo.set_ask_px(row, ask_px)
-    bbo.set_bid_sz(row, bid_sz)
-    bbo.set_ask_sz(row, ask_sz)
+    bbo_seq.set_value(bbo_seq.at(eng, used), engine.messages(eng))
+    bbo_ts_event.set_value(bbo_ts_event.at(eng, used), engine.engine_time(eng))
+    bbo_book.set_value(bbo_book.at(eng, used), b)
+    bbo_bid_px.set_value(bbo_bid_px.at(eng, used), bid_px)
+    bbo_bid_sz.set_value(bbo_bid_sz.at(eng, used), bid_sz)
+    bbo_ask_px.set_value(bbo_ask_px.at(eng, used), ask_px)
+    bbo_ask_sz.set_value(bbo_ask_sz.at(eng, used), ask_sz)
     bbo_last.set_bid_px(old, bid_px)
     bbo_last.set_ask_px(old, ask_px)
     bbo_last.set_bid_sz(old, bid_sz)
@@ -315,3 +321,16 @@ def process(eng, packets, first, number):
                 break
         at += ONE
     return at
+
+
+@entry
+def whole_messages(address, length):
+    """Bytes of the whole messages at the start of a run of ``length`` bytes."""
+    lend_run(address, address + length)
+    m, end = address, address + length
+    while m + PREFIX <= end:
+        following = m + PREFIX + line.message_length(m)
+        if following > end:
+            break
+        m = following
+    return m - address

@@ -71,7 +71,7 @@ def is_well_formed(eng, b, quantity, price):
 
 
 @leaf
-def _trades(eng, b):
+def may_trade(eng, b):
     """True while orders may be sent for a book."""
     record, g = book.at(eng, b), gate.at(eng, ZERO)
     state = book.trading_state(record)
@@ -123,7 +123,7 @@ def check(eng, b, side_code, quantity, price):
         return _KILL
     if limit.allowed(lim) == ZERO:
         return _NOT_ALLOWED
-    if not _trades(eng, b):
+    if not may_trade(eng, b):
         return _STATE
     if book.stale(book.at(eng, b)) != ZERO:
         return _STALE

@@ -44,6 +44,10 @@ _MAP_NORESERVE = 0x4000  # Linux; not in the mmap module of Python 3.11
 _MADV_POPULATE_WRITE = 23  # Linux 5.14; likewise
 EGRESS_BYTES = 1 << 20
 BBO_ROWS = 1 << 14
+BBO_COLUMNS = tuple(
+    f"bbo_{column}"
+    for column in ("seq", "ts_event", "book", "bid_px", "bid_sz", "ask_px", "ask_sz")
+)
 
 
 def _power_of_two(least: int) -> int:
@@ -76,7 +80,7 @@ def counts(config: Config) -> dict[str, int]:
         "intent": MAX_INTENTS,
         "template": 4,
         "egress": EGRESS_BYTES,
-        "bbo": BBO_ROWS,
+        **dict.fromkeys(BBO_COLUMNS, BBO_ROWS),
         "bbo_last": books,
         "line": LINES,
         "gap": GAP_RANGES,

@@ -10,7 +10,7 @@ from numba import carray
 from numba.core import types
 from numba.extending import intrinsic
 
-from tickpath import window
+from tickpath import risk, window
 from tickpath.jit import leaf
 from tickpath.layout import book as _book
 from tickpath.layout import cell as _cell
@@ -144,10 +144,8 @@ def trading_state(engine, book):
 
 @leaf
 def is_trading(engine, book):
-    """1 while the symbol trades: no halt, no pause, no operational halt."""
-    b = _book.at(engine, np.uint64(book))
-    trading = _book.trading_state(b) == np.uint64(TRADING)
-    return np.int64(trading and _book.operational_halt(b) == _ZERO)
+    """1 while the risk gate lets orders for the book pass its trading-state check."""
+    return np.int64(risk.may_trade(engine, np.uint64(book)))
 
 
 @leaf

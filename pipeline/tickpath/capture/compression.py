@@ -170,7 +170,7 @@ class _Stored:
         return b""
 
 
-GZIP_LEVEL = 6
+GZIP_LEVEL = 4
 ZSTD_LEVEL = 3
 
 

@@ -36,7 +36,7 @@ def either_order(protocols: Mapping[str, Protocol], name: str) -> python_types.M
     """Loads, stores and ``LENGTH`` of a message that ``protocols`` has in both byte orders."""
     little, big = (hot.message(protocols[order][name]) for order in ("little", "big"))
     space = python_types.ModuleType(name)
-    space.LENGTH = little.LENGTH
+    space.LENGTH = little.LENGTH  # type: ignore[attr-defined]
     for each in protocols["little"][name].fields:
         setter = "set_" + each.name
         setattr(space, each.name, _load(getattr(little, each.name), getattr(big, each.name)))

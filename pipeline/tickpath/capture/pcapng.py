@@ -112,7 +112,7 @@ def _block(byte_order: str, name: str, contents: bytes = b"", **values: Any) -> 
 
 
 class PcapngForm:
-    """Blocks for a new pcapng file, made by `compose.compose_pcapng`; one interface per link type."""
+    """Blocks for a new pcapng file, by `compose.compose_pcapng`; one interface per link type."""
 
     kind = "pcapng"
 

@@ -36,8 +36,8 @@ _KINDS: dict[str, type[PcapRecords] | type[PcapngBlocks] | type[DailyRuns]] = {
 class Capture:
     """A capture that is being read, once, from its beginning to its end.
 
-    ``path`` as it was given; ``kind``: ``"pcap"``, ``"pcapng"`` or ``"itch"``; ``compression``: None,
-    ``"gzip"`` or ``"zstd"``; ``size``: bytes of the file itself, 0 for a pipe.
+    ``path`` as it was given; ``kind``: ``"pcap"``, ``"pcapng"`` or ``"itch"``;
+    ``compression``: None, ``"gzip"`` or ``"zstd"``; ``size`` in bytes of the file, 0 for a pipe.
     """
 
     def __init__(self, path: str, size: int, source: Source) -> None:

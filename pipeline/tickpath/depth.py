@@ -1,0 +1,123 @@
+"""Reading books from Python: levels best first, orders in queue order, copied into arrays."""
+
+import numpy as np
+
+from tickpath import overflow, window
+from tickpath.jit import cold, entry, leaf
+from tickpath.layout import bitmap, engine, far, level, order, side
+from tickpath.memory import accessors, leading_zeros
+from tickpath.order_store import ref_of
+
+DEPTH = np.dtype([("price", "<u8"), ("quantity", "<u8"), ("orders", "<u8")])
+"""One price level; the price in 1e-4."""
+RESTING = np.dtype(
+    [
+        ("order_ref", "<u8"),
+        ("book", "<u4"),
+        ("side", "<u4"),  # 0 bid, 1 offer
+        ("price", "<u4"),
+        ("quantity", "<u4"),
+    ]
+)
+"""One live order."""
+
+_depth = accessors("depth", DEPTH)
+_resting = accessors("resting", RESTING)
+ZERO, ONE = np.uint64(0), np.uint64(1)
+_QUANTITY_MASK, _COUNT_SHIFT = np.uint64((1 << 44) - 1), np.uint64(44)
+_INSIDE, _WORD, _WORD_MASK = np.uint64(1023), np.uint64(6), np.uint64(63)
+_WORDS, _WORDS_MASK, _BITS = np.uint64(16), np.uint64(15), np.uint64(10)
+
+
+@cold
+def _window_below(eng, sd, l):
+    """The window's next worse level, 0 where there is none."""
+    lowest = side.base(side.at(eng, sd)) >> _WORD
+    at = l & _INSIDE
+    word = ((at >> _WORD) - lowest) & _WORDS_MASK
+    bits = bitmap.value(bitmap.at(eng, sd * _WORDS + (at >> _WORD)))
+    bits &= (ONE << (at & _WORD_MASK)) - ONE
+    while bits == ZERO and word != ZERO:
+        word -= ONE
+        bits = bitmap.value(bitmap.at(eng, sd * _WORDS + ((word + lowest) & _WORDS_MASK)))
+    if bits == ZERO:
+        return ZERO
+    physical = (word + lowest) & _WORDS_MASK
+    return (sd << _BITS) | (physical << _WORD) | (_WORD_MASK - leading_zeros(bits))
+
+
+@leaf
+def _better(eng, sd, w, f):
+    """Index of the better of a window level and a tree node, 0 where both are missing."""
+    if f == ZERO:
+        return w
+    far_level = engine.far0(eng) + f
+    if w == ZERO:
+        return far_level
+    key = window.price_key(window.price_of(eng, w), sd)
+    return far_level if far.price_key(far.at(eng, f)) > key else w
+
+
+@leaf
+def _step(eng, sd, l, w, f):
+    """The two cursors behind level ``l``, which was the better of them."""
+    if l >= engine.far0(eng):
+        return w, overflow.below(eng, f)
+    return _window_below(eng, sd, w), f
+
+
+@entry
+def read_levels(eng, sd, out, most):
+    """Write up to ``most`` `DEPTH` records of a side, best first; gives their number."""
+    w, f, number = window.top(eng, sd), side.far_best(side.at(eng, sd)), ZERO
+    l = _better(eng, sd, w, f)
+    while l != ZERO and number < most:
+        total = level.total(level.at(eng, l))
+        row = out + number * _depth.SIZE
+        _depth.set_price(row, window.price_of(eng, l))
+        _depth.set_quantity(row, total & _QUANTITY_MASK)
+        _depth.set_orders(row, total >> _COUNT_SHIFT)
+        number += ONE
+        w, f = _step(eng, sd, l, w, f)
+        l = _better(eng, sd, w, f)
+    return number
+
+
+@entry
+def read_orders(eng, first, last, out, most):
+    """Write up to ``most`` `RESTING` records of sides ``first .. last - 1``; gives their number.
+
+    Sides in order, levels best first, orders as they queue.
+    """
+    number = ZERO
+    for sd in range(first, last):
+        w, f = window.top(eng, sd), side.far_best(side.at(eng, sd))
+        l = _better(eng, sd, w, f)
+        while l != ZERO:
+            price = window.price_of(eng, l)
+            slot = level.head(level.at(eng, l))
+            while slot != ZERO and number < most:
+                o = order.at(eng, slot)
+                row = out + number * _resting.SIZE
+                _resting.set_order_ref(row, ref_of(eng, slot))
+                _resting.set_book(row, sd >> ONE)
+                _resting.set_side(row, sd & ONE)
+                _resting.set_price(row, price)
+                _resting.set_quantity(row, order.quantity(o))
+                number += ONE
+                slot = order.next(o)
+            w, f = _step(eng, sd, l, w, f)
+            l = _better(eng, sd, w, f)
+    return number
+
+
+@entry
+def count_levels(eng, sd):
+    """Number of a side's price levels."""
+    w, f, number = window.top(eng, sd), side.far_best(side.at(eng, sd)), ZERO
+    l = _better(eng, sd, w, f)
+    while l != ZERO:
+        number += ONE
+        w, f = _step(eng, sd, l, w, f)
+        l = _better(eng, sd, w, f)
+    return number

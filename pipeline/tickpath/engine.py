@@ -1,0 +1,342 @@
+"""The engine as a Python object: feed it bytes, get orders, read books.
+
+    engine = Engine(Config(), strategy=mine)
+    engine.feed(messages)             # messages behind 2-byte lengths, cut anywhere
+    for order in engine.take_orders():
+        ...
+    engine.book("AAPL").bids          # NumPy: price, quantity, orders
+
+One engine is one block of memory (`engine.block`); what is read through ``engine.block.order`` and
+its like is that memory itself.  State after input N is a function of the configuration and of
+inputs 1 to N: `book_digest` and `state_digest` say so in one number each.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tickpath import depth
+from tickpath.config import Config, check
+from tickpath.counters import Counter
+from tickpath.digest import VENUE_NAMES, symbol_number, symbol_text
+from tickpath.invoke import explain
+from tickpath.layout import Stage
+from tickpath.packet import LINK_ETHERNET, LINK_MESSAGES, PACKET
+from tickpath.pipeline import process, whole_messages
+from tickpath.risk import Reject
+from tickpath.state import BBO_COLUMNS, Block
+from tickpath.strategy import Strategy, load
+from tickpath.wire.itch50 import ITCH50
+from tickpath.wire.moldudp64 import MOLDUDP64
+
+_PREFIX = MOLDUDP64["message_block"].length
+ZERO = np.uint64(0)
+
+
+@dataclass(frozen=True)
+class Book:
+    """One symbol's book at one moment; ``bids`` and ``asks`` are `depth.DEPTH`, best first."""
+
+    venue: str
+    symbol: str
+    bids: np.ndarray
+    asks: np.ndarray
+
+
+@dataclass(frozen=True)
+class GapRange:
+    """Messages that a line missed: ``first`` to ``last``, both included."""
+
+    session: str
+    group: str
+    first: int
+    last: int
+    input_number: int
+
+
+class Engine:
+    """Decode, books, strategy, risk and encode over one block of state."""
+
+    def __init__(
+        self,
+        config: Config | None = None,
+        *,
+        strategy: Callable[..., Any] | str | None = None,
+        on_orders: Callable[[memoryview], None] | None = None,
+        on_bbo: Callable[[dict[str, np.ndarray]], None] | None = None,
+    ) -> None:
+        """An empty engine.
+
+        ``strategy`` is a function or ``MODULE:NAME``; it goes before the configuration's.
+        ``on_orders`` gets encoded orders, each behind a 2-byte big-endian length, and ``on_bbo``
+        columns of changed best bids and offers; both see the engine's own memory, valid during the
+        call.  Without them, orders wait for `take_orders`, and best prices are not recorded.
+
+        Raises `ConfigError`, `StrategyError`.
+        """
+        self.config = config or Config()
+        check(self.config)
+        self.block = Block(self.config)
+        self._address = self.block.address
+        self._on_orders = on_orders
+        self._on_bbo = on_bbo
+        self._orders: list[bytes] = []
+        self._rest = b""
+        self.block.set("orders_wanted", 1)
+        self.block.set("bbo_wanted", int(on_bbo is not None))
+        self.strategy: Strategy | None = None
+        chosen = strategy if strategy is not None else self.config.strategy.name
+        if chosen is not None:
+            self.strategy = load(chosen) if isinstance(chosen, str) else Strategy(chosen)
+            self.block.set("strategy", int(self.strategy.address))
+
+    # ------------------------------------------------------------ inputs
+
+    def advance(self, packets: np.ndarray, first: int = 0) -> int:
+        """Take lent packets (`PACKET`) through the pipeline from number ``first`` on.
+
+        Gives the number of the next packet: the length of the array when all were taken, less when
+        the next one is not due yet (paced replay).  Buffers for Python are emptied on the way.
+        """
+        address, number = np.uint64(packets.ctypes.data), np.uint64(len(packets))
+        at = np.uint64(first)
+        while True:
+            at = process(self._address, address, at, number)
+            paused = self.block.get("pause")
+            self._empty_buffers()
+            if not paused:
+                return int(at)
+
+    def process(self, packets: np.ndarray) -> None:
+        """Take all of an array of lent packets through the pipeline."""
+        at = 0
+        while at < len(packets):
+            at = self.advance(packets, at)
+
+    def feed(self, messages: bytes | bytearray | memoryview) -> None:
+        """Messages back to back, each behind a 2-byte big-endian length, cut anywhere.
+
+        The start of a message that is not complete yet waits for the next call.
+        """
+        chunk = self._rest + bytes(messages) if self._rest else messages
+        raw = np.frombuffer(chunk, np.uint8)
+        whole = _whole_messages(raw)
+        self._rest = raw[whole:].tobytes()
+        if whole:
+            self.process(_lend(raw, whole, LINK_MESSAGES, 0))
+
+    def feed_packet(
+        self, packet: bytes | memoryview, *, link: int = LINK_ETHERNET, ts_recv: int = 0
+    ) -> None:
+        """One captured packet, from its link layer on."""
+        raw = np.frombuffer(packet, np.uint8)
+        self.process(_lend(raw, len(raw), link, ts_recv))
+
+    # ------------------------------------------------------------ outputs
+
+    def _empty_buffers(self) -> None:
+        self.block.set("pause", 0)
+        if used := self.block.get("egress_used"):
+            waiting = self.block.egress["value"][:used]
+            self.block.set("egress_used", 0)
+            if self._on_orders is not None:
+                self._on_orders(waiting.data)
+            else:
+                self._orders.extend(_split(waiting.tobytes()))
+        if used := self.block.get("bbo_used"):
+            self.block.set("bbo_used", 0)
+            if self._on_bbo is not None:
+                views = self.block.views
+                self._on_bbo(
+                    {name[4:]: views[name]["value"].view(np.int64)[:used] for name in BBO_COLUMNS}
+                )
+
+    def take_orders(self) -> list[bytes]:
+        """Encoded order messages since the last call, in order, without their length prefix."""
+        taken, self._orders = self._orders, []
+        return taken
+
+    # ------------------------------------------------------------ reading
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """Every counter by name."""
+        values = self.block.counter["value"]
+        return {each.name.lower(): int(values[each]) for each in Counter}
+
+    @property
+    def messages_by_type(self) -> dict[str, int]:
+        """Messages by type code, in the spec's order, without those that did not occur."""
+        values = self.block.type_count["value"]
+        return {code: int(values[ord(code)]) for code in ITCH50.by_type if values[ord(code)]}
+
+    @property
+    def rejects_by_code(self) -> dict[str, int]:
+        """Rejected intents by code, without those that did not occur."""
+        values = self.block.reject["value"]
+        return {each.name: int(values[each]) for each in Reject if values[each]}
+
+    @property
+    def messages(self) -> int:
+        """Market-data messages so far."""
+        return self.block.get("messages")
+
+    @property
+    def orders_live(self) -> int:
+        """Live orders of the market, over all books."""
+        return self.block.get("orders_live")
+
+    @property
+    def book_digest(self) -> int:
+        """See `tickpath.digest`."""
+        return self.block.get("book_digest")
+
+    @property
+    def state_digest(self) -> int:
+        """64 bits over the book digest, own orders, positions, the gate and the strategy's cells."""
+        block = self.block
+        hashed = hashlib.blake2b(self.book_digest.to_bytes(8, "little"), digest_size=8)
+        held = np.flatnonzero(block.position["quantity"] | block.position["cash"])
+        sent = np.flatnonzero(block.own["user_ref_num"])
+        used = np.flatnonzero(block.cell["value"])
+        for rows, indices in ((block.position, held), (block.own, sent), (block.cell, used)):
+            hashed.update(indices.astype("<u8").tobytes())
+            hashed.update(rows[indices].tobytes())
+        hashed.update(block.gate.tobytes())
+        hashed.update(block.get("user_ref_num").to_bytes(8, "little"))
+        return int.from_bytes(hashed.digest(), "little")
+
+    @property
+    def symbols(self) -> dict[str, int]:
+        """Book number of every symbol in use."""
+        used = np.flatnonzero(self.block.book["venue"])
+        return {symbol_text(self.block.book["symbol"][b]): int(b) for b in used}
+
+    def number_of(self, symbol: str) -> int:
+        """Book number of a symbol.  Raises `KeyError`."""
+        books = self.block.book
+        found = np.flatnonzero((books["symbol"] == symbol_number(symbol)) & (books["venue"] > 0))
+        if not len(found):
+            raise KeyError(f"no book for {symbol!r}")
+        return int(found[0])
+
+    def book(self, symbol: str | int, levels: int | None = None) -> Book:
+        """A symbol's book, at most ``levels`` levels a side.  Raises `KeyError`."""
+        number = self.number_of(symbol) if isinstance(symbol, str) else symbol
+        record = self.block.book[number]
+        return Book(
+            VENUE_NAMES[int(record["venue"])],
+            symbol_text(record["symbol"]),
+            self._levels(2 * number, levels),
+            self._levels(2 * number + 1, levels),
+        )
+
+    def _levels(self, sd: int, most: int | None) -> np.ndarray:
+        if most is None:
+            most = int(depth.count_levels(self._address, np.uint64(sd)))
+        rows = np.zeros(most, depth.DEPTH)
+        number = depth.read_levels(
+            self._address, np.uint64(sd), np.uint64(rows.ctypes.data), np.uint64(most)
+        )
+        return rows[: int(number)]
+
+    def resting(self, symbol: str | int | None = None) -> np.ndarray:
+        """Live orders as `depth.RESTING`: of one symbol or of all, levels best first, as queued."""
+        if symbol is None:
+            first, last = 0, 2 * self.config.capacity.symbols
+        else:
+            number = self.number_of(symbol) if isinstance(symbol, str) else symbol
+            first, last = 2 * number, 2 * number + 2
+        rows = np.zeros(self.orders_live, depth.RESTING)
+        number = depth.read_orders(
+            self._address,
+            np.uint64(first),
+            np.uint64(last),
+            np.uint64(rows.ctypes.data),
+            np.uint64(len(rows)),
+        )
+        return rows[: int(number)]
+
+    def books(self) -> Iterator[Book]:
+        """All books in use, sorted by venue and symbol."""
+        named = [
+            (VENUE_NAMES[int(self.block.book["venue"][number])], symbol, number)
+            for symbol, number in self.symbols.items()
+        ]
+        for _, _, number in sorted(named):
+            yield self.book(number)
+
+    def gaps(self) -> list[GapRange]:
+        """Declared gaps, in order, as far as they were listed (see the counters)."""
+        ranges = []
+        for record in self.block.gap[: self.block.get("gaps")]:
+            line = self.block.line[int(record["line"])]
+            ranges.append(
+                GapRange(
+                    _session_text(line),
+                    group_text(int(line["group"]), int(line["port"])),
+                    int(record["first"]),
+                    int(record["last"]),
+                    int(record["input_number"]),
+                )
+            )
+        return ranges
+
+    def lines(self) -> list[dict[str, Any]]:
+        """Every line seen: session, group, next sequence number, messages, missing ones."""
+        return [
+            {
+                "session": _session_text(line),
+                "group": group_text(int(line["group"]), int(line["port"])),
+                "first": int(line["first"]),
+                "next": int(line["expected"]),
+                "packets": int(line["packets"]),
+                "messages": int(line["messages"]),
+                "missing": int(line["gap_messages"]),
+                "ended": bool(line["ended"]),
+            }
+            for line in self.block.line[: self.block.get("lines")]
+        ]
+
+    def histogram(self, stage: str) -> np.void:
+        """The `latency.HISTOGRAM` record of a stage, ``tick_to_order`` or ``response``."""
+        names = (*Stage.NAMES, "tick_to_order", "response")
+        return self.block.histogram[names.index(stage)]
+
+    @property
+    def strategy_error(self) -> str | None:
+        """What the strategy raised, once it is latched off."""
+        error = self.block.get("strategy_error")
+        return explain(error) if error else None
+
+
+def _lend(raw: np.ndarray, length: int, link: int, ts_recv: int) -> np.ndarray:
+    packets = np.zeros(1, PACKET)
+    packets[0] = (raw.ctypes.data, ts_recv, length, length, link, 0, 0)
+    return packets
+
+
+def _whole_messages(raw: np.ndarray) -> int:
+    """Bytes of the whole messages at the start of a run."""
+    return int(whole_messages(np.uint64(raw.ctypes.data), np.uint64(len(raw))))
+
+
+def _split(run: bytes) -> Iterator[bytes]:
+    at = 0
+    while at < len(run):
+        length = int.from_bytes(run[at : at + _PREFIX], "big")
+        yield run[at + _PREFIX : at + _PREFIX + length]
+        at += _PREFIX + length
+
+
+def _session_text(line: np.void) -> str:
+    raw = int(line["session"]).to_bytes(8, "big") + int(line["session_tail"]).to_bytes(2, "big")
+    return raw.decode("latin-1").strip(" \0")
+
+
+def group_text(address: int, port: int) -> str:
+    """``ADDRESS:PORT`` of a group."""
+    return ".".join(str(byte) for byte in address.to_bytes(4, "big")) + f":{port}"

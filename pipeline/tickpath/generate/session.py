@@ -1,0 +1,301 @@
+"""One session, from its plan to its last packet: the market's loop, and what Python sees of it.
+
+The loop merges the script and the flow by time, message after message, until exactly the planned
+number has been said, and stops whenever the chunk is full.  State is a handful of arrays that grow
+with symbols and live orders only, so a session of any length runs in constant memory.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from tickpath.generate import auction, book, flow, pace
+from tickpath.generate import script as scripts
+from tickpath.generate.draw import column
+from tickpath.generate.faults import Damage
+from tickpath.generate.listing import Listing, list_symbols
+from tickpath.generate.messages import TEMPLATES, say_prepared
+from tickpath.generate.packets import end_session, frame, new_framing
+from tickpath.generate.plan import GenerateError, SessionPlan
+from tickpath.generate.script import write_script
+from tickpath.generate.state import (
+    RECENT,
+    RUNGS,
+    SESSION,
+    TABLES,
+    TRADES,
+    attach,
+    level,
+    order,
+    script,
+    session,
+    symbol,
+)
+from tickpath.generate.truth import RESTING, SYMBOL_TRUTH, FaultCounts, Truth
+from tickpath.jit import HOT, entry
+from tickpath.packet import LINK_MESSAGES, PACKET
+
+CHUNK_BYTES = 1 << 20
+"""Bytes of messages that are made at a time."""
+_EVENT_BYTES = max(flow.MOST_BYTES, auction.MOST_BYTES)
+_EXTRA_ORDERS = 4_096
+"""Orders beyond the goal that the books can hold at a time, and an eighth of the goal."""
+_FIRST_REFERENCE = 7_000
+_FIRST_MATCH = 16_000
+
+_SAY, _STATE, _OPERATIONAL = scripts.SAY, scripts.STATE, scripts.OPERATIONAL
+_IMBALANCE, _CROSS, _COLLAR, _LAST = (
+    scripts.IMBALANCE,
+    scripts.CROSS,
+    scripts.COLLAR,
+    scripts.LAST,
+)
+
+
+@njit(**HOT)
+def _follow_script(s):
+    """Say the script's next message and do what goes with it."""
+    e = script.at(s, session.script_next(s))
+    session.set_script_next(s, session.script_next(s) + 1)
+    session.set_now(s, max(session.now(s), script.time(e)))
+    action, index, argument = script.action(e), script.symbol(e), script.argument(e)
+    if action == _IMBALANCE:
+        auction.imbalance(s, index, argument)
+    elif action == _CROSS:
+        # Its own message is said already, as far as what is left to say is concerned.
+        auction.cross(s, index, argument)
+    elif action == _COLLAR:
+        auction.collar(s, index, argument)
+    else:
+        say_prepared(s, e)
+        if action == _STATE:
+            symbol.set_trading_state(symbol.at(s, index), argument)
+        elif action == _OPERATIONAL:
+            symbol.set_operational(symbol.at(s, index), argument)
+
+
+@njit(**HOT)
+def _flow_once(s):
+    before = session.messages(s)
+    session.set_now(s, max(session.now(s), session.due(s)))
+    flow.step(s)
+    pace.go_on(s, session.messages(s) - before)
+
+
+@entry
+def begin(s):
+    """Set the flow going."""
+    pace.go_on(s, 0)
+    flow.aim(s)
+
+
+@entry
+def fill_chunk(s):
+    """Say messages until the chunk is full or the session is over; the chunk's end."""
+    while session.out(s) < session.limit(s):
+        next_entry, spare = session.script_next(s), pace.spare(s)
+        due = session.due(s) if spare > 0 else pace.FOREVER
+        if next_entry < session.scripts(s):
+            e = script.at(s, next_entry)
+            waits = script.action(e) == _LAST and spare > 0
+            if not waits and script.time(e) <= due:
+                _follow_script(s)
+                continue
+        elif spare <= 0:
+            break
+        _flow_once(s)
+    return session.out(s)
+
+
+@entry
+def _walk(s, symbols, out):
+    """Write every resting order into ``out``, by locate, bids first, best first, oldest first."""
+    n = 0
+    for sd in range(2 * symbols):
+        for position in range(book.rungs_of(s, sd) - 1, -1, -1):
+            index = np.int64(level.head(level.at(s, book.level_on(s, sd, position))))
+            while index >= 0:
+                o = order.at(s, index)
+                out[n]["stock_locate"] = symbol.locate(symbol.at(s, sd >> 1))
+                out[n]["side"] = ord("S") if sd & 1 else ord("B")
+                out[n]["price"] = order.price(o)
+                out[n]["shares"] = order.shares(o)
+                out[n]["order_reference_number"] = order.reference(o)
+                n += 1
+                index = np.int64(order.next(o))
+    return n
+
+
+def _tables(plan: SessionPlan, listing: Listing, entries: np.ndarray) -> dict[str, np.ndarray]:
+    """Every table at its full size; the system gives pages only to what is touched."""
+    n = plan.symbols
+    orders = min(plan.live_goal + plan.live_goal // 8 + _EXTRA_ORDERS, plan.messages)
+    minutes = pace.day(column(plan.seed, "minutes", 24 * 60).tolist())
+    tables = {
+        "order": np.zeros(orders + 1, TABLES["order"]),
+        "level": np.zeros(min(orders + 1, 2 * n * RUNGS) + 1, TABLES["level"]),
+        "rung": np.zeros(2 * n * RUNGS, TABLES["rung"]),
+        "side": np.zeros(2 * n, TABLES["side"]),
+        "symbol": listing.symbols,
+        "recent": np.full(n * RECENT, -1, TABLES["recent"]),
+        "trade": np.zeros(TRADES, TABLES["trade"]),
+        "alias": listing.odds,
+        "slice": np.array(minutes, TABLES["slice"]),
+        "script": entries,
+        "count": np.zeros(256, TABLES["count"]),
+    }
+    for index in (listing.cast.ipo, listing.cast.direct_listing):
+        if index is not None:
+            tables["symbol"]["trading_state"][index] = flow.HALTED
+    return tables
+
+
+class Session:
+    """A session being made.  Take either its messages, its runs or its packets, once, to the end.
+
+    Raises `GenerateError` where the plan cannot be.
+    """
+
+    def __init__(self, plan: SessionPlan) -> None:
+        self.plan = plan
+        self.listing = list_symbols(plan)
+        entries, self._prepared = write_script(plan, self.listing)
+        self._tables = _tables(plan, self.listing, entries)
+        self._record = self._started(entries)
+        self._address = np.uint64(attach(self, self._record, self._tables))
+        self._chunk = np.zeros(CHUNK_BYTES, np.uint8)
+        self._taken = False
+        self._truth: Truth | None = None
+        begin(self._address)
+
+    def _started(self, entries: np.ndarray) -> np.ndarray:
+        """The session record at the start of the day."""
+        plan, slices = self.plan, self._tables["slice"]
+        minutes = [tuple(int(value) for value in each) for each in slices]
+        first: dict[str, Any] = {
+            "random": int(column(plan.seed, "session", 1)[0]),
+            "templates": TEMPLATES.ctypes.data,
+            "prepared": self._prepared.ctypes.data,
+            "wanted": plan.messages,
+            "reference": _FIRST_REFERENCE,
+            "match": _FIRST_MATCH,
+            "orders_limit": len(self._tables["order"]) - 1,
+            "order_free": -1,
+            "level_free": -1,
+            "scripts": len(entries),
+            "slices": len(slices),
+            "weight_left": pace.minutes_in(minutes, 0),
+            "burst_symbol": -1,
+            "symbols": plan.symbols,
+            "leader": self.listing.cast.leader,
+            "crossed": int(plan.crossed),
+            "live_goal": plan.live_goal,
+            "open_goal": plan.live_goal * 3 // 4,
+            "open_weight": pace.minutes_in(minutes, pace.MARKET_OPEN),
+        }
+        record = np.zeros(1, SESSION)
+        for name, value in first.items():
+            record[name] = value
+        return record
+
+    @property
+    def messages_made(self) -> int:
+        return int(self._record["messages"][0])
+
+    def _take(self) -> None:
+        if self._taken:
+            raise GenerateError("a session's messages are made once; make another session")
+        self._taken = True
+
+    def _chunks(self) -> Iterator[np.ndarray]:
+        base = self._chunk.ctypes.data
+        while self.messages_made < self.plan.messages:
+            self._record["out"] = base
+            self._record["limit"] = base + CHUNK_BYTES - _EVENT_BYTES
+            yield self._chunk[: int(fill_chunk(self._address)) - base]
+
+    def messages(self) -> Iterator[np.ndarray]:
+        """Chunks of length-prefixed messages, each valid until the next."""
+        self._take()
+        yield from self._chunks()
+        self._truth = self._state_truth()
+
+    def runs(self) -> Iterator[np.ndarray]:
+        """The same chunks as lent packets without frames, as daily files have them."""
+        for chunk in self.messages():
+            run = np.zeros(1, PACKET)
+            run["address"], run["link"] = chunk.ctypes.data, LINK_MESSAGES
+            run["length"] = run["wire_length"] = len(chunk)
+            yield run
+
+    def packets(self) -> Iterator[np.ndarray]:
+        """Packets on the wire, ``PACKET[n]``, each batch lent until the next."""
+        self._take()
+        jitter = int(column(self.plan.seed, "jitter", 1)[0])
+        framing = new_framing(self, self.plan, jitter, CHUNK_BYTES)
+        framer = np.uint64(framing.record.ctypes.data)
+        first = np.uint64(framing.packets.ctypes.data)
+        damage = Damage(self.plan.faults, self.plan.seed)
+        for chunk in self._chunks():
+            start = np.uint64(chunk.ctypes.data)
+            framing.record["out"] = framing.wire.ctypes.data
+            end = frame(framer, start, start + np.uint64(len(chunk)), first)
+            if self.messages_made == self.plan.messages:
+                end = end_session(framer, end)
+            batch = framing.packets[: (int(end) - int(first)) // PACKET.itemsize]
+            yield damage.apply(batch, framing.wire) if self.plan.faults.any else batch
+        packets, beats = (int(framing.record[name][0]) for name in ("packet_number", "heartbeats"))
+        self._truth = self._state_truth(packets, beats, damage.counts)
+
+    @property
+    def truth(self) -> Truth:
+        """What is true of the session once all of it has been taken."""
+        if self._truth is None:
+            raise GenerateError("a session's truth is known when all of it has been taken")
+        return self._truth
+
+    def resting_orders(self) -> np.ndarray:
+        """``RESTING[n]``: every order on the books now, in the order in which they would trade.
+
+        By stock locate, bids before offers, best price first, oldest first.
+        """
+        resting = np.zeros(int(self._record["live"][0]), RESTING)
+        written = _walk(self._address, self.plan.symbols, resting)
+        assert written == len(resting), f"{written} orders walked, {len(resting)} counted"
+        return resting
+
+    def _state_truth(
+        self, packets: int = 0, heartbeats: int = 0, faults: FaultCounts | None = None
+    ) -> Truth:
+        counts = self._tables["count"]["messages"]
+        return Truth(
+            messages=self.messages_made,
+            messages_by_type={chr(code): int(counts[code]) for code in np.flatnonzero(counts)},
+            live_orders=int(self._record["live"][0]),
+            symbols=self._symbol_truth(),
+            packets=packets,
+            heartbeats=heartbeats,
+            faults=faults or FaultCounts(),
+        )
+
+    def _symbol_truth(self) -> np.ndarray:
+        symbols, sides = self._tables["symbol"], self._tables["side"]
+        ladders = self._tables["rung"]["key"].reshape(-1, RUNGS)
+        filled = sides["rungs"] > 0
+        best = ladders[np.arange(len(sides)), np.maximum(sides["rungs"] - 1, 0)]
+        levels = self._tables["level"][np.where(filled, best & 0xFFFF_FFFF, 0)]
+        truth = np.zeros(len(symbols), SYMBOL_TRUTH)
+        for name in SYMBOL_TRUTH.names[8 + 3 :]:
+            truth[name] = symbols[name]
+        truth["stock_locate"] = symbols["locate"]
+        truth["stock"] = [name.encode() for name in self.listing.names]
+        truth["trading_state"] = symbols["trading_state"].astype(np.uint8).view("S1")
+        for offset, side in enumerate(("bid", "ask")):
+            mine = slice(offset, None, 2)
+            truth[f"{side}_px"] = np.where(filled, levels["price"], 0)[mine]
+            truth[f"{side}_sz"] = np.where(filled, levels["shares"], 0)[mine]
+            truth[f"{side}_orders"] = sides["orders"][mine]
+            truth[f"{side}_shares"] = sides["shares"][mine]
+        return truth
