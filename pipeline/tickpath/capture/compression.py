@@ -17,8 +17,8 @@ ZSTD_SKIPPABLE = b"\x2a\x4d\x18"
 
 SUFFIXES = {".gz": "gzip", ".zst": "zstd"}
 
-PIECE_BYTES = {"gzip": 16 << 10, "zstd": 2 << 10}
-"""At most 16 MiB and 64 MiB of output a piece, for a file made to expand without end."""
+PIECE_BYTES = {"gzip": 16 << 10, "zstd": 1 << 10}
+"""At most 16 MiB and 32 MiB of output a piece, for a file made to expand without end."""
 
 _OTHER_FORMATS = {
     b"\xfd7zXZ": "xz",
@@ -98,7 +98,7 @@ class Expander:
     def _stop(self, reason: object) -> None:
         where = f"{self.unit} {self.members + 1}"
         self.problem = (
-            f"{where} of the {self.name} stream is corrupt at offset {self.taken}: {reason}"
+            f"{where} of the {self.name} stream is corrupt near offset {self.taken}: {reason}"
         )
 
 

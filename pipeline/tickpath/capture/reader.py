@@ -53,8 +53,8 @@ class Capture:
         kind = recognise(head)
         if kind is None:
             if not head and source.findings:
-                raise CaptureError(f"{source.findings[0]}; nothing of it can be read")
-            within = f", once expanded from {self.compression}," if self.compression else ""
+                raise CaptureError(f"{source.findings[0]}; it has no packets")
+            within = f" once expanded from {self.compression}," if self.compression else ""
             reason = why_unknown(head) if head else "is empty; name a capture with packets"
             raise CaptureError(f"{path}:{within} {reason}")
         self.kind: str = kind
