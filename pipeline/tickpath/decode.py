@@ -22,7 +22,7 @@ from os import PathLike, fsdecode
 from typing import TextIO
 
 from tickpath.capture import open_capture
-from tickpath.decode_line import bad_line, message_lines
+from tickpath.decode_line import MessageLine, bad_line, message_lines
 from tickpath.decode_packet import Payload, payload, reader
 from tickpath.packet import LINK_MESSAGES
 from tickpath.wire import appendage, frame, moldudp64
@@ -36,6 +36,9 @@ from tickpath.wire.table import Message, Protocol, WireError
 
 MAX_FLOWS = 1024
 """TCP flows followed at once; segments of further ones are counted and passed over."""
+MAX_SESSIONS = 64
+"""MoldUDP64 sessions told apart in the summary."""
+OTHER_SESSIONS = "(others)"
 
 _HEADER = MOLDUDP64["downstream_packet"]
 _BLOCK = MOLDUDP64["message_block"]
@@ -53,7 +56,7 @@ class Summary:
     messages: int = 0
     unknown: int = 0
     malformed: int = 0
-    sessions: Counter[str] = field(default_factory=Counter)  # MoldUDP64: messages announced
+    sessions: Counter[str] = field(default_factory=Counter)  # MoldUDP64: messages of each
     counters: Counter[str] = field(default_factory=Counter)
     findings: list[str] = field(default_factory=list)
 
@@ -76,9 +79,8 @@ class Decoder:
     def __init__(self, as_json: bool, summary: Summary) -> None:
         self._as_json, self._summary = as_json, summary
         self._counters = summary.counters
-        protocols = {each.name: each for each in (*_SEQUENCED, *_UNSEQUENCED)}
-        self._lines = {name: message_lines(each, as_json) for name, each in protocols.items()}
-        self._itch = self._lines[ITCH50.name]
+        self._lines: dict[str, dict[int, MessageLine]] = {}
+        self._itch = self._lines_of(ITCH50)
         self._flows: dict[tuple[int, int, int, int], _Flow] = {}
 
     def packet(self, link: int, packet: bytes) -> Iterator[str]:
@@ -123,8 +125,8 @@ class Decoder:
         elif len(data) == _HEADER.length:
             self._counters["mold_requests"] += 1  # the same header, upstream
             return
-        self._summary.sessions[session.decode("latin-1").strip(" ")] += count
         yield from self._blocks(seq, count, data)
+        self._note_session(session.decode("latin-1").strip(" "), count)
 
     def _blocks(self, seq: int, count: int, data: bytes) -> Iterator[str]:
         at = _HEADER.length
@@ -141,6 +143,11 @@ class Decoder:
             at = end
         if at < len(data):
             self._counters["mold_trailing_bytes"] += len(data) - at
+
+    def _note_session(self, session: str, count: int) -> None:
+        sessions = self._summary.sessions
+        is_known = session in sessions or len(sessions) < MAX_SESSIONS
+        sessions[session if is_known else OTHER_SESSIONS] += count
 
     def _message(self, seq: int, raw: bytes) -> str:
         """The line of an ITCH message."""
@@ -167,8 +174,9 @@ class Decoder:
                 self._counters["tcp_flows_over"] += 1
                 return
             flow = self._flows[segment.flow] = _Flow(segment.sequence_number)
-        stream = flow.held + self._in_order(flow, segment)
-        flow.held, used = b"", 0
+        fresh = self._in_order(flow, segment)
+        stream, used = flow.held + fresh, 0
+        flow.held = b""
         try:
             for raw in packets(stream):
                 used += len(raw)
@@ -207,7 +215,7 @@ class Decoder:
             counters: Counter[str] = Counter()
             try:
                 message = _message_of(protocol, raw)
-                line = self._lines[protocol.name][ord(message.type)](seq, raw, counters)
+                line = self._lines_of(protocol)[ord(message.type)](seq, raw, counters)
             except WireError as error:
                 if raw and chr(raw[0]) in protocol.by_type:
                     reason = reason or str(error)
@@ -221,6 +229,11 @@ class Decoder:
         code = chr(raw[0]) if raw else ""
         reason = f"{protocols[0].name} has no message type {code!r}"
         return bad_line(seq, "unknown", reason, raw, self._as_json)
+
+    def _lines_of(self, protocol: Protocol) -> dict[int, MessageLine]:
+        if protocol.name not in self._lines:
+            self._lines[protocol.name] = message_lines(protocol, self._as_json)
+        return self._lines[protocol.name]
 
     def _malformed(self, seq: int | None, reason: str, raw: bytes) -> str:
         self._summary.malformed += 1
