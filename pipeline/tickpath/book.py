@@ -69,10 +69,10 @@ def _count_crossing(eng, bid_px, ask_px):
 
 
 @leaf
-def _note_best(eng, sd, s, l, price):
+def _note_best(eng, sd, s, lvl, price):
     """A level got its first order: it may be the best of its side now."""
     if side.best(s) == ZERO or window.price_key(price, sd) > window.price_key(side.best_px(s), sd):
-        side.set_best(s, l)
+        side.set_best(s, lvl)
         side.set_best_px(s, price)
         # An empty side has the worst price there is, so it can never look crossed.
         bid_px = side.best_px(side.at(eng, sd & ~ONE))
@@ -108,26 +108,26 @@ def add(eng, sd, price, quantity, ref):
         count(eng, _DUPLICATE)
         return ZERO
     s = side.at(eng, sd)
-    l = window.level_at(side.base(s), sd, price)
-    if l == ZERO:
-        l = window.level_outside(eng, sd, price)
-        if l == ZERO:
+    lvl = window.level_at(side.base(s), sd, price)
+    if lvl == ZERO:
+        lvl = window.level_outside(eng, sd, price)
+        if lvl == ZERO:
             return _give_up(eng, entry, _STORE_FULL)
-    v = level.at(eng, l)
+    v = level.at(eng, lvl)
     before = level.total(v)
     total = before + ONE_ORDER + quantity
     if total & _GUARDS != ZERO:
         return _give_up(eng, entry, _LEVEL_FULL)
     level.set_total(v, total)
     order.set_quantity(o, quantity)
-    order.set_level(o, l)
+    order.set_level(o, lvl)
     order.set_next(o, ZERO)
     if before == ZERO:
         level.set_head(v, slot)
         order.set_previous(o, ZERO)
-        if l < engine.far0(eng):
-            window.mark(eng, sd, l)
-        _note_best(eng, sd, s, l, price)
+        if lvl < engine.far0(eng):
+            window.mark(eng, sd, lvl)
+        _note_best(eng, sd, s, lvl, price)
     else:
         tail = level.tail(v)
         order.set_previous(o, tail)
@@ -136,17 +136,17 @@ def add(eng, sd, price, quantity, ref):
     page_entry.set_live(entry, page_entry.live(entry) + ONE)
     engine.set_orders_live(eng, engine.orders_live(eng) + ONE)
     _add_to_digest(eng, weight(side.key(s), ref, price) * quantity)
-    return np.uint64(side.best(s) == l)
+    return np.uint64(side.best(s) == lvl)
 
 
 @leaf
-def _level_emptied(eng, sd, s, l):
+def _level_emptied(eng, sd, s, lvl):
     """A level lost its last order: it leaves the window or the tree, and maybe the touch."""
-    was_best = side.best(s) == l
-    if l >= engine.far0(eng):
-        overflow.erase(eng, sd, l - engine.far0(eng))
+    was_best = side.best(s) == lvl
+    if lvl >= engine.far0(eng):
+        overflow.erase(eng, sd, lvl - engine.far0(eng))
     else:
-        window.unmark(eng, sd, l)
+        window.unmark(eng, sd, lvl)
         if side.summary(s) == ZERO:
             if was_best:
                 side.set_best(s, ZERO)
@@ -158,13 +158,13 @@ def _level_emptied(eng, sd, s, l):
 @leaf
 def _remove(eng, entry, o, ref):
     """Take a live order out of its queue, its level and the store."""
-    l = order.level(o)
-    sd = window.side_of(eng, l)
+    lvl = order.level(o)
+    sd = window.side_of(eng, lvl)
     s = side.at(eng, sd)
-    v = level.at(eng, l)
+    v = level.at(eng, lvl)
     quantity = order.quantity(o)
-    _add_to_digest(eng, ZERO - weight(side.key(s), ref, window.price_of(eng, l)) * quantity)
-    was_best = np.uint64(side.best(s) == l)
+    _add_to_digest(eng, ZERO - weight(side.key(s), ref, window.price_of(eng, lvl)) * quantity)
+    was_best = np.uint64(side.best(s) == lvl)
     following, previous = order.next(o), order.previous(o)
     # Slot 0 is nobody's: where a neighbour is missing, the stores below land there.
     order.set_previous(order.at(eng, following), previous)
@@ -175,7 +175,7 @@ def _remove(eng, entry, o, ref):
     total = level.total(v) - ONE_ORDER - quantity
     level.set_total(v, total)
     if total == ZERO:
-        _level_emptied(eng, sd, s, l)
+        _level_emptied(eng, sd, s, lvl)
     engine.set_orders_live(eng, engine.orders_live(eng) - ONE)
     live = page_entry.live(entry) - ONE
     page_entry.set_live(entry, live)
@@ -227,13 +227,13 @@ def reduce(eng, book_index, ref, by, excess):
         if by > quantity:
             count(eng, excess)
         return _remove(eng, entry, o, ref)
-    l = order.level(o)
-    v = level.at(eng, l)
-    s = side.at(eng, window.side_of(eng, l))
+    lvl = order.level(o)
+    v = level.at(eng, lvl)
+    s = side.at(eng, window.side_of(eng, lvl))
     order.set_quantity(o, quantity - by)
     level.set_total(v, level.total(v) - by)
-    _add_to_digest(eng, ZERO - weight(side.key(s), ref, window.price_of(eng, l)) * by)
-    return np.uint64(side.best(s) == l)
+    _add_to_digest(eng, ZERO - weight(side.key(s), ref, window.price_of(eng, lvl)) * by)
+    return np.uint64(side.best(s) == lvl)
 
 
 @leaf

@@ -87,6 +87,12 @@ def nanoseconds(delta_cycles, multiplier, shift):
     return (delta_cycles * multiplier) >> shift
 
 
+@entry
+def now_cycles():
+    """The cycle counter, for Python."""
+    return cycles()
+
+
 # ---------------------------------------------------------------- calibration
 
 _clock_gettime = types.ExternalFunction("clock_gettime", types.int32(types.int32, types.uint64))

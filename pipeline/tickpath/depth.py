@@ -30,10 +30,10 @@ _WORDS, _WORDS_MASK, _BITS = np.uint64(16), np.uint64(15), np.uint64(10)
 
 
 @cold
-def _window_below(eng, sd, l):
+def _window_below(eng, sd, lvl):
     """The window's next worse level, 0 where there is none."""
     lowest = side.base(side.at(eng, sd)) >> _WORD
-    at = l & _INSIDE
+    at = lvl & _INSIDE
     word = ((at >> _WORD) - lowest) & _WORDS_MASK
     bits = bitmap.value(bitmap.at(eng, sd * _WORDS + (at >> _WORD)))
     bits &= (ONE << (at & _WORD_MASK)) - ONE
@@ -59,9 +59,9 @@ def _better(eng, sd, w, f):
 
 
 @leaf
-def _step(eng, sd, l, w, f):
-    """The two cursors behind level ``l``, which was the better of them."""
-    if l >= engine.far0(eng):
+def _step(eng, sd, lvl, w, f):
+    """The two cursors behind level ``lvl``, which was the better of them."""
+    if lvl >= engine.far0(eng):
         return w, overflow.below(eng, f)
     return _window_below(eng, sd, w), f
 
@@ -70,16 +70,16 @@ def _step(eng, sd, l, w, f):
 def read_levels(eng, sd, out, most):
     """Write up to ``most`` `DEPTH` records of a side, best first; gives their number."""
     w, f, number = window.top(eng, sd), side.far_best(side.at(eng, sd)), ZERO
-    l = _better(eng, sd, w, f)
-    while l != ZERO and number < most:
-        total = level.total(level.at(eng, l))
+    lvl = _better(eng, sd, w, f)
+    while lvl != ZERO and number < most:
+        total = level.total(level.at(eng, lvl))
         row = out + number * _depth.SIZE
-        _depth.set_price(row, window.price_of(eng, l))
+        _depth.set_price(row, window.price_of(eng, lvl))
         _depth.set_quantity(row, total & _QUANTITY_MASK)
         _depth.set_orders(row, total >> _COUNT_SHIFT)
         number += ONE
-        w, f = _step(eng, sd, l, w, f)
-        l = _better(eng, sd, w, f)
+        w, f = _step(eng, sd, lvl, w, f)
+        lvl = _better(eng, sd, w, f)
     return number
 
 
@@ -92,10 +92,10 @@ def read_orders(eng, first, last, out, most):
     number = ZERO
     for sd in range(first, last):
         w, f = window.top(eng, sd), side.far_best(side.at(eng, sd))
-        l = _better(eng, sd, w, f)
-        while l != ZERO:
-            price = window.price_of(eng, l)
-            slot = level.head(level.at(eng, l))
+        lvl = _better(eng, sd, w, f)
+        while lvl != ZERO:
+            price = window.price_of(eng, lvl)
+            slot = level.head(level.at(eng, lvl))
             while slot != ZERO and number < most:
                 o = order.at(eng, slot)
                 row = out + number * _resting.SIZE
@@ -106,8 +106,8 @@ def read_orders(eng, first, last, out, most):
                 _resting.set_quantity(row, order.quantity(o))
                 number += ONE
                 slot = order.next(o)
-            w, f = _step(eng, sd, l, w, f)
-            l = _better(eng, sd, w, f)
+            w, f = _step(eng, sd, lvl, w, f)
+            lvl = _better(eng, sd, w, f)
     return number
 
 
@@ -115,9 +115,9 @@ def read_orders(eng, first, last, out, most):
 def count_levels(eng, sd):
     """Number of a side's price levels."""
     w, f, number = window.top(eng, sd), side.far_best(side.at(eng, sd)), ZERO
-    l = _better(eng, sd, w, f)
-    while l != ZERO:
+    lvl = _better(eng, sd, w, f)
+    while lvl != ZERO:
         number += ONE
-        w, f = _step(eng, sd, l, w, f)
-        l = _better(eng, sd, w, f)
+        w, f = _step(eng, sd, lvl, w, f)
+        lvl = _better(eng, sd, w, f)
     return number

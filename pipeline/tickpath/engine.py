@@ -107,13 +107,13 @@ class Engine:
             at = process(self._address, address, at, number)
             paused = self.block.get("pause")
             self._empty_buffers()
-            if not paused:
+            if not paused or self.block.get("stopped"):
                 return int(at)
 
     def process(self, packets: np.ndarray) -> None:
         """Take all of an array of lent packets through the pipeline."""
         at = 0
-        while at < len(packets):
+        while at < len(packets) and not self.block.get("stopped"):
             at = self.advance(packets, at)
 
     def feed(self, messages: bytes | bytearray | memoryview) -> None:

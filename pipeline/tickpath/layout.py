@@ -289,6 +289,8 @@ ENGINE = _record(
     ("bbo_wanted", "u8"),
     ("bbo_used", "u8"),
     ("bbo_limit", "u8"),
+    ("message_limit", "u8"),
+    ("stopped", "u8"),  # 1: the limit was reached
     ("pause", "u8"),  # 1: a buffer is nearly full, stop after this message
     # Lines
     ("groups", "u8"),

@@ -51,12 +51,12 @@ def _look_first(eng, m, k):
     locate = locate if locate < engine.books(eng) else ZERO
     sd = locate + locate + np.uint64(_letter(m) == _S)
     base = side.base(side.at(eng, sd))
-    l = window.level_at(base, sd, _price(m)) * np.uint64(is_add)
-    prefetch(level.at(eng, l))
+    lvl = window.level_at(base, sd, _price(m)) * np.uint64(is_add)
+    prefetch(level.at(eng, lvl))
     place = ahead.at(eng, k & _RING)
     ahead.set_message(place, m)
     ahead.set_order(place, slot)
-    ahead.set_level(place, l)
+    ahead.set_level(place, lvl)
 
 
 @leaf
@@ -64,14 +64,14 @@ def _look_again(eng, k):
     """Fetch the order's level and neighbours, the queue's end where an add goes, a replace's level."""
     place = ahead.at(eng, k & _RING)
     o = order.at(eng, ahead.order(place))
-    l = order.level(o)
-    prefetch(level.at(eng, l))
+    lvl = order.level(o)
+    prefetch(level.at(eng, lvl))
     prefetch(order.at(eng, order.next(o)))
     prefetch(order.at(eng, order.previous(o)))
     prefetch(order.at(eng, level.tail(level.at(eng, ahead.level(place)))))
-    l = l if l < engine.far0(eng) else ZERO
-    sd = l >> _SIDE_BITS
-    prefetch(bitmap.at(eng, sd * _WORDS + ((l & _INSIDE) >> _WORD)))
+    lvl = lvl if lvl < engine.far0(eng) else ZERO
+    sd = lvl >> _SIDE_BITS
+    prefetch(bitmap.at(eng, sd * _WORDS + ((lvl & _INSIDE) >> _WORD)))
     m = ahead.message(place)
     if _type(m) == _U:
         base = side.base(side.at(eng, sd))

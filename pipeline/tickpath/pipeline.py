@@ -191,13 +191,14 @@ def _message(eng, m, length, flags):
 def _messages(eng):
     """Take the messages of the run under way; stops early when a buffer asks for it."""
     m, end, left = engine.cursor(eng), engine.run_end(eng), engine.run_left(eng)
+    allowed = engine.message_limit(eng) - engine.messages(eng)
     each, counted = engine.stamp_each(eng) != ZERO, left != _ENDLESS
     begin = m
     looked, turn = ZERO, ZERO
     ahead = m
     if left > ONE:
         ahead, looked = lookahead.fill(eng, m, end, looked)
-    while left != ZERO and m + PREFIX <= end:
+    while left != ZERO and allowed != ZERO and m + PREFIX <= end:
         length = line.message_length(m)
         following = m + PREFIX + length
         if following > end:
@@ -208,6 +209,7 @@ def _messages(eng):
         if each:
             engine.set_lent_at(eng, cycles())
         left -= ONE
+        allowed -= ONE
         last = np.uint64(left == ZERO or following + PREFIX > end)
         if counted:
             line.advance(eng)
@@ -218,6 +220,9 @@ def _messages(eng):
     count_by(eng, _BYTES_MESSAGES, m - begin)
     engine.set_cursor(eng, m)
     engine.set_run_left(eng, left)
+    if allowed == ZERO:
+        engine.set_stopped(eng, ONE)
+        engine.set_pause(eng, ONE)
 
 
 @leaf

@@ -171,6 +171,7 @@ def _initialise(block: Block, config: Config) -> None:
     """What follows from the configuration alone."""
     books = config.capacity.symbols
     block.set("books", books)
+    block.set("message_limit", 1 << 63)
     block.set("far0", 2 * books * WINDOW)
     block.set("far_fresh", 1)
     block.set("page_mask", len(block.page_entry) - 1)

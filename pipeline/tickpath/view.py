@@ -92,8 +92,8 @@ def ask_ct(engine, book):
 def quantity_at(engine, book, side, px):
     """Shares at one price of the window (0 for prices outside it); ``side`` is BUY or SELL."""
     sd = np.uint64(book) * np.uint64(2) + np.uint64(side == SELL)
-    l = window.level_of(engine, sd, np.uint64(px))
-    return np.int64(_level.total(_level.at(engine, l)) & _QUANTITY)
+    lvl = window.level_of(engine, sd, np.uint64(px))
+    return np.int64(_level.total(_level.at(engine, lvl)) & _QUANTITY)
 
 
 @leaf

@@ -73,41 +73,41 @@ def level_of(eng, sd, price):
 
 
 @leaf
-def price_of(eng, l):
+def price_of(eng, lvl):
     """Price of a level, in 1e-4."""
-    if l >= engine.far0(eng):
-        node = far.at(eng, l - engine.far0(eng))
+    if lvl >= engine.far0(eng):
+        node = far.at(eng, lvl - engine.far0(eng))
         return price_key(far.price_key(node), far.side(node))
-    sd = l >> _BITS
+    sd = lvl >> _BITS
     base = side.base(side.at(eng, sd))
-    key = base + ((l - base) & _INSIDE)
+    key = base + ((lvl - base) & _INSIDE)
     return (key ^ (KEY_MASK * (sd & ONE))) * TICK
 
 
 @leaf
-def side_of(eng, l):
+def side_of(eng, lvl):
     """Side index of a level."""
-    if l >= engine.far0(eng):
-        return far.side(far.at(eng, l - engine.far0(eng)))
-    return l >> _BITS
+    if lvl >= engine.far0(eng):
+        return far.side(far.at(eng, lvl - engine.far0(eng)))
+    return lvl >> _BITS
 
 
 @leaf
-def mark(eng, sd, l):
+def mark(eng, sd, lvl):
     """Note that a window level has orders now."""
-    word = (l & _INSIDE) >> _WORD
+    word = (lvl & _INSIDE) >> _WORD
     b = bitmap.at(eng, sd * _WORDS + word)
-    bitmap.set_value(b, bitmap.value(b) | (ONE << (l & _WORD_MASK)))
+    bitmap.set_value(b, bitmap.value(b) | (ONE << (lvl & _WORD_MASK)))
     s = side.at(eng, sd)
     side.set_summary(s, side.summary(s) | (ONE << word))
 
 
 @leaf
-def unmark(eng, sd, l):
+def unmark(eng, sd, lvl):
     """Note that a window level has no orders any more."""
-    word = (l & _INSIDE) >> _WORD
+    word = (lvl & _INSIDE) >> _WORD
     b = bitmap.at(eng, sd * _WORDS + word)
-    rest = bitmap.value(b) & ~(ONE << (l & _WORD_MASK))
+    rest = bitmap.value(b) & ~(ONE << (lvl & _WORD_MASK))
     bitmap.set_value(b, rest)
     if rest == ZERO:
         s = side.at(eng, sd)
@@ -193,10 +193,10 @@ def _move_out(eng, sd, new_base):
         while bits != ZERO:
             bit = _WORD_MASK - leading_zeros(bits)
             bits &= ~(ONE << bit)
-            l = (sd << _BITS) | (word << _WORD) | bit
-            n = overflow.insert(eng, sd, price_key(price_of(eng, l), sd))
-            _move_level(eng, l, engine.far0(eng) + n)
-            unmark(eng, sd, l)
+            lvl = (sd << _BITS) | (word << _WORD) | bit
+            n = overflow.insert(eng, sd, price_key(price_of(eng, lvl), sd))
+            _move_level(eng, lvl, engine.far0(eng) + n)
+            unmark(eng, sd, lvl)
     return ONE
 
 
@@ -211,10 +211,10 @@ def _move_in(eng, sd):
         if (price // TICK) ^ (KEY_MASK * (sd & ONE)) < side.base(s):
             break
         following = overflow.below(eng, n)
-        l = level_of(eng, sd, price)
-        if l != ZERO:
-            _move_level(eng, engine.far0(eng) + n, l)
-            mark(eng, sd, l)
+        lvl = level_of(eng, sd, price)
+        if lvl != ZERO:
+            _move_level(eng, engine.far0(eng) + n, lvl)
+            mark(eng, sd, lvl)
             overflow.erase(eng, sd, n)
         n = following
 
@@ -257,9 +257,9 @@ def level_outside(eng, sd, price):
                 side.set_misses(s, side.misses(s) + ONE)
                 if side.misses(s) >= _MISSES:
                     recentre(eng, sd, price_key(best, sd))
-        l = level_of(eng, sd, price)
-        if l != ZERO:
-            return l
+        lvl = level_of(eng, sd, price)
+        if lvl != ZERO:
+            return lvl
     count(eng, _OVERFLOW_ADDS)
     key = price_key(price, sd)
     n = overflow.find(eng, sd, key)

@@ -1,0 +1,1 @@
+"""Transports and executors of tickpath, one module each, found through entry points."""

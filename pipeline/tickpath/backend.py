@@ -1,0 +1,109 @@
+"""Backends by name: a transport that lends packets, and an executor that runs the stages.
+
+Transports and executors are found through the entry points ``tickpath.transports`` and
+``tickpath.executors``, so anyone can add one; this package never imports theirs.  The name a user
+gives is a pair: an executor's name means the `file` transport with that executor, a transport's
+name means that transport with the `software` executor.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from tickpath.config import Config
+
+if TYPE_CHECKING:
+    from tickpath.engine import Engine
+
+REFERENCE_TRANSPORT, REFERENCE_EXECUTOR = "file", "software"
+
+
+class BackendError(RuntimeError):
+    """A backend that does not exist or cannot run here; the message says why and what to do."""
+
+
+class Transport(Protocol):
+    """Where packets come from.  Packets are lent in place by `poll` and given back by `release`."""
+
+    counters: Mapping[str, int]
+    findings: Sequence[str]
+
+    @staticmethod
+    def why_not() -> str | None:
+        """Why it cannot run on this machine, with the command that mends it; None where it can."""
+
+    def open(self) -> None:
+        """Take hold of its resources.  Raises the transport's own error."""
+
+    def poll(self, most: int) -> np.ndarray:
+        """Up to ``most`` lent `PACKET` records; none when nothing is there yet."""
+
+    def release(self) -> None:
+        """Give back what the last `poll` lent."""
+
+    def send(self, messages: memoryview) -> None:
+        """Send encoded orders, each behind a 2-byte length; not offered by every transport."""
+
+    def close(self) -> None:
+        """Let go of everything."""
+
+    @property
+    def is_finished(self) -> bool:
+        """True when nothing will ever come again."""
+
+    @property
+    def position(self) -> tuple[int, int]:
+        """(done, total) of its sources, in bytes, for progress; total 0 where there is no end."""
+
+
+class Executor(Protocol):
+    """What runs the stages over lent packets."""
+
+    engine: "Engine"
+
+    @staticmethod
+    def why_not() -> str | None:
+        """Why it cannot run on this machine, with the command that mends it; None where it can."""
+
+    def run(self, packets: np.ndarray, first: int) -> int:
+        """Take lent packets from number ``first`` on; gives the number to go on with."""
+
+
+class Backend:
+    """A named pair of a transport's and an executor's class."""
+
+    def __init__(self, name: str, transport: Callable[..., Any], executor: Callable[..., Any]):
+        self.name = name
+        self.transport = transport
+        self.executor = executor
+
+
+def available(kind: str) -> dict[str, Any]:
+    """Entry points of ``transports`` or ``executors`` by name."""
+    return {each.name: each for each in entry_points(group=f"tickpath.{kind}")}
+
+
+def find(name: str) -> Backend:
+    """The backend of a name.  Raises `BackendError` for an unknown one or one that cannot run."""
+    transports, executors = available("transports"), available("executors")
+    if REFERENCE_TRANSPORT not in transports or REFERENCE_EXECUTOR not in executors:
+        raise BackendError("no backends are installed: install the package with pip install -e .")
+    if name in executors:
+        pair = transports[REFERENCE_TRANSPORT], executors[name]
+    elif name in transports:
+        pair = transports[name], executors[REFERENCE_EXECUTOR]
+    else:
+        known = ", ".join(sorted({*executors, *transports} - {REFERENCE_TRANSPORT}))
+        raise BackendError(f"no backend is called {name!r}; known here: {known}")
+    transport, executor = (each.load() for each in pair)
+    for part in (transport, executor):
+        if reason := part.why_not():
+            raise BackendError(f"backend {name} cannot run here: {reason}")
+    return Backend(name, transport, executor)
+
+
+def executor_of(backend: Backend, config: Config, **options: Any) -> Executor:
+    """A fresh executor of a backend."""
+    return backend.executor(config, **options)

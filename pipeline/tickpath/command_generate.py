@@ -1,0 +1,44 @@
+"""`tickpath generate`: a session file, and what is true of it."""
+
+import json
+import sys
+import time
+from typing import Any
+
+import click
+
+from tickpath.generate import SessionPlan, generate, parse_faults
+
+
+def run(out: str, as_json: bool, *, faults: str, **options: Any) -> int:
+    """Write the session; print what it holds."""
+    from tickpath.narration import count_progress
+
+    plan = SessionPlan(faults=parse_faults(faults), **options)
+    started = time.perf_counter()
+    with count_progress(f"generating {out}", plan.messages) as progress:
+        truth = generate(out, plan, progress)
+    seconds = time.perf_counter() - started
+    result = {
+        "schema": "tickpath.generate/1",
+        "path": out,
+        "messages": plan.messages,
+        "symbols": plan.symbols,
+        "seed": plan.seed,
+        "messages_by_type": dict(truth.messages_by_type),
+        "orders_live": truth.live_orders,
+        "packets": truth.packets,
+        "faults": dict(truth.faults),
+        "seconds": round(seconds, 3),
+    }
+    if as_json:
+        json.dump(result, sys.stdout)
+        sys.stdout.write("\n")
+        return 0
+    click.echo(
+        f"{out}: {plan.messages:,} messages, {plan.symbols:,} symbols, seed {plan.seed}, "
+        f"{truth.live_orders:,} orders live at the end, {seconds:.1f} s"
+    )
+    if plan.faults.any:
+        click.echo("faults: " + ", ".join(f"{name} {n:,}" for name, n in truth.faults.items()))
+    return 0

@@ -1,0 +1,75 @@
+"""A replay's result as tables for a person."""
+
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+PLAIN_WIDTH = 120
+"""Columns where stdout is no terminal."""
+_COLUMNS = ("count", "min", "p50", "p90", "p99", "p99_9", "p99_99", "max")
+
+
+def _ns(value: int | None) -> str:
+    """Nanoseconds with a unit that keeps three digits readable."""
+    if value is None:
+        return "-"
+    for unit, scale in (("s", 1e9), ("ms", 1e6), ("us", 1e3)):
+        if value >= scale * 10:
+            return f"{value / scale:,.1f} {unit}"
+    return f"{value:,} ns"
+
+
+def _latency_table(result: dict[str, Any]) -> Table:
+    table = Table(title="latency", title_justify="left", box=box.SIMPLE)
+    table.add_column("stage")
+    for name in _COLUMNS:
+        table.add_column(name.replace("_", "."), justify="right")
+    latencies = result["latency_ns"]
+    rows = {"tick to order": latencies["tick_to_order"]}
+    if "response" in latencies:
+        rows["response"] = latencies["response"]
+    rows |= latencies["stages"]
+    for stage, row in rows.items():
+        cells = [f"{row['count']:,}", *(_ns(row[name]) for name in _COLUMNS[1:])]
+        table.add_row(stage, *cells)
+    return table
+
+
+def _counter_table(result: dict[str, Any]) -> Table:
+    table = Table(title="counters that are not zero", title_justify="left", box=box.SIMPLE)
+    table.add_column("counter")
+    table.add_column("value", justify="right")
+    for name, value in result["counters"].items():
+        if value and not name.startswith("capture_"):
+            table.add_row(name, f"{value:,}")
+    for name, value in result["orders"]["rejects_by_code"].items():
+        table.add_row(f"reject {name}", f"{value:,}")
+    return table
+
+
+def print_replay(result: dict[str, Any]) -> None:
+    """Print a ``tickpath.replay/1`` object to stdout."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=PLAIN_WIDTH)
+    rate = result["throughput"]
+    state = " (interrupted)" if result.get("interrupted") else ""
+    console.print(
+        f"{result['messages']:,} messages in {result['packets']:,} packets, "
+        f"{result['symbols']:,} symbols, {result['orders_live']:,} live orders, "
+        f"backend {result['backend']}{state}"
+    )
+    if rate["ns_per_message"] is not None:
+        console.print(
+            f"{rate['ns_per_message']:.1f} ns/message, "
+            f"{rate['messages_per_second']:,} messages/s, {rate['seconds']:.3f} s"
+        )
+    orders = result["orders"]
+    console.print(f"{orders['sent']:,} orders sent, {orders['rejected']:,} rejected")
+    mix = "  ".join(f"{code} {count:,}" for code, count in result["messages_by_type"].items())
+    console.print(f"by type: {mix}")
+    console.print(f"book digest {result['book_digest']}, state digest {result['state_digest']}")
+    console.print(_counter_table(result))
+    console.print(_latency_table(result))
