@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numba import njit
 from strategies import REPEATABLE, field_value
 from tickpath import ouch_encode
-from tickpath.jit import entry
+from tickpath.jit import HOT
 from tickpath.ouch import (
     DIGITS,
     MAX_LENGTH,
@@ -42,7 +43,7 @@ U32, U64 = (1 << 32) - 1, (1 << 64) - 1
 CANARY = 0xA5
 
 
-@entry
+@njit(**HOT)
 def _encode(
     kind, protocol, base, out, orig_urn, orig_id, urn, order_id, side, quantity, symbol, px
 ):
