@@ -16,15 +16,14 @@ Importing this package is cheap; the compiled code is loaded by the first sessio
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
-from os import PathLike
 from typing import TYPE_CHECKING
 
 from tickpath.generate.plan import (
     Faults,
     GenerateError,
     SessionPlan,
-    is_daily_file,
     parse_faults,
 )
 
@@ -45,7 +44,7 @@ __all__ = [
 
 
 def generate(
-    path: str | PathLike[str],
+    path: str | os.PathLike[str],
     plan: SessionPlan | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Truth:
@@ -57,17 +56,19 @@ def generate(
 
     Raises `GenerateError` for a plan that cannot be, and what `create_capture` raises.
     """
-    from tickpath.capture import create_capture
+    from tickpath.capture.writer import create_capture, form_of
     from tickpath.generate.session import Session
 
     plan = plan or SessionPlan()
-    if is_daily_file(path) and plan.faults.any:
+    daily = form_of(os.fsdecode(path))[0] == "itch"
+    if daily and plan.faults.any:
         raise GenerateError(
-            f"{path}: faults damage packets and a daily file has none; name it .pcap or .pcapng"
+            f"{os.fsdecode(path)}: faults damage packets and a daily file has none; "
+            "name it .pcap or .pcapng"
         )
     session = Session(plan)
     with create_capture(path) as writer:
-        for packets in session.runs() if is_daily_file(path) else session.packets():
+        for packets in session.runs() if daily else session.packets():
             writer.write(packets)
             if progress:
                 progress(session.messages_made)

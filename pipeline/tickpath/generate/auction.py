@@ -6,21 +6,19 @@ book.  The bulk print that follows carries all of the cross, so tapes count it o
 nothing near its fair price crosses zero shares.
 """
 
-from numba import njit
-
 from tickpath.generate import book, quote
 from tickpath.generate.draw import below, chance, octave
-from tickpath.generate.flow import best_pair, is_near
+from tickpath.generate.flow import is_near
 from tickpath.generate.messages import (
-    LONGEST,
     say_collar,
     say_cross,
     say_executed_at,
     say_imbalance,
 )
 from tickpath.generate.pace import spare
-from tickpath.generate.state import SELL, order, symbol
-from tickpath.jit import HOT
+from tickpath.generate.pick import best_pair
+from tickpath.generate.state import SELL, inner, order, symbol
+from tickpath.generate.templates import LONGEST
 
 MAX_CROSSED = 12
 """Displayed orders that one cross executes at most."""
@@ -32,7 +30,7 @@ _ONE, _TEN_TO_TWENTY, _TO_THIRTY, _MORE = ord("1"), ord("A"), ord("B"), ord("C")
 _COLLAR_PERCENT = 5
 
 
-@njit(**HOT)
+@inner
 def _variation(near, reference):
     """Price variation indicator: how far ``near`` is from ``reference``, in percent bands."""
     if near == 0 or reference == 0:
@@ -47,7 +45,7 @@ def _variation(near, reference):
     return _TO_THIRTY if percent < 30 else _MORE
 
 
-@njit(**HOT)
+@inner
 def imbalance(s, index, cross_type):
     """Say what would cross now; nothing where neither side is near the fair price."""
     y = symbol.at(s, index)
@@ -78,7 +76,7 @@ def imbalance(s, index, cross_type):
     )
 
 
-@njit(**HOT)
+@inner
 def _cross_price(s, sd, fair):
     """The price of the best or second-best level of a side, 0 where neither is near the fair one.
 
@@ -94,7 +92,7 @@ def _cross_price(s, sd, fair):
     return book.best(s, sd)
 
 
-@njit(**HOT)
+@inner
 def cross(s, index, cross_type):
     """Execute what a cross takes from the book, then print all of it."""
     fair = symbol.fair(symbol.at(s, index))
@@ -110,17 +108,18 @@ def cross(s, index, cross_type):
     left = wanted
     for _ in range(MAX_CROSSED):
         top = book.best(s, sd)
-        if left == 0 or spare(s) <= 0 or top == 0 or book.rank(top, sd) < book.rank(price, sd):
+        # One message is kept for the bulk print.
+        if left == 0 or spare(s) <= 1 or top == 0 or book.rank(top, sd) < book.rank(price, sd):
             break
         chosen = book.first(s, sd)
-        shares = min(left, order.shares(order.at(s, chosen)) + 0)
+        shares = min(left, order.shares(order.at(s, chosen)))
         say_executed_at(s, chosen, shares, price, False)
         book.reduce(s, chosen, shares)
         left -= shares
     say_cross(s, index, wanted, price, cross_type)
 
 
-@njit(**HOT)
+@inner
 def collar(s, index, extension):
     """Say the prices between which a paused symbol may reopen; wider at each extension."""
     y = symbol.at(s, index)

@@ -7,10 +7,9 @@ come from the code that is checked against it.
 """
 
 import numpy as np
-from numba import njit
 
-from tickpath.generate.state import RUNGS, level, order, rung, session, side
-from tickpath.jit import HOT, leaf
+from tickpath.generate.state import RUNGS, inner, level, order, rung, session, side
+from tickpath.jit import leaf
 
 PRICE_LIMIT = 1 << 31
 _LEVEL_BITS = 32
@@ -39,7 +38,7 @@ def level_on(s, sd, position):
     return rung.key(rung_at(s, sd, position)) & _LEVEL_MASK
 
 
-@njit(**HOT)
+@inner
 def best(s, sd):
     """Best price of a side, 0 where it is empty."""
     n = rungs_of(s, sd)
@@ -48,7 +47,7 @@ def best(s, sd):
     return rank(rung.key(rung_at(s, sd, n - 1)) >> _LEVEL_BITS, sd)
 
 
-@njit(**HOT)
+@inner
 def _position(s, sd, wanted):
     """First position whose rank is at least ``wanted``."""
     low, high = np.int64(0), rungs_of(s, sd)
@@ -61,7 +60,7 @@ def _position(s, sd, wanted):
     return low
 
 
-@njit(**HOT)
+@inner
 def _new_level(s, price):
     index = session.level_free(s)
     if index >= 0:
@@ -69,16 +68,16 @@ def _new_level(s, price):
     else:
         index = session.levels_used(s)
         session.set_levels_used(s, index + 1)
-    l = level.at(s, index)
-    level.set_price(l, price)
-    level.set_head(l, -1)
-    level.set_tail(l, -1)
-    level.set_orders(l, 0)
-    level.set_shares(l, 0)
+    lv = level.at(s, index)
+    level.set_price(lv, price)
+    level.set_head(lv, -1)
+    level.set_tail(lv, -1)
+    level.set_orders(lv, 0)
+    level.set_shares(lv, 0)
     return index
 
 
-@njit(**HOT)
+@inner
 def place(s, sd, price):
     """The level of a price, made where there is none; -1 where the ladder is full."""
     wanted, n = rank(price, sd), rungs_of(s, sd)
@@ -97,13 +96,13 @@ def place(s, sd, price):
     return index
 
 
-@njit(**HOT)
+@inner
 def _drop_level(s, sd, index):
-    l, n = level.at(s, index), rungs_of(s, sd)
-    for above in range(_position(s, sd, rank(level.price(l), sd)) + 1, n):
+    lv, n = level.at(s, index), rungs_of(s, sd)
+    for above in range(_position(s, sd, rank(level.price(lv), sd)) + 1, n):
         rung.set_key(rung_at(s, sd, above - 1), rung.key(rung_at(s, sd, above)))
     side.set_rungs(side.at(s, sd), n - 1)
-    level.set_head(l, session.level_free(s))
+    level.set_head(lv, session.level_free(s))
     session.set_level_free(s, index)
 
 
@@ -113,7 +112,7 @@ def is_full(s):
     return session.live(s) >= session.orders_limit(s)
 
 
-@njit(**HOT)
+@inner
 def join(s, index, sd, reference, shares):
     """A new order at the end of a level's queue; its index.  The book must not be full."""
     new = session.order_free(s)
@@ -122,10 +121,10 @@ def join(s, index, sd, reference, shares):
     else:
         new = session.orders_used(s)
         session.set_orders_used(s, new + 1)
-    l, o, b = level.at(s, index), order.at(s, new), side.at(s, sd)
-    last = level.tail(l)
+    lv, o, b = level.at(s, index), order.at(s, new), side.at(s, sd)
+    last = level.tail(lv)
     order.set_reference(o, reference)
-    order.set_price(o, level.price(l))
+    order.set_price(o, level.price(lv))
     order.set_shares(o, shares)
     order.set_next(o, -1)
     order.set_previous(o, last)
@@ -134,44 +133,44 @@ def join(s, index, sd, reference, shares):
     if last >= 0:
         order.set_next(order.at(s, last), new)
     else:
-        level.set_head(l, new)
-    level.set_tail(l, new)
-    level.set_orders(l, level.orders(l) + 1)
-    level.set_shares(l, level.shares(l) + shares)
+        level.set_head(lv, new)
+    level.set_tail(lv, new)
+    level.set_orders(lv, level.orders(lv) + 1)
+    level.set_shares(lv, level.shares(lv) + shares)
     side.set_orders(b, side.orders(b) + 1)
     side.set_shares(b, side.shares(b) + shares)
     session.set_live(s, session.live(s) + 1)
     return new
 
 
-@njit(**HOT)
+@inner
 def leave(s, index):
     """Take an order off the book, whatever is left of it; its record is free afterwards."""
     o = order.at(s, index)
     at, sd, shares = order.level(o), order.side(o), order.shares(o)
     before, after = order.previous(o), order.next(o)
-    l, b = level.at(s, at), side.at(s, sd)
+    lv, b = level.at(s, at), side.at(s, sd)
     if before >= 0:
         order.set_next(order.at(s, before), after)
     else:
-        level.set_head(l, after)
+        level.set_head(lv, after)
     if after >= 0:
         order.set_previous(order.at(s, after), before)
     else:
-        level.set_tail(l, before)
-    level.set_orders(l, level.orders(l) - 1)
-    level.set_shares(l, level.shares(l) - shares)
+        level.set_tail(lv, before)
+    level.set_orders(lv, level.orders(lv) - 1)
+    level.set_shares(lv, level.shares(lv) - shares)
     side.set_orders(b, side.orders(b) - 1)
     side.set_shares(b, side.shares(b) - shares)
     session.set_live(s, session.live(s) - 1)
     order.set_side(o, -1)
     order.set_next(o, session.order_free(s))
     session.set_order_free(s, index)
-    if level.orders(l) == 0:
+    if level.orders(lv) == 0:
         _drop_level(s, sd, at)
 
 
-@njit(**HOT)
+@inner
 def reduce(s, index, shares):
     """Take ``shares``, at most all of them, from an order, which leaves when none are left."""
     o = order.at(s, index)
@@ -179,26 +178,26 @@ def reduce(s, index, shares):
         leave(s, index)
         return
     order.set_shares(o, order.shares(o) - shares)
-    l, b = level.at(s, order.level(o)), side.at(s, order.side(o))
-    level.set_shares(l, level.shares(l) - shares)
+    lv, b = level.at(s, order.level(o)), side.at(s, order.side(o))
+    level.set_shares(lv, level.shares(lv) - shares)
     side.set_shares(b, side.shares(b) - shares)
 
 
-@njit(**HOT)
+@inner
 def first(s, sd):
     """The order that executes next on a side: head of the best queue; -1 where it is empty."""
     n = rungs_of(s, sd)
     return level.head(level.at(s, level_on(s, sd, n - 1))) if n else np.int64(-1)
 
 
-@njit(**HOT)
+@inner
 def latest(s, sd):
     """The order that came last to a side's best price; -1 where the side is empty."""
     n = rungs_of(s, sd)
     return level.tail(level.at(s, level_on(s, sd, n - 1))) if n else np.int64(-1)
 
 
-@njit(**HOT)
+@inner
 def deepest(s, sd):
     """The last order on the second rung from the bottom, where there are two: stub quotes stay."""
     return level.tail(level.at(s, level_on(s, sd, min(np.int64(1), rungs_of(s, sd) - 1))))

@@ -9,10 +9,9 @@ Source: Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators (OOPS
 """
 
 import numpy as np
-from numba import njit
 
-from tickpath.generate.state import session
-from tickpath.jit import HOT, leaf
+from tickpath.generate.state import inner, session
+from tickpath.jit import leaf
 from tickpath.memory import leading_zeros
 
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
@@ -29,7 +28,7 @@ def mix(counter):
     return x ^ (x >> _31)
 
 
-@njit(**HOT)
+@inner
 def bits(s):
     """The session's next 64 bits."""
     counter = session.random(s) + GOLDEN
@@ -43,19 +42,19 @@ def share(random_bits, n):
     return np.int64(((random_bits >> _32) * np.uint64(n)) >> _32)
 
 
-@njit(**HOT)
+@inner
 def below(s, n):
     """An integer in [0, n); n below 2^31."""
     return share(bits(s), n)
 
 
-@njit(**HOT)
+@inner
 def chance(s, parts):
     """True in ``parts`` of 65,536 cases."""
     return np.int64(bits(s) >> _48) < parts
 
 
-@njit(**HOT)
+@inner
 def exponential(s, mean):
     """An exponential wait with the given mean (to 2^40), within 9 % of the curve everywhere.
 
@@ -69,7 +68,7 @@ def exponential(s, mean):
     return (mean * (halvings * 2 // 3)) >> 16
 
 
-@njit(**HOT)
+@inner
 def octave(s, octaves):
     """1 or more with P(at least 2^k) = 2^-k, below 2^octaves: a tail without a scale."""
     drawn = bits(s) | _1

@@ -122,9 +122,7 @@ class Damage:
         place = np.where(fates == REORDER, 2 * (index + delays) + 1, 2 * index)
         kept, again = fates != LOSS, fates == DUPLICATE
         number = np.concatenate((index[kept], index[again], behind))
-        place = np.concatenate(
-            (place[kept], 2 * (index + delays)[again] + 1, 2 * behind + 1)
-        )
+        place = np.concatenate((place[kept], 2 * (index + delays)[again] + 1, 2 * behind + 1))
         late = np.concatenate(
             ((fates == REORDER)[kept], np.zeros(int(again.sum()) + len(behind), bool))
         )

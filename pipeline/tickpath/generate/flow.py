@@ -8,12 +8,10 @@ queue first; nothing is ever priced across the other side, unless the plan wants
 """
 
 import numpy as np
-from numba import njit
 
 from tickpath.generate import book, quote
-from tickpath.generate.draw import below, bits, chance, octave, share
+from tickpath.generate.draw import below, chance, octave
 from tickpath.generate.messages import (
-    LONGEST,
     next_reference,
     say_add,
     say_attributed_add,
@@ -27,10 +25,18 @@ from tickpath.generate.messages import (
     say_retail_interest,
 )
 from tickpath.generate.pace import MARKET_OPEN, breed, spare
-from tickpath.generate.state import RECENT, SELL, alias, order, recent, session, symbol
-from tickpath.jit import HOT, leaf
-
-TRADING, QUOTING, HALTED, PAUSED = ord("T"), ord("Q"), ord("H"), ord("P")
+from tickpath.generate.pick import (
+    HALTED,
+    TRADING,
+    best_pair,
+    next_symbol,
+    order_to_delete,
+    recent_order,
+    remember,
+)
+from tickpath.generate.state import SELL, inner, order, session, symbol
+from tickpath.generate.templates import LONGEST
+from tickpath.jit import leaf
 
 # Odds in 65,536, of what a step does; adds and deletes share the rest.
 _REPLACE = 6_000
@@ -48,8 +54,6 @@ _ATTRIBUTED = 4_000
 _PRICED = 2_000
 """Executions among 65,536 at a price better than the displayed one."""
 _NOT_PRINTED = 6_000
-_AGAIN = 40_960
-"""Odds of a burst going on with its symbol."""
 MAX_TAKEN = 12
 """Orders that one aggressive order executes at most."""
 MOST_BYTES = (MAX_TAKEN + 2) * LONGEST
@@ -58,7 +62,7 @@ _A = ord("A")
 _INTERESTS = (ord("B"), ord("S"), ord("A"), ord("N"))
 
 
-@njit(**HOT)
+@inner
 def aim(s):
     """Set the odds of adding and deleting so that the live orders reach their goal in time.
 
@@ -74,43 +78,7 @@ def aim(s):
     session.set_add_below(s, (_REST + growth) // 2)
 
 
-@njit(**HOT)
-def _drawn_symbol(s):
-    drawn = bits(s)
-    index = share(drawn, session.symbols(s))
-    a = alias.at(s, index)
-    if np.int64(drawn & np.uint64(0xFFFF_FFFF)) < alias.keep(a):
-        return index
-    return alias.other(a)
-
-
-@njit(**HOT)
-def _is_dead(s, index):
-    """True where a halted symbol has nothing on its books that could be deleted."""
-    y = symbol.at(s, index)
-    if symbol.trading_state(y) != HALTED:
-        return False
-    return book.best(s, 2 * index) == 0 and book.best(s, 2 * index + SELL) == 0
-
-
-@njit(**HOT)
-def _next_symbol(s):
-    index = session.burst_symbol(s)
-    if index < 0 or not chance(s, _AGAIN):
-        index = _drawn_symbol(s)
-        session.set_burst_symbol(s, index)
-    return session.leader(s) if _is_dead(s, index) else index
-
-
-@leaf
-def _remember(s, index, new):
-    y = symbol.at(s, index)
-    position = (symbol.recent(y) + 1) & (RECENT - 1)
-    symbol.set_recent(y, position)
-    recent.set_order(recent.at(s, index * RECENT + position), new)
-
-
-@njit(**HOT)
+@inner
 def _participant(s):
     """One of some forty four-letter participants, as the number its letters spell."""
     number = octave(s, 4) * 5 + below(s, 5)
@@ -120,7 +88,7 @@ def _participant(s):
     return np.uint64(letters)
 
 
-@njit(**HOT)
+@inner
 def _add(s, index):
     """A new order that rests; False where the book has no place for it."""
     if book.is_full(s) or symbol.trading_state(symbol.at(s, index)) == HALTED:
@@ -136,7 +104,7 @@ def _add(s, index):
         return True
     shares = quote.size(s, symbol.small(symbol.at(s, index)))
     new = book.join(s, level, sd, next_reference(s), shares)
-    _remember(s, index, new)
+    remember(s, index, new)
     if chance(s, _ATTRIBUTED):
         say_attributed_add(s, new, _participant(s))
     else:
@@ -144,71 +112,25 @@ def _add(s, index):
     return True
 
 
-@njit(**HOT)
+@inner
 def _delete_order(s, chosen):
     say_delete(s, chosen)
     book.leave(s, chosen)
 
 
-@njit(**HOT)
-def _recent_order(s, index):
-    """A live order of the symbol, most likely one of its latest; -1 where none was found."""
-    y = symbol.at(s, index)
-    for _ in range(4):
-        back = octave(s, 6) - 1
-        position = (symbol.recent(y) - back) & (RECENT - 1)
-        chosen = np.int64(recent.order(recent.at(s, index * RECENT + position)))
-        if chosen >= 0 and order.side(order.at(s, chosen)) >> 1 == index:
-            return chosen
-    return np.int64(-1)
-
-
-@njit(**HOT)
-def _any_order(s):
-    """A live order of any symbol and age; -1 where none was found."""
-    if session.live(s) == 0:
-        return np.int64(-1)
-    for _ in range(16):
-        chosen = below(s, session.orders_used(s))
-        if order.side(order.at(s, chosen)) >= 0:
-            return chosen
-    return np.int64(-1)
-
-
-@njit(**HOT)
-def _order_to_delete(s, index, fair):
-    """One that the market has run over, else a recent one, else one that stood for long."""
-    offer, bid = best_pair(s, index)
-    if offer and fair >= offer:
-        return book.latest(s, 2 * index + SELL)
-    if bid and fair <= bid:
-        return book.latest(s, 2 * index)
-    if chance(s, 52_000):
-        chosen = _recent_order(s, index)
-        if chosen >= 0:
-            return chosen
-    return _any_order(s)
-
-
-@leaf
-def best_pair(s, index):
-    """(best offer, best bid) of a symbol, 0 for none."""
-    return book.best(s, 2 * index + SELL), book.best(s, 2 * index)
-
-
-@njit(**HOT)
+@inner
 def _delete(s, index, fair):
-    chosen = _order_to_delete(s, index, fair)
+    chosen = order_to_delete(s, index, fair)
     if chosen < 0:
         return False
     _delete_order(s, chosen)
     return True
 
 
-@njit(**HOT)
+@inner
 def _replace(s, index):
     """A recent order changes its price, and sometimes its size; it goes to the end of a queue."""
-    chosen = _recent_order(s, index)
+    chosen = recent_order(s, index)
     if chosen < 0 or symbol.trading_state(symbol.at(s, index)) == HALTED:
         return False
     o = order.at(s, chosen)
@@ -225,15 +147,15 @@ def _replace(s, index):
     # The new one joins before the old one leaves, so that a level they share stays.
     new = book.join(s, level, sd, next_reference(s), shares)
     book.leave(s, chosen)
-    _remember(s, index, new)
+    remember(s, index, new)
     say_replace(s, original, new)
     return True
 
 
-@njit(**HOT)
+@inner
 def _cancel(s, index):
     """A part of a recent order is cancelled."""
-    chosen = _recent_order(s, index)
+    chosen = recent_order(s, index)
     if chosen < 0:
         return False
     shares = order.shares(order.at(s, chosen))
@@ -259,7 +181,7 @@ def is_near(fair, price):
     return abs(price - fair) <= fair >> 4
 
 
-@njit(**HOT)
+@inner
 def _execute(s, chosen, shares):
     """Say and apply one execution of a resting order, now and then better than its price shows."""
     o = order.at(s, chosen)
@@ -272,7 +194,7 @@ def _execute(s, chosen, shares):
     book.reduce(s, chosen, shares)
 
 
-@njit(**HOT)
+@inner
 def _take(s, index, fair):
     """An aggressive order meets the best queue, head first, until it is filled or out of price."""
     if not may_trade(s, index):
@@ -300,7 +222,7 @@ def _take(s, index, fair):
     return taken > 0
 
 
-@njit(**HOT)
+@inner
 def _trade_hidden(s, index, fair):
     """A trade inside the spread, at its middle or on a tick of it."""
     offer, bid = best_pair(s, index)
@@ -313,13 +235,13 @@ def _trade_hidden(s, index, fair):
     return True
 
 
-@njit(**HOT)
+@inner
 def _say_retail(s, index):
     say_retail_interest(s, index, _INTERESTS[below(s, 4)])
     return True
 
 
-@njit(**HOT)
+@inner
 def _act(s, index, fair):
     """Do what the odds say; False where it could not be done."""
     drawn = below(s, 65_536)
@@ -341,12 +263,12 @@ def _act(s, index, fair):
     return say_broken(s)
 
 
-@njit(**HOT)
+@inner
 def step(s):
     """One action of one member: between 1 and `MAX_TAKEN` messages."""
     if session.burst_left(s) & 15 == 1:
         aim(s)
-    index = _next_symbol(s)
+    index = next_symbol(s)
     fair = quote.wander(s, index)
     if _act(s, index, fair):
         return

@@ -50,12 +50,18 @@ class Cast:
     volatility_pauses: tuple[int, ...]
     operational_halts: tuple[int, ...]
 
+    @property
+    def closed(self) -> list[int]:
+        """Those that do not trade when the day begins."""
+        return [index for index in (self.ipo, self.direct_listing) if index is not None]
+
 
 @dataclass(frozen=True)
 class Listing:
-    """``symbols``: `SYMBOL` records by index (locate less one); ``by_rank``: indexes, busiest first.
+    """The symbols by index, which is their locate less one.
 
-    ``odds`` is the `ALIAS` table of the symbols' activity.
+    ``symbols`` are `SYMBOL` records, ``by_rank`` their indexes with the busiest first, and ``odds``
+    the `ALIAS` table of their activity.
     """
 
     symbols: np.ndarray
@@ -89,7 +95,9 @@ def _prices(seed: int, n: int) -> np.ndarray:
     lows = np.array([price for _, price in _PRICE_BANDS], np.int64)
     prices = lows[band] + share_column(column(seed, "price", n), lows[band + 1] - lows[band])
     for rank, price in ((3, DOLLAR * 6 // 10), (5, _DEAR * 3), (7, DOLLAR * 9 // 10)):
-        prices[rank::2_000] = price + share_column(column(seed, "roles", n), price // 8)[rank::2_000]
+        prices[rank::2_000] = (
+            price + share_column(column(seed, "roles", n), price // 8)[rank::2_000]
+        )
     prices[:3] = np.array([60, 150, 200])[:n] * DOLLAR + prices[:3] % (50 * DOLLAR)
     return np.where(prices < DOLLAR, prices, prices - prices % CENT)
 

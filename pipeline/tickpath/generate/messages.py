@@ -7,49 +7,33 @@ that both always agree.
 """
 
 import numpy as np
-from numba import njit
 
 from tickpath.generate.draw import bits, chance, share
-from tickpath.generate.state import TRADES, count, order, script, session, symbol, trade
-from tickpath.jit import HOT, leaf
+from tickpath.generate.state import TRADES, count, inner, order, script, session, symbol, trade
+from tickpath.generate.templates import HEADER, PREFIX, template
+from tickpath.jit import leaf
 from tickpath.memory import copy_bytes, wire_store
 from tickpath.wire import hot
 from tickpath.wire.itch50 import ITCH50
-from tickpath.wire.moldudp64 import MOLDUDP64
 
-_BLOCK = MOLDUDP64["message_block"]
-PREFIX = np.uint64(_BLOCK["message_data"].offset)
-"""Bytes of the length before each message, in daily files and in packets alike."""
-_HEADER = ITCH50["system_event"]
-"""The four fields that every message starts with."""
-assert all(
-    [each.offset for each in message.fields[:4]] == [each.offset for each in _HEADER.fields[:4]]
-    for message in ITCH50.messages
-)
-
-_TEMPLATES: dict[str, bytes] = {
-    message.name: _BLOCK.encode(
-        message_length=message.length,
-        message_data=message.encode(
-            **({"buy_sell_indicator": "B"} if message.name == "non_cross_trade" else {})
-        ),
-    )
-    for message in ITCH50.messages
-}
-TEMPLATES = np.frombuffer(b"".join(_TEMPLATES.values()), np.uint8)
-LONGEST = max(len(template) for template in _TEMPLATES.values())
-SHORTEST = min(len(template) for template in _TEMPLATES.values())
+_ADD = template("add_order_no_mpid_attribution")
+_ATTRIBUTED = template("add_order_with_mpid_attribution")
+_EXECUTED = template("order_executed")
+_PRICED = template("order_executed_with_price")
+_CANCEL = template("order_cancel")
+_DELETE = template("order_delete")
+_REPLACE = template("order_replace")
+_HIDDEN = template("non_cross_trade")
+_CROSS = template("cross_trade")
+_BROKEN = template("broken_trade")
+_IMBALANCE = template("net_order_imbalance_indicator")
+_COLLAR = template("luld_auction_collar")
+_RETAIL = template("retail_interest")
 
 
-def _template(name: str) -> np.uint64:
-    """Where a message's template begins among all of them."""
-    names = list(_TEMPLATES)
-    return np.uint64(sum(len(_TEMPLATES[each]) for each in names[: names.index(name)]))
-
-
-_header = hot.message(_HEADER)
-_set_time_high = wire_store(16, _HEADER["timestamp"].offset, True)
-_set_time_low = wire_store(32, _HEADER["timestamp"].offset + 2, True)
+_header = hot.message(HEADER)
+_set_time_high = wire_store(16, HEADER["timestamp"].offset, True)
+_set_time_low = wire_store(32, HEADER["timestamp"].offset + 2, True)
 
 _add = hot.message(ITCH50["add_order_no_mpid_attribution"])
 _attributed = hot.message(ITCH50["add_order_with_mpid_attribution"])
@@ -65,20 +49,6 @@ _imbalance = hot.message(ITCH50["net_order_imbalance_indicator"])
 _collar = hot.message(ITCH50["luld_auction_collar"])
 _retail = hot.message(ITCH50["retail_interest"])
 
-_ADD = _template("add_order_no_mpid_attribution")
-_ATTRIBUTED = _template("add_order_with_mpid_attribution")
-_EXECUTED = _template("order_executed")
-_PRICED = _template("order_executed_with_price")
-_CANCEL = _template("order_cancel")
-_DELETE = _template("order_delete")
-_REPLACE = _template("order_replace")
-_HIDDEN = _template("non_cross_trade")
-_CROSS = _template("cross_trade")
-_BROKEN = _template("broken_trade")
-_IMBALANCE = _template("net_order_imbalance_indicator")
-_COLLAR = _template("luld_auction_collar")
-_RETAIL = _template("retail_interest")
-
 _B, _S = np.uint64(ord("B")), np.uint64(ord("S"))
 _YES, _NO = np.uint64(ord("Y")), np.uint64(ord("N"))
 _ENGINES = 15
@@ -86,7 +56,7 @@ _ENGINES = 15
 _32 = np.uint64(32)
 
 
-@njit(**HOT)
+@inner
 def _stamp(s, m, length, code):
     """Put the time into a message that stands at the end of the chunk, and count it."""
     now = np.uint64(session.now(s))
@@ -114,7 +84,7 @@ def _locate_of(s, sd):
     return symbol.locate(symbol.at(s, sd >> 1))
 
 
-@njit(**HOT)
+@inner
 def next_reference(s):
     """The next order reference: one more, or now and then some more than that."""
     step = 1 + (share(bits(s), 9) if chance(s, 8192) else 0)
@@ -122,14 +92,14 @@ def next_reference(s):
     return session.reference(s)
 
 
-@njit(**HOT)
+@inner
 def _next_match(s):
     step = 1 + (share(bits(s), 4) if chance(s, 4096) else 0)
     session.set_match(s, session.match(s) + step)
     return session.match(s)
 
 
-@njit(**HOT)
+@inner
 def say_add(s, index):
     o = order.at(s, index)
     sd = order.side(o)
@@ -142,7 +112,7 @@ def say_add(s, index):
     _add.set_price(m, np.uint64(order.price(o)))
 
 
-@njit(**HOT)
+@inner
 def say_attributed_add(s, index, mpid):
     o = order.at(s, index)
     sd = order.side(o)
@@ -156,14 +126,14 @@ def say_attributed_add(s, index, mpid):
     _attributed.set_attribution(m, mpid)
 
 
-@njit(**HOT)
+@inner
 def say_delete(s, index):
     o = order.at(s, index)
     m = _begin(s, _DELETE, _delete.LENGTH, _delete.TYPE, _locate_of(s, order.side(o)))
     _delete.set_order_reference_number(m, np.uint64(order.reference(o)))
 
 
-@njit(**HOT)
+@inner
 def say_cancel(s, index, shares):
     o = order.at(s, index)
     m = _begin(s, _CANCEL, _cancel.LENGTH, _cancel.TYPE, _locate_of(s, order.side(o)))
@@ -171,7 +141,7 @@ def say_cancel(s, index, shares):
     _cancel.set_canceled_shares(m, np.uint64(shares))
 
 
-@njit(**HOT)
+@inner
 def say_replace(s, original, index):
     """The order at ``index`` stands where the one with reference ``original`` stood."""
     o = order.at(s, index)
@@ -182,7 +152,7 @@ def say_replace(s, original, index):
     _replace.set_price(m, np.uint64(order.price(o)))
 
 
-@njit(**HOT)
+@inner
 def _print(s, index, match, shares, price):
     """A print on the tape: it counts for its symbol, and can be broken later."""
     y = symbol.at(s, index)
@@ -203,7 +173,7 @@ def _count_executed(s, sd, shares):
     symbol.set_executed_shares(y, symbol.executed_shares(y) + shares)
 
 
-@njit(**HOT)
+@inner
 def say_executed(s, index, shares):
     """An execution at the order's own price."""
     o, match = order.at(s, index), _next_match(s)
@@ -215,7 +185,7 @@ def say_executed(s, index, shares):
     _print(s, order.side(o) >> 1, match, shares, order.price(o))
 
 
-@njit(**HOT)
+@inner
 def say_executed_at(s, index, shares, price, printable):
     """An execution at a price of its own; not printable where a bulk print will follow."""
     o, match = order.at(s, index), _next_match(s)
@@ -230,7 +200,7 @@ def say_executed_at(s, index, shares, price, printable):
         _print(s, order.side(o) >> 1, match, shares, price)
 
 
-@njit(**HOT)
+@inner
 def say_hidden_trade(s, index, shares, price):
     """A trade against an order that was never displayed: no reference, and always a buy."""
     y, match = symbol.at(s, index), _next_match(s)
@@ -242,7 +212,7 @@ def say_hidden_trade(s, index, shares, price):
     _print(s, index, match, shares, price)
 
 
-@njit(**HOT)
+@inner
 def say_cross(s, index, shares, price, cross_type):
     """A cross's bulk print; zero shares where there was nothing to cross."""
     y, match = symbol.at(s, index), _next_match(s)
@@ -256,7 +226,7 @@ def say_cross(s, index, shares, price, cross_type):
         _print(s, index, match, shares, price)
 
 
-@njit(**HOT)
+@inner
 def say_broken(s):
     """One of the latest prints is broken; False where the one that was drawn already is."""
     t = trade.at(s, share(bits(s), TRADES))
@@ -272,7 +242,7 @@ def say_broken(s):
     return True
 
 
-@njit(**HOT)
+@inner
 def say_imbalance(s, index, paired, imbalance, direction, reference, near, far, cross_type, varied):
     y = symbol.at(s, index)
     m = _begin(s, _IMBALANCE, _imbalance.LENGTH, _imbalance.TYPE, symbol.locate(y))
@@ -287,7 +257,7 @@ def say_imbalance(s, index, paired, imbalance, direction, reference, near, far, 
     _imbalance.set_price_variation_indicator(m, np.uint64(varied))
 
 
-@njit(**HOT)
+@inner
 def say_collar(s, index, reference, lower, upper, extension):
     y = symbol.at(s, index)
     m = _begin(s, _COLLAR, _collar.LENGTH, _collar.TYPE, symbol.locate(y))
@@ -298,7 +268,7 @@ def say_collar(s, index, reference, lower, upper, extension):
     _collar.set_auction_collar_extension(m, np.uint64(extension))
 
 
-@njit(**HOT)
+@inner
 def say_retail_interest(s, index, interest):
     y = symbol.at(s, index)
     m = _begin(s, _RETAIL, _retail.LENGTH, _retail.TYPE, symbol.locate(y))
@@ -306,7 +276,7 @@ def say_retail_interest(s, index, interest):
     _retail.set_interest_flag(m, np.uint64(interest))
 
 
-@njit(**HOT)
+@inner
 def say_prepared(s, entry):
     """A message that the script has ready: its bytes as they are, but for the time."""
     length = np.uint64(script.length(entry))

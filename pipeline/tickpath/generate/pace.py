@@ -7,11 +7,8 @@ heavy-tailed size and a pace of its own, and grows with every trade in it: activ
 as in a Hawkes process, whose clusters these are.
 """
 
-from numba import njit
-
 from tickpath.generate.draw import bits, chance, exponential, octave, share
-from tickpath.generate.state import session, slice_
-from tickpath.jit import HOT
+from tickpath.generate.state import inner, session, slice_
 
 MICROSECOND = 1_000
 SECOND = 1_000_000_000
@@ -56,19 +53,14 @@ def day(random_bits: list[int]) -> list[tuple[int, int, int]]:
     return minutes
 
 
-def minutes_in(day_minutes: list[tuple[int, int, int]], begin: int) -> int:
-    """Weight of all minutes from ``begin`` on."""
-    return sum(weight for start, _, weight in day_minutes if start >= begin)
-
-
-@njit(**HOT)
+@inner
 def spare(s):
     """Messages that the flow can still say: the wanted ones less what the script will say."""
     to_come = session.scripts(s) - session.script_next(s)
     return session.wanted(s) - session.messages(s) - to_come
 
 
-@njit(**HOT)
+@inner
 def _next_slice(s):
     """Go to the next minute that gets a message; False after the last one."""
     while session.slice_now(s) < session.slices(s):
@@ -90,7 +82,7 @@ def _next_slice(s):
     return False
 
 
-@njit(**HOT)
+@inner
 def _new_burst(s):
     """Wait for the next burst and give it its size and pace; the wait."""
     end = slice_.end(slice_.at(s, session.slice_now(s) - 1))
@@ -104,7 +96,7 @@ def _new_burst(s):
     return min(exponential(s, time_left // bursts_left), time_left // 2)
 
 
-@njit(**HOT)
+@inner
 def _wait_in_burst(s):
     kind = share(bits(s), 64)
     pace = session.burst_pace(s)
@@ -115,7 +107,7 @@ def _wait_in_burst(s):
     return exponential(s, 400 * pace)
 
 
-@njit(**HOT)
+@inner
 def go_on(s, said):
     """The flow said so many messages: find out when it is due next."""
     session.set_slice_left(s, session.slice_left(s) - said)
@@ -126,7 +118,7 @@ def go_on(s, said):
     session.set_due(s, session.due(s) + wait)
 
 
-@njit(**HOT)
+@inner
 def breed(s):
     """A trade happened: its burst goes on for longer."""
     session.set_burst_left(s, session.burst_left(s) + TRADE_BREEDS)

@@ -1,4 +1,4 @@
-"""Messages into MoldUDP64 packets on a multicast group, as a capture next to the exchange sees them.
+"""Messages into MoldUDP64 packets on a multicast group, as captured next to the exchange.
 
 Messages that follow each other within a few microseconds share a packet, up to an MTU of about
 1,400 bytes; the wire has the messages exactly as the chunk has them, each behind its length, so a
@@ -10,14 +10,13 @@ way and now and then a hiccup, and never go back.
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from tickpath.generate.draw import GOLDEN, mix, share
-from tickpath.generate.messages import PREFIX, SHORTEST
 from tickpath.generate.pace import FIRST_MESSAGE, LAST_MESSAGE, SECOND
 from tickpath.generate.plan import SessionPlan
-from tickpath.generate.state import FRAMER_REGION, lend
-from tickpath.jit import HOT, entry, leaf
+from tickpath.generate.state import FRAMER_REGION, inner, lend
+from tickpath.generate.templates import PREFIX, SHORTEST
+from tickpath.jit import entry, leaf
 from tickpath.memory import (
     accessors,
     copy_bytes,
@@ -107,7 +106,7 @@ def _folded(total):
     return (total & _HALF) + (total >> _16)
 
 
-@njit(**HOT)
+@inner
 def _recv_time(f, sent):
     """When a packet that was sent then is received; never before the one before it."""
     drawn = mix(_framer.jitter(f) + _framer.packet_number(f) * GOLDEN)
@@ -120,7 +119,7 @@ def _recv_time(f, sent):
     return recv
 
 
-@njit(**HOT)
+@inner
 def _lend(f, p, at, length, sent):
     """Fill in the packet record at ``p``; the address of the next record."""
     _set_address(p, at)
@@ -135,9 +134,9 @@ def _lend(f, p, at, length, sent):
     return p + _PACKET_SIZE
 
 
-@njit(**HOT)
+@inner
 def _headers(f, count, size):
-    """Put the headers of a packet with ``size`` bytes of messages at the buffer's end; its length."""
+    """Headers, at the buffer's end, for ``size`` bytes of messages; the packet's length."""
     at = _framer.out(f)
     copy_bytes(at, _framer.template(f), _MESSAGES)
     length = _MESSAGES + size
@@ -150,7 +149,7 @@ def _headers(f, count, size):
     return length
 
 
-@njit(**HOT)
+@inner
 def _beat(f, p, until):
     """Heartbeats for the silence until the next packet; they share their bytes."""
     interval, sent = _framer.heartbeat(f), _framer.last_sent(f)

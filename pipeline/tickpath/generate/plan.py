@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
-from os import PathLike, fspath
 
 MAX_SYMBOLS = 20_000
 MAX_MESSAGES = 2_000_000_000
@@ -69,14 +68,6 @@ def parse_faults(text: str) -> Faults:
         except ValueError:
             raise GenerateError(f"faults: {name}={value!r} is not a number") from None
     return Faults(**given)
-
-
-def is_daily_file(path: str | PathLike[str]) -> bool:
-    """True where the name asks for bare length-prefixed messages rather than packets."""
-    name = fspath(path)
-    for compressed in (".gz", ".zst"):
-        name = name.removesuffix(compressed)
-    return name.endswith(".itch")
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,11 @@ book but never far, so the book follows it through deletes and trades and need n
 """
 
 import numpy as np
-from numba import njit
 
 from tickpath.generate.book import best
 from tickpath.generate.draw import below, bits, chance, octave, share
-from tickpath.generate.state import SELL, session, symbol
-from tickpath.jit import HOT, leaf
+from tickpath.generate.state import SELL, inner, session, symbol
+from tickpath.jit import leaf
 
 CENT = 100
 DOLLAR = 10_000
@@ -51,7 +50,7 @@ def above_by_tick(price):
     return price + (1 if price < DOLLAR else CENT)
 
 
-@njit(**HOT)
+@inner
 def wander(s, index):
     """Move a symbol's fair price by a step, or not, and keep it near its book and its past."""
     y = symbol.at(s, index)
@@ -73,7 +72,7 @@ def wander(s, index):
     return fair
 
 
-@njit(**HOT)
+@inner
 def _passive(s, sd, price):
     """The price, or the nearest one that does not meet the other side; 0 where there is none."""
     opposite = best(s, sd ^ 1)
@@ -82,18 +81,18 @@ def _passive(s, sd, price):
     return above_by_tick(opposite) if opposite and price <= opposite else price
 
 
-@njit(**HOT)
+@inner
 def _through(s, sd, price):
     """A price that locks or crosses the other side, for books that are to be crossed."""
     opposite = best(s, sd ^ 1)
-    if opposite == 0 or opposite == STUB_BID or opposite == STUB_OFFER:
+    if opposite in (0, STUB_BID, STUB_OFFER):
         return price
     if chance(s, 32768):
         return opposite
     return above_by_tick(opposite) if sd & 1 == 0 else max(below_by_tick(opposite), 1)
 
 
-@njit(**HOT)
+@inner
 def price(s, sd):
     """A price for a new order on a side; 0 where the book leaves none."""
     y = symbol.at(s, sd >> 1)
@@ -113,7 +112,7 @@ def price(s, sd):
     return _passive(s, sd, wanted)
 
 
-@njit(**HOT)
+@inner
 def size(s, small):
     """Shares of a new order: mostly round lots, some odd ones, a few large."""
     drawn = below(s, 100)

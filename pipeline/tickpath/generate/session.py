@@ -1,25 +1,23 @@
-"""One session, from its plan to its last packet: the market's loop, and what Python sees of it.
+"""One session, from its plan to its last packet, as Python sees it.
 
-The loop merges the script and the flow by time, message after message, until exactly the planned
-number has been said, and stops whenever the chunk is full.  State is a handful of arrays that grow
-with symbols and live orders only, so a session of any length runs in constant memory.
+State is a handful of arrays that grow with symbols and live orders only, so a session of any length
+runs in constant memory: a chunk of messages is made, framed, lent and overwritten by the next.
 """
 
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from numba import njit
 
-from tickpath.generate import auction, book, flow, pace
-from tickpath.generate import script as scripts
+from tickpath.generate import pace
 from tickpath.generate.draw import column
+from tickpath.generate.exchange import write_script
 from tickpath.generate.faults import Damage
 from tickpath.generate.listing import Listing, list_symbols
-from tickpath.generate.messages import TEMPLATES, say_prepared
+from tickpath.generate.market import EVENT_BYTES, begin, fill_chunk, walk
 from tickpath.generate.packets import end_session, frame, new_framing
+from tickpath.generate.pick import HALTED
 from tickpath.generate.plan import GenerateError, SessionPlan
-from tickpath.generate.script import write_script
 from tickpath.generate.state import (
     RECENT,
     RUNGS,
@@ -27,105 +25,17 @@ from tickpath.generate.state import (
     TABLES,
     TRADES,
     attach,
-    level,
-    order,
-    script,
-    session,
-    symbol,
 )
+from tickpath.generate.templates import TEMPLATES
 from tickpath.generate.truth import RESTING, SYMBOL_TRUTH, FaultCounts, Truth
-from tickpath.jit import HOT, entry
 from tickpath.packet import LINK_MESSAGES, PACKET
 
 CHUNK_BYTES = 1 << 20
 """Bytes of messages that are made at a time."""
-_EVENT_BYTES = max(flow.MOST_BYTES, auction.MOST_BYTES)
 _EXTRA_ORDERS = 4_096
 """Orders beyond the goal that the books can hold at a time, and an eighth of the goal."""
 _FIRST_REFERENCE = 7_000
 _FIRST_MATCH = 16_000
-
-_SAY, _STATE, _OPERATIONAL = scripts.SAY, scripts.STATE, scripts.OPERATIONAL
-_IMBALANCE, _CROSS, _COLLAR, _LAST = (
-    scripts.IMBALANCE,
-    scripts.CROSS,
-    scripts.COLLAR,
-    scripts.LAST,
-)
-
-
-@njit(**HOT)
-def _follow_script(s):
-    """Say the script's next message and do what goes with it."""
-    e = script.at(s, session.script_next(s))
-    session.set_script_next(s, session.script_next(s) + 1)
-    session.set_now(s, max(session.now(s), script.time(e)))
-    action, index, argument = script.action(e), script.symbol(e), script.argument(e)
-    if action == _IMBALANCE:
-        auction.imbalance(s, index, argument)
-    elif action == _CROSS:
-        # Its own message is said already, as far as what is left to say is concerned.
-        auction.cross(s, index, argument)
-    elif action == _COLLAR:
-        auction.collar(s, index, argument)
-    else:
-        say_prepared(s, e)
-        if action == _STATE:
-            symbol.set_trading_state(symbol.at(s, index), argument)
-        elif action == _OPERATIONAL:
-            symbol.set_operational(symbol.at(s, index), argument)
-
-
-@njit(**HOT)
-def _flow_once(s):
-    before = session.messages(s)
-    session.set_now(s, max(session.now(s), session.due(s)))
-    flow.step(s)
-    pace.go_on(s, session.messages(s) - before)
-
-
-@entry
-def begin(s):
-    """Set the flow going."""
-    pace.go_on(s, 0)
-    flow.aim(s)
-
-
-@entry
-def fill_chunk(s):
-    """Say messages until the chunk is full or the session is over; the chunk's end."""
-    while session.out(s) < session.limit(s):
-        next_entry, spare = session.script_next(s), pace.spare(s)
-        due = session.due(s) if spare > 0 else pace.FOREVER
-        if next_entry < session.scripts(s):
-            e = script.at(s, next_entry)
-            waits = script.action(e) == _LAST and spare > 0
-            if not waits and script.time(e) <= due:
-                _follow_script(s)
-                continue
-        elif spare <= 0:
-            break
-        _flow_once(s)
-    return session.out(s)
-
-
-@entry
-def _walk(s, symbols, out):
-    """Write every resting order into ``out``, by locate, bids first, best first, oldest first."""
-    n = 0
-    for sd in range(2 * symbols):
-        for position in range(book.rungs_of(s, sd) - 1, -1, -1):
-            index = np.int64(level.head(level.at(s, book.level_on(s, sd, position))))
-            while index >= 0:
-                o = order.at(s, index)
-                out[n]["stock_locate"] = symbol.locate(symbol.at(s, sd >> 1))
-                out[n]["side"] = ord("S") if sd & 1 else ord("B")
-                out[n]["price"] = order.price(o)
-                out[n]["shares"] = order.shares(o)
-                out[n]["order_reference_number"] = order.reference(o)
-                n += 1
-                index = np.int64(order.next(o))
-    return n
 
 
 def _tables(plan: SessionPlan, listing: Listing, entries: np.ndarray) -> dict[str, np.ndarray]:
@@ -146,10 +56,18 @@ def _tables(plan: SessionPlan, listing: Listing, entries: np.ndarray) -> dict[st
         "script": entries,
         "count": np.zeros(256, TABLES["count"]),
     }
-    for index in (listing.cast.ipo, listing.cast.direct_listing):
-        if index is not None:
-            tables["symbol"]["trading_state"][index] = flow.HALTED
+    tables["symbol"]["trading_state"][listing.cast.closed] = HALTED
     return tables
+
+
+_FROM_SYMBOL = (
+    "executed_shares",
+    "printable_shares",
+    "printable_notional",
+    "broken_shares",
+    "broken_notional",
+    "last_price",
+)
 
 
 class Session:
@@ -173,7 +91,7 @@ class Session:
     def _started(self, entries: np.ndarray) -> np.ndarray:
         """The session record at the start of the day."""
         plan, slices = self.plan, self._tables["slice"]
-        minutes = [tuple(int(value) for value in each) for each in slices]
+        weights, opens = slices["weight"], slices["begin"] >= pace.MARKET_OPEN
         first: dict[str, Any] = {
             "random": int(column(plan.seed, "session", 1)[0]),
             "templates": TEMPLATES.ctypes.data,
@@ -186,14 +104,14 @@ class Session:
             "level_free": -1,
             "scripts": len(entries),
             "slices": len(slices),
-            "weight_left": pace.minutes_in(minutes, 0),
+            "weight_left": int(weights.sum()),
             "burst_symbol": -1,
             "symbols": plan.symbols,
             "leader": self.listing.cast.leader,
             "crossed": int(plan.crossed),
             "live_goal": plan.live_goal,
             "open_goal": plan.live_goal * 3 // 4,
-            "open_weight": pace.minutes_in(minutes, pace.MARKET_OPEN),
+            "open_weight": int(weights[opens].sum()),
         }
         record = np.zeros(1, SESSION)
         for name, value in first.items():
@@ -213,7 +131,7 @@ class Session:
         base = self._chunk.ctypes.data
         while self.messages_made < self.plan.messages:
             self._record["out"] = base
-            self._record["limit"] = base + CHUNK_BYTES - _EVENT_BYTES
+            self._record["limit"] = base + CHUNK_BYTES - EVENT_BYTES
             yield self._chunk[: int(fill_chunk(self._address)) - base]
 
     def messages(self) -> Iterator[np.ndarray]:
@@ -262,7 +180,7 @@ class Session:
         By stock locate, bids before offers, best price first, oldest first.
         """
         resting = np.zeros(int(self._record["live"][0]), RESTING)
-        written = _walk(self._address, self.plan.symbols, resting)
+        written = walk(self._address, self.plan.symbols, resting)
         assert written == len(resting), f"{written} orders walked, {len(resting)} counted"
         return resting
 
@@ -287,7 +205,7 @@ class Session:
         best = ladders[np.arange(len(sides)), np.maximum(sides["rungs"] - 1, 0)]
         levels = self._tables["level"][np.where(filled, best & 0xFFFF_FFFF, 0)]
         truth = np.zeros(len(symbols), SYMBOL_TRUTH)
-        for name in SYMBOL_TRUTH.names[8 + 3 :]:
+        for name in _FROM_SYMBOL:
             truth[name] = symbols[name]
         truth["stock_locate"] = symbols["locate"]
         truth["stock"] = [name.encode() for name in self.listing.names]
