@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tickpath.wire import appendage
 from tickpath.wire.table import Field, Message, Protocol
 
-REPEATABLE = settings(derandomize=True, deadline=None, database=None, max_examples=30)
+REPEATABLE = settings(derandomize=True, deadline=None, database=None, max_examples=20)
 """The same examples in every run, and none decided by the clock."""
 
 MAX_VARIABLE = 40
