@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import zstandard
+from hypothesis import settings
 from tickpath.capture import open_capture
 
 MARK = {"little": "<", "big": ">"}
 SECOND = 10**9
+REPEATABLE = settings(derandomize=True, deadline=None, database=None)
+"""The same examples in every run, and none decided by the clock."""
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 

@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import resource
 import struct
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 from captures import (
     DELETE,
     PACK,
+    REPEATABLE,
     SYSTEM_EVENT,
     Packet,
     daily,
@@ -66,7 +68,7 @@ def error_of(path) -> str:
 
 @pytest.mark.parametrize("suffix", ["", ".gz", ".zst"])
 @pytest.mark.parametrize("kind", ["pcap", "pcapng"])
-@settings(max_examples=25, deadline=None)
+@settings(REPEATABLE, max_examples=25)
 @given(
     packets=packet_lists,
     order=st.sampled_from(["little", "big"]),
@@ -93,7 +95,7 @@ def test_written_packets_are_read(
 @pytest.mark.parametrize("compression", [None, "gzip", "zstd"])
 @pytest.mark.parametrize("nanoseconds", [True, False])
 @pytest.mark.parametrize("order", ["little", "big"])
-@settings(max_examples=10, deadline=None)
+@settings(REPEATABLE, max_examples=10)
 @given(packets=packet_lists)
 def test_pcap_of_any_order_unit_and_compression(
     tmp_path_factory, order, nanoseconds, compression, packets
@@ -109,7 +111,7 @@ def test_pcap_of_any_order_unit_and_compression(
 
 
 @pytest.mark.parametrize("suffix", ["", ".gz", ".zst"])
-@settings(max_examples=25, deadline=None)
+@settings(REPEATABLE, max_examples=25)
 @given(messages=st.lists(st.binary(max_size=300), max_size=30))
 def test_written_messages_are_read(tmp_path_factory, suffix, messages):
     path = tmp_path_factory.getbasetemp() / f"day.itch{suffix}"
@@ -224,6 +226,21 @@ def test_checksum_that_does_not_match(tmp_path):
     assert found.findings == [
         f"{path}: member 1 of the gzip stream is corrupt near offset {len(whole) - 5}: "
         "incorrect data check; nothing behind it was read"
+    ]
+
+
+def test_corrupt_piece_that_expands_beyond_the_buffer(tmp_path):
+    """All that stands before the corruption is lent, many windows of it."""
+    path = tmp_path / "a.gz"
+    packets = [Packet(k, bytes(100_000)).whole() for k in range(100)]
+    stream = bytearray(gzipped(pcap(packets)))
+    assert len(stream) < 16 << 10
+    stream[-6] ^= 1
+    path.write_bytes(stream)
+    found = read(path)
+    assert found.packets == packets
+    assert [each.partition(" near")[0] for each in found.findings] == [
+        f"{path}: member 1 of the gzip stream is corrupt"
     ]
 
 
@@ -526,6 +543,35 @@ def test_disk_is_full():
     with pytest.raises(KeyError), create_capture("/dev/full", "pcap") as writer:
         writer.write_bytes(b"x")
         raise KeyError  # what the caller was doing says more than the disk
+
+
+def test_disk_that_takes_a_part(tmp_path):
+    """A write may take less than it was given; the rest is written, or not silently lost."""
+    path = tmp_path / "a.pcap"
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    message = rf"^{path}: cannot be written after 100000 bytes \(File too large\)$"
+    with pytest.raises(CaptureError, match=message), create_capture(path) as writer:
+        try:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+            writer.write_bytes(bytes(200_000))
+            writer.close()
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert path.stat().st_size == 100_000
+
+
+def test_padding_is_zero(tmp_path):
+    """Also where the buffer holds what was written before."""
+    path = tmp_path / "a.pcapng"
+    with create_capture(path) as writer:
+        for _ in range(6000):
+            writer.write_bytes(b"\xff" * 401)
+    blocks = path.read_bytes()[28 + 32 :]
+    size = 28 + 404 + 4
+    assert len(blocks) == 6000 * size
+    assert {blocks[at + 28 + 401 : at + 28 + 404] for at in range(0, len(blocks), size)} == {
+        bytes(3)
+    }
 
 
 def test_kind_and_compression_by_name(tmp_path):
