@@ -10,7 +10,7 @@ import numpy as np
 from tickpath.counters import Counter
 from tickpath.jit import leaf
 from tickpath.layout import MAX_INTENTS, count, engine, intent
-from tickpath.view import BUY
+from tickpath.view import BUY, SELL
 
 NEW, CANCEL, REPLACE, MODIFY = 1, 2, 3, 4
 """Kinds of intent."""
@@ -19,6 +19,13 @@ _MOST = np.uint64(MAX_INTENTS)
 _ZERO, _ONE = np.uint64(0), np.uint64(1)
 _DROPPED = np.uint64(Counter.INTENTS_DROPPED)
 _BUY_CODE, _SELL_CODE = np.uint64(ord("B")), np.uint64(ord("S"))
+_MOST_U32 = np.uint64(0xFFFFFFFF)
+
+
+@leaf
+def _fits(value):
+    """A value as an intent's field holds it: one too large must not become a small one."""
+    return min(value, _MOST_U32)
 
 
 @leaf
@@ -34,19 +41,20 @@ def _emit(eng, kind, book, side, quantity, price, orig_user_ref_num):
         engine.set_user_ref_num(eng, ref)
     i = intent.at(eng, made)
     intent.set_kind(i, kind)
-    intent.set_book(i, book)
+    intent.set_book(i, _fits(book))
     intent.set_side(i, side)
-    intent.set_quantity(i, quantity)
+    intent.set_quantity(i, _fits(quantity))
     intent.set_price(i, price)
     intent.set_user_ref_num(i, ref)
-    intent.set_orig_user_ref_num(i, orig_user_ref_num)
+    intent.set_orig_user_ref_num(i, _fits(orig_user_ref_num))
     return np.int64(ref)
 
 
 @leaf
 def new_order(eng, book, side, quantity, price):
     """A limit order; ``side`` BUY or SELL, price in 1e-4.  Gives its user_ref_num, 0 if dropped."""
-    code = _BUY_CODE if side == BUY else _SELL_CODE
+    # Anything else than the two is no side, and the gate refuses it.
+    code = _BUY_CODE if side == BUY else (_SELL_CODE if side == SELL else _ZERO)
     return _emit(
         eng, np.uint64(NEW), np.uint64(book), code, np.uint64(quantity), np.uint64(price), _ZERO
     )

@@ -30,7 +30,7 @@ class Reject(IntEnum):
     """Why an intent was not sent; ACCEPTED is none."""
 
     ACCEPTED = 0
-    MALFORMED = 1  # no shares, a price or book that cannot be
+    MALFORMED = 1  # no shares, a side, price or book that cannot be
     UNKNOWN_ORDER = 2  # cancel or replace of an order that is closed or was never sent
     KILL_SWITCH = 3
     SYMBOL_NOT_ALLOWED = 4
@@ -115,7 +115,7 @@ def _takes_rate(eng):
 @leaf
 def check(eng, b, side_code, quantity, price):
     """Verdict on a new order, or on what an order would be after a replace: a `Reject` code."""
-    if not is_well_formed(eng, b, quantity, price):
+    if side_code == ZERO or not is_well_formed(eng, b, quantity, price):
         return _MALFORMED
     g, lim = gate.at(eng, ZERO), limit.at(eng, b)
     is_buy = side_code == _BUY
