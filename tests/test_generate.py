@@ -364,6 +364,12 @@ def test_equal_plans_give_equal_bytes():
     assert len({digest(plan) for plan in [FRAMED, *others]}) == 4
 
 
+def test_the_bytes_are_the_same_on_every_machine():
+    """Pinned: a change of the generator shows here, and then this is what to change."""
+    plan = SessionPlan(4_000, 20, 1, heartbeat_s=0, faults=Faults(0.02, 0.02, 0.02, 0.02, 0.02))
+    assert digest(plan) == ("207be6a5ab88cfa7aa49783783bff7bffd93eec5f212572b8e77b25e87d15800")
+
+
 def test_faults_leave_the_session_itself_alone():
     plans = [SessionPlan(5_000, 20, 9), SessionPlan(5_000, 20, 9, faults=Faults(loss=0.5))]
     first, second = (b"".join(c.tobytes() for c in generate_messages(plan)) for plan in plans)
@@ -565,7 +571,7 @@ def test_itch_book_agrees(tmp_path):
     path = tmp_path / "session.itch"
     truth = generate(path, SessionPlan(messages=150_000, symbols=150, seed=21))
     feed = itch_book.Feed(str(path), date=datetime.date(2019, 12, 30), price_type="fixed")
-    touch, stats = {}, None
+    touch = {}
     for batch in feed.batches(tables=("bbo",)):
         bbo = batch.bbo
         for locate, *best in zip(*(bbo[name].tolist() for name in (
@@ -574,13 +580,16 @@ def test_itch_book_agrees(tmp_path):
             touch[locate] = best
     stats = feed.stats
     assert stats["messages"] == 150_000 and stats["live_orders"] == truth.live_orders
-    wrong = {
-        name: value
-        for name, value in stats.items()
-        if value and any(word in name for word in ("unresolved", "missing", "dup", "reject",
-                                                   "clamp", "crossed", "unknown"))
-    }  # fmt: skip
-    assert not wrong
+    faults = (
+        "missing_ref",
+        "dup_ref",
+        "rejected",
+        "clamped",
+        "crossed_books",
+        "unknown",
+        "malformed",
+    )
+    assert {name: stats[name] for name in faults} == dict.fromkeys(faults, 0)
     for row in truth.symbols:
         best = [int(row[name]) for name in ("bid_px", "bid_sz", "ask_px", "ask_sz")]
         assert touch.get(int(row["stock_locate"]), [0] * 4) == best

@@ -45,8 +45,12 @@ _TAKE = 1_560
 _HIDDEN = 720
 _RETAIL = 110
 _BROKEN = 6
-_FIXED = _REPLACE + _CANCEL + _TAKE + _HIDDEN + _RETAIL + _BROKEN
-_REST = 65_536 - _FIXED
+_REST = 65_536 - (_REPLACE + _CANCEL + _TAKE + _HIDDEN + _RETAIL + _BROKEN)
+_UP_TO_REPLACE = _REST + _REPLACE
+_UP_TO_CANCEL = _UP_TO_REPLACE + _CANCEL
+_UP_TO_TAKE = _UP_TO_CANCEL + _TAKE
+_UP_TO_HIDDEN = _UP_TO_TAKE + _HIDDEN
+_UP_TO_RETAIL = _UP_TO_HIDDEN + _RETAIL
 _CONSUMED = 1_800
 """Orders that trades take off the book, in the same odds: adds make up for them."""
 _ATTRIBUTED = 4_000
@@ -242,36 +246,29 @@ def _say_retail(s, index):
 
 
 @inner
-def _act(s, index, fair):
-    """Do what the odds say; False where it could not be done."""
-    drawn = below(s, 65_536)
-    if drawn < session.add_below(s):
-        return _add(s, index)
-    if drawn < _REST:
-        return _delete(s, index, fair)
-    drawn -= _REST
-    if drawn < _REPLACE:
-        return _replace(s, index)
-    if drawn < _REPLACE + _CANCEL:
-        return _cancel(s, index)
-    if drawn < _REPLACE + _CANCEL + _TAKE:
-        return _take(s, index, fair)
-    if drawn < _REPLACE + _CANCEL + _TAKE + _HIDDEN:
-        return _trade_hidden(s, index, fair)
-    if drawn < _REPLACE + _CANCEL + _TAKE + _HIDDEN + _RETAIL:
-        return _say_retail(s, index)
-    return say_broken(s)
-
-
-@inner
 def step(s):
     """One action of one member: between 1 and `MAX_TAKEN` messages."""
     if session.burst_left(s) & 15 == 1:
         aim(s)
     index = next_symbol(s)
     fair = quote.wander(s, index)
-    if _act(s, index, fair):
-        return
+    drawn = below(s, 65_536)
+    if drawn < session.add_below(s):
+        done = _add(s, index)
+    elif drawn < _REST:
+        done = _delete(s, index, fair)
+    elif drawn < _UP_TO_REPLACE:
+        done = _replace(s, index)
+    elif drawn < _UP_TO_CANCEL:
+        done = _cancel(s, index)
+    elif drawn < _UP_TO_TAKE:
+        done = _take(s, index, fair)
+    elif drawn < _UP_TO_HIDDEN:
+        done = _trade_hidden(s, index, fair)
+    elif drawn < _UP_TO_RETAIL:
+        done = _say_retail(s, index)
+    else:
+        done = say_broken(s)
     # What could not be done becomes an add or, where the books are full or closed, a delete.
-    if not _add(s, index) and not _delete(s, index, fair):
+    if not done and not _add(s, index) and not _delete(s, index, fair):
         _say_retail(s, index)

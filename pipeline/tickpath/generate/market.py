@@ -45,14 +45,6 @@ def _follow_script(s):
             symbol.set_operational(symbol.at(s, index), argument)
 
 
-@inner
-def _flow_once(s):
-    before = session.messages(s)
-    session.set_now(s, max(session.now(s), session.due(s)))
-    flow.step(s)
-    pace.go_on(s, session.messages(s) - before)
-
-
 @entry
 def begin(s):
     """Set the flow going."""
@@ -74,7 +66,10 @@ def fill_chunk(s):
                 continue
         elif spare <= 0:
             break
-        _flow_once(s)
+        before = session.messages(s)
+        session.set_now(s, max(session.now(s), session.due(s)))
+        flow.step(s)
+        pace.go_on(s, session.messages(s) - before)
     return session.out(s)
 
 

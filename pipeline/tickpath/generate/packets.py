@@ -22,7 +22,6 @@ from tickpath.memory import (
     copy_bytes,
     leading_zeros,
     lend_run,
-    wire_store,
 )
 from tickpath.packet import LINK_ETHERNET, PACKET
 from tickpath.wire import hot
@@ -60,6 +59,7 @@ FRAMER = np.dtype(
 )
 
 _framer = accessors("framer", FRAMER, FRAMER_REGION)
+_packet = accessors("packet", PACKET)
 _length_of = hot.peek(MOLDUDP64["message_block"], "message_length")
 _time_of = hot.peek(ITCH50["system_event"], "timestamp")
 _ipv4 = hot.message(FRAME["ipv4"])
@@ -72,22 +72,6 @@ _MESSAGES = _MOLD + _mold.LENGTH
 _HEADROOM = np.uint64(MAX_PAYLOAD) - _mold.LENGTH
 _FRAME_LENGTH = int(_MESSAGES)
 
-
-def _packet_field(name: str):
-    """Store of a field of a lent `PACKET` record."""
-    assert PACKET.fields is not None
-    kind, offset = PACKET.fields[name][:2]
-    return wire_store(kind.itemsize * 8, offset, False)
-
-
-_set_address = _packet_field("address")
-_set_ts_recv = _packet_field("ts_recv")
-_set_length = _packet_field("length")
-_set_wire_length = _packet_field("wire_length")
-_set_link = _packet_field("link")
-_set_line = _packet_field("line")
-_set_reserved = _packet_field("reserved")
-_PACKET_SIZE = np.uint64(PACKET.itemsize)
 
 _ZERO, _ONE, _16 = np.uint64(0), np.uint64(1), np.uint64(16)
 _HALF = np.uint64(0xFFFF)
@@ -122,16 +106,16 @@ def _recv_time(f, sent):
 @inner
 def _lend(f, p, at, length, sent):
     """Fill in the packet record at ``p``; the address of the next record."""
-    _set_address(p, at)
-    _set_ts_recv(p, _recv_time(f, sent))
-    _set_length(p, length)
-    _set_wire_length(p, length)
-    _set_link(p, _LINK)
-    _set_line(p, _ZERO)
-    _set_reserved(p, _ZERO)
+    _packet.set_address(p, at)
+    _packet.set_ts_recv(p, _recv_time(f, sent))
+    _packet.set_length(p, length)
+    _packet.set_wire_length(p, length)
+    _packet.set_link(p, _LINK)
+    _packet.set_line(p, _ZERO)
+    _packet.set_reserved(p, _ZERO)
     _framer.set_packet_number(f, _framer.packet_number(f) + _ONE)
     _framer.set_last_sent(f, sent)
-    return p + _PACKET_SIZE
+    return p + _packet.SIZE
 
 
 @inner

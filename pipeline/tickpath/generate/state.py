@@ -9,10 +9,10 @@ so that hot code computes in ``int64`` throughout; -1 is no record.
 import types as python_types
 import weakref
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
-from numba import njit
+from numba import njit, types
 
 from tickpath.jit import HOT, leaf
 from tickpath.memory import accessors, load_u64, register, unregister
@@ -23,10 +23,14 @@ F = TypeVar("F", bound=Callable[..., Any])
 def inner(function: F) -> F:
     """Compile a function that only hot code calls, and leave it to LLVM where to inline it.
 
-    The session is made of some eighty of these; inlining all of them would triple the compile time.
+    A session is made of some eighty of these, and each caller optimises what it calls once more, so
+    the depth of calls is what compiling costs.  Numba would also compile a function anew for every
+    constant that it is called with; here constants are integers like any other.
     """
-    compiled: F = njit(**HOT)(function)  # type: ignore[call-overload]
-    return compiled
+    compiled: Any = njit(**HOT)(function)  # type: ignore[call-overload]
+    template = compiled.get_call_template
+    compiled.get_call_template = lambda args, kws: template([types.unliteral(a) for a in args], kws)
+    return cast(F, compiled)
 
 
 BUY, SELL = 0, 1
