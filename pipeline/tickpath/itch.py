@@ -45,10 +45,8 @@ _OVER_EXECUTION = np.uint64(Counter.OVER_EXECUTION)
 _OVER_CANCEL = np.uint64(Counter.OVER_CANCEL)
 
 
-@leaf
-def message_type(m):
-    """Type code of a message."""
-    return system_event.message_type(m)
+message_type = hot.peek(ITCH50["system_event"], "message_type")
+"""Type code of a message, which may be shorter than any that is known."""
 
 
 @leaf
