@@ -9,12 +9,19 @@ paths, notes) is escaped on its way into the page and once more on its way into 
 """
 
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from tickpath.report.markup import ReportError
+from tickpath.report.markup import NO_PLOTLY, ReportError
 
-__all__ = ["ReportError", "write_bench_report", "write_report"]
+__all__ = ["ReportError", "require_plotly", "write_bench_report", "write_report"]
+
+
+def require_plotly() -> None:
+    """Raise `ReportError` where plotly is missing: to be asked before a long run, not after it."""
+    if find_spec("plotly") is None:
+        raise ReportError(NO_PLOTLY)
 
 
 def write_report(path: str | Path, result: Mapping[str, Any]) -> Path:

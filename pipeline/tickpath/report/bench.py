@@ -31,7 +31,9 @@ def bench_page(result: Mapping[str, Any]) -> Page:
     page.add(findings_banner(wrong, well))
     page.add(_headline(results))
     _results_panel(page, results)
-    _curve_panels(page, [each for each in result.get("curves") or () if len(each.get("x") or ())])
+    _curve_panels(
+        page, [each for each in result.get("curves") or () if units.column(each.get("x"))]
+    )
     latency = result.get("latency") or {}
     percentile_panel(
         page,
@@ -48,7 +50,6 @@ def _headline(results: list[Mapping[str, Any]]) -> Html:
     timed = [each for each in results if units.number(each.get("ns_per_message")) is not None]
     if not timed:
         return Html("")
-    timed.sort(key=lambda each: float(each["ns_per_message"]))
     return cards(
         card(
             str(each.get("name")),
@@ -72,7 +73,7 @@ def _results_panel(page: Page, results: list[Mapping[str, Any]]) -> None:
         return
 
     def row(each: Mapping[str, Any]) -> list[Any]:
-        runs = [run for run in map(units.number, each.get("runs") or ()) if run is not None]
+        runs = [run for run in map(units.number, units.column(each.get("runs"))) if run is not None]
         spread = f"{units.nanoseconds(min(runs))} to {units.nanoseconds(max(runs))}" if runs else ""
         return [
             str(each.get("name")),
@@ -87,8 +88,8 @@ def _results_panel(page: Page, results: list[Mapping[str, Any]]) -> None:
     heads = ["", "answer", "note", "ns/message", "messages/s", "runs", "spread of runs"]
     page.panel(
         title,
-        "All on the same input, machine and occasion. Bars are medians, ticks the single runs: where"
-        " the ticks of two bars overlap, the difference may be noise.",
+        "All on the same machine and occasion. Bars are medians, ticks the single runs:"
+        " where the ticks of two bars overlap, the difference may be noise.",
         page.plot(figures.bench_bars(results), "ns a message by contestant"),
         table(heads, map(row, results), text_columns=3),
     )

@@ -39,6 +39,11 @@ def _layout(height: int, **more: Any) -> dict[str, Any]:
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
         "font": {"color": "var(--ink)", "size": 13, "family": "system-ui, sans-serif"},
+        "modebar": {
+            "bgcolor": "rgba(0,0,0,0)",
+            "color": "var(--muted)",
+            "activecolor": "var(--accent)",
+        },
         "hoverlabel": {"bgcolor": "var(--panel)", "bordercolor": "var(--line)", "align": "left"},
         "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
         **more,
@@ -60,7 +65,7 @@ def _axis(title: str | None = None, **more: Any) -> dict[str, Any]:
 
 
 def _log_axis(values: Sequence[float], text: Any, title: str, **more: Any) -> dict[str, Any]:
-    """A logarithmic axis over the values, with a tick at 1, 2, 5 of every decade if there is room."""
+    """A logarithmic axis over the values; ticks at decades, and at 2 and 5 where there is room."""
     shown = [max(value, _LEAST_NS) for value in values] or [_LEAST_NS, 10.0]
     low, high = math.log10(min(shown)) - 0.08, math.log10(max(shown)) + 0.12
     steps = (1, 2, 5) if high - low < 3 else (1,)
@@ -104,13 +109,17 @@ def percentile_points(
     return inverses, [value for _, value in points.values()]
 
 
-def percentile_curves(histograms: Mapping[str, Mapping[str, Sequence]], bold: str) -> Figure:
-    """Latency against percentile, both logarithmic, one step line per histogram."""
-    traces, reach, values = [], 10.0, []
+def percentile_curves(histograms: Mapping[str, Mapping[str, Sequence] | None], bold: str) -> Figure:
+    """Latency against percentile, both logarithmic, one step line per histogram.
+
+    A histogram of None has no curve but keeps its colour, so that runs look alike.
+    """
+    traces, reach = [], 10.0
+    values: list[float] = []
     for place, (name, histogram) in enumerate(histograms.items()):
-        x, y = percentile_points(histogram["value_ns"], histogram["count"])
-        if not x:
+        if histogram is None:
             continue
+        x, y = percentile_points(histogram["value_ns"], histogram["count"])
         reach, values = max(reach, x[-1]), [*values, min(y), max(y)]
         text = [[units.percentile(at), units.nanoseconds(ns)] for at, ns in zip(x, y, strict=True)]
         line = {**_style(place), "shape": "hv"}
@@ -169,25 +178,26 @@ def stage_bars(stages: Mapping[str, Mapping[str, Any]]) -> Figure:
 
 
 def bench_bars(results: Sequence[Mapping[str, Any]]) -> Figure:
-    """ns per message of every contestant, best first, with its single runs as dots."""
-    ranked = [each for each in results if units.number(each.get("ns_per_message")) is not None]
-    ranked.sort(key=lambda each: float(each["ns_per_message"]))
-    names = [_safe(each.get("name")) for each in ranked]
+    """ns per message of every contestant in the order given, with its single runs as ticks."""
+    timed = [each for each in results if units.number(each.get("ns_per_message")) is not None]
+    medians = [float(each["ns_per_message"]) for each in timed]
+    names = [
+        f"{_safe(each.get('name'))}  <b>{units.nanoseconds(median)}</b>"
+        for each, median in zip(timed, medians, strict=True)
+    ]
     bars = {
         "type": "bar",
         "orientation": "h",
         "name": "median",
         "y": names,
-        "x": [float(each["ns_per_message"]) for each in ranked],
-        "text": [units.nanoseconds(each["ns_per_message"]) for each in ranked],
-        "textposition": "auto",
-        "hovertemplate": "%{y}: %{text} a message<extra></extra>",
+        "x": medians,
+        "hovertemplate": "%{y} a message<extra></extra>",
         "marker": {"color": "var(--level-1)"},
     }
     runs = [
         (name, run)
-        for name, each in zip(names, ranked, strict=True)
-        for run in map(units.number, each.get("runs") or ())
+        for name, each in zip(names, timed, strict=True)
+        for run in map(units.number, units.column(each.get("runs")))
         if run is not None
     ]
     dots = {
@@ -196,11 +206,16 @@ def bench_bars(results: Sequence[Mapping[str, Any]]) -> Figure:
         "name": "single runs",
         "y": [name for name, _ in runs],
         "x": [run for _, run in runs],
-        "hovertemplate": "%{y}: %{x:.1f} ns in one run<extra></extra>",
-        "marker": {"color": "var(--ink)", "size": 6, "symbol": "line-ns-open", "line": {"width": 2}},
+        "hovertemplate": "%{x:.1f} ns in one run<extra></extra>",
+        "marker": {
+            "color": "var(--ink)",
+            "size": 9,
+            "symbol": "line-ns-open",
+            "line": {"width": 2},
+        },
     }
     layout = _layout(
-        110 + 36 * max(len(ranked), 1),
+        110 + 36 * max(len(timed), 1),
         xaxis=_axis("ns a message (shorter is faster)", rangemode="tozero"),
         yaxis=_axis(type="category", autorange="reversed"),
     )
@@ -213,55 +228,60 @@ def bench_bars(results: Sequence[Mapping[str, Any]]) -> Figure:
 def timeline(series: Mapping[str, Sequence]) -> Figure:
     """Messages and orders per second above the latency of each interval, over one time axis.
 
-    ``t_s`` is the end of each interval, in seconds since the run began.
+    ``t_s`` is the end of each interval, in seconds since the run began; values hold for the
+    interval, so the lines are steps.  Without any latency the third row is left out.
     """
     ends = [float(each) for each in series["t_s"]]
     lengths = [end - start for start, end in zip([0.0, *ends], ends, strict=False)]
     traces = []
     for axis, key, colour in (("y", "messages", "series-0"), ("y2", "orders", "series-1")):
-        counts = series.get(key) or ()
         rates = [
             None if units.number(count) is None or length <= 0 else count / length
-            for count, length in zip(counts, lengths, strict=False)
+            for count, length in zip(units.column(series.get(key)), lengths, strict=False)
         ]
-        traces.append(_over_time(ends, rates, f"{key}/s", axis, f"var(--{colour})", _per_second))
-        traces[-1]["fill"] = "tozeroy"
-        traces[-1]["fillcolor"] = f"var(--{colour}-soft)"
+        line = _over_time(ends, rates, f"{key}/s", axis, f"var(--{colour})", _per_second)
+        traces.append({**line, "fill": "tozeroy", "fillcolor": f"var(--{colour}-soft)"})
     values: list[float] = []
     for colour, name in zip(LEVELS, ("p50", "p99", "max"), strict=True):
-        column = [units.number(each) for each in series.get(f"tick_to_order_ns_{name}") or ()]
+        column = [
+            units.number(each) for each in units.column(series.get(f"tick_to_order_ns_{name}"))
+        ]
         heights = [None if each is None else max(each, _LEAST_NS) for each in column]
         values += [each for each in heights if each is not None]
         label = f"tick to order {name}"
         traces.append(_over_time(ends, heights, label, "y3", colour, units.nanoseconds))
-    return {
-        "data": traces,
-        "layout": _layout(
-            560,
-            xaxis=_axis("seconds since the run began", anchor="y3", rangemode="tozero"),
-            yaxis=_axis("messages/s", domain=[0.70, 1], rangemode="tozero", nticks=5),
-            yaxis2=_axis("orders/s", domain=[0.46, 0.64], rangemode="tozero", nticks=4),
-            yaxis3=_log_axis(values, units.nanoseconds, "tick to order", domain=[0, 0.40]),
+        traces[-1] |= {"mode": "lines+markers", "marker": {"size": 4}}
+    rows = ([0.70, 1], [0.46, 0.64], [0, 0.40]) if values else ([0.6, 1], [0, 0.48], [0, 0])
+    layout = _layout(
+        560 if values else 380,
+        xaxis=_axis(
+            "seconds since the run began", anchor="y3" if values else "y2", rangemode="tozero"
         ),
-    }
+        yaxis=_axis("messages/s", domain=rows[0], rangemode="tozero", nticks=5),
+        yaxis2=_axis("orders/s", domain=rows[1], rangemode="tozero", nticks=4),
+    )
+    if values:
+        layout["yaxis3"] = _log_axis(values, units.nanoseconds, "tick to order", domain=rows[2])
+    return {"data": traces if values else traces[:2], "layout": layout}
 
 
 def _per_second(value: Any) -> str:
     return units.magnitude(value) + "/s"
 
 
-def _over_time(x, y, name: str, axis: str, colour: str, text) -> dict[str, Any]:
+def _over_time(ends, values, name: str, axis: str, colour: str, text) -> dict[str, Any]:
+    """A step line: each value holds from the end of the interval before to its own."""
+    texts = [f"until {end:.3f} s: {text(value)}" for end, value in zip(ends, values, strict=False)]
     return {
         "type": "scatter",
-        "mode": "lines+markers" if len(x) <= 120 else "lines",
+        "mode": "lines",
         "name": name,
-        "x": x,
-        "y": y,
+        "x": [0.0, *ends],
+        "y": [*values[:1], *values],
         "yaxis": axis,
-        "customdata": [text(value) for value in y],
-        "hovertemplate": "until %{x:.3f} s: %{customdata}",
-        "line": {"color": colour, "width": 1.8},
-        "marker": {"size": 4},
+        "customdata": [*texts[:1], *texts],
+        "hovertemplate": "%{customdata}",
+        "line": {"color": colour, "width": 1.8, "shape": "vh"},
     }
 
 

@@ -10,28 +10,30 @@ from typing import Any
 from tickpath.report import units
 
 _KNOWN = {
-    "strategy_raised": "The strategy raised {n} time(s): it was latched off, and its order intents"
-    " of that message were dropped.",
-    "gap_messages": "{n} message(s) were missing from the feed (sequence gaps); books they may"
-    " have changed are flagged stale.",
-    "frame_truncated": "{n} frame(s) ended before their headers did.",
-    "mold_truncated": "{n} packet(s) ended inside a message.",
-    "packets_cut": "{n} packet(s) were captured shorter than they were on the wire.",
-    "order_store_full": "{n} order(s) found no room in the order store: books are incomplete.",
-    "level_store_full": "{n} order(s) found no room for their price level: books are incomplete.",
-    "level_full": "{n} order(s) found their price level full: books are incomplete.",
-    "lines_full": "{n} packet(s) belonged to more sessions than can be followed.",
-    "intents_dropped": "{n} order intent(s) were dropped.",
-    "unknown_order_ref": "{n} message(s) referred to orders that are not in the book.",
-    "duplicate_order_ref": "{n} order(s) were added under a reference that was already in use.",
-    "over_execution": "{n} execution(s) exceeded what was left of the order.",
-    "over_cancel": "{n} cancellation(s) exceeded what was left of the order.",
-    "unknown_type": "{n} message(s) of an unknown type were skipped.",
-    "wrong_length": "{n} message(s) had a wrong length and were skipped.",
+    "strategy_raised": "The strategy raised: it was latched off, and its order intents of that"
+    " message were dropped.",
+    "gap_messages": "Messages missing from the feed (sequence gaps): {n}. Books that they may have"
+    " changed are flagged stale.",
+    "gaps_not_listed": "Gaps that were counted but found no room in the list of ranges: {n}.",
+    "frame_truncated": "Frames that ended before their headers did: {n}.",
+    "mold_truncated": "Packets that ended inside a message: {n}.",
+    "packets_cut": "Packets captured shorter than they were on the wire: {n}.",
+    "order_store_full": "Orders that found no room in the order store: {n}. Books are incomplete.",
+    "level_store_full": "Orders that found no room for their price level: {n}. Books are"
+    " incomplete.",
+    "level_full": "Orders that found their price level full: {n}. Books are incomplete.",
+    "lines_full": "Packets of more sessions than can be followed: {n}.",
+    "intents_dropped": "Order intents dropped: {n}.",
+    "unknown_order_ref": "Messages that refer to orders which are not in the book: {n}.",
+    "duplicate_order_ref": "Orders added under a reference that was already in use: {n}.",
+    "over_execution": "Executions of more than was left of the order: {n}.",
+    "over_cancel": "Cancellations of more than was left of the order: {n}.",
+    "unknown_type": "Messages of an unknown type, skipped: {n}.",
+    "wrong_length": "Messages of a wrong length, skipped: {n}.",
 }
-_SAID_ALREADY = {"gaps"}
-"""Counted by another counter's sentence too."""
-_WORDS = ("truncated", "violation", "raised", "invalid", "diverged", "not_listed", "overflow_ns")
+_STATED = {"strategy_raised": "raised", "capture_bytes_truncated": "truncated"}
+"""Counters that say what a stated finding with this word says better."""
+_WORDS = ("truncated", "violation", "raised", "invalid", "diverged", "malformed", "unread")
 
 
 def flattened(counters: Any, prefix: str = "") -> dict[str, Any]:
@@ -54,16 +56,17 @@ def _findings(result: Mapping[str, Any]) -> Iterator[str]:
     if result.get("interrupted"):
         yield "The run was interrupted: everything here covers the part that was done until then."
     stated = result.get("findings") or ()
-    yield from (str(each) for each in ([stated] if isinstance(stated, str) else stated))
-    counters = flattened(result.get("counters"))
-    names = {name.rpartition(".")[2] for name, value in counters.items() if units.number(value)}
-    for name, value in counters.items():
+    stated = [stated] if isinstance(stated, str) else [str(each) for each in stated]
+    yield from stated
+    for name, value in flattened(result.get("counters")).items():
+        if not units.number(value):
+            continue
         plain = name.rpartition(".")[2]
-        if not units.number(value) or (plain in _SAID_ALREADY and "gap_messages" in names):
+        if plain in _STATED and any(_STATED[plain] in each for each in stated):
             continue
         if plain in _KNOWN:
             yield _KNOWN[plain].format(n=units.whole(value))
-        elif plain in _SAID_ALREADY or any(word in plain for word in _WORDS):
+        elif any(word in plain for word in _WORDS):
             yield f"Counter {name}: {units.whole(value)}."
     violations = result.get("violations")
     if units.number(violations):

@@ -7,9 +7,10 @@ plotly; a content security policy forbids the browser to load anything.
 
 import html
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,10 @@ _POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
     "img-src data: blob:; base-uri 'none'; form-action 'none'"
 )
+
+
+NO_PLOTLY = "the HTML report needs plotly: run  pip install 'tickpath[report]'"
+_HALF = '<section class="half'
 
 
 class ReportError(RuntimeError):
@@ -70,7 +75,8 @@ def bar(part: float, largest: float) -> Html:
 
 def definitions(pairs: Mapping[str, str]) -> Html:
     """Terms and what they mean."""
-    return tag("dl", joined(tag("dt", term) + tag("dd", text) for term, text in pairs.items()))
+    items = (part for term, text in pairs.items() for part in (tag("dt", term), tag("dd", text)))
+    return tag("dl", *items)
 
 
 @dataclass
@@ -89,12 +95,12 @@ class Page:
     def panel(self, title: str, explanation: str, *content: Html, half: bool = False) -> None:
         """A titled panel; the explanation says what is seen and how to read it."""
         parts = (tag("h2", title), tag("p", explanation, class_="explanation"), *content)
-        self.panels.append(tag("section", *parts, class_="panel half" if half else "panel"))
+        self.panels.append(tag("section", *parts, class_="half panel" if half else "panel"))
 
     def left_out(self, title: str, reason: str, *, half: bool = False) -> None:
         """Say in a line why a panel is not there."""
         content = (tag("h2", title), tag("p", "Left out: " + reason, class_="missing"))
-        self.panels.append(tag("section", *content, class_="panel half" if half else "panel"))
+        self.panels.append(tag("section", *content, class_="half panel" if half else "panel"))
 
     def plot(self, figure: dict[str, Any], label: str) -> Html:
         """The place of a plotly figure, drawn when the page opens."""
@@ -116,7 +122,7 @@ class Page:
         body = joined(
             (
                 tag("header", tag("h1", self.title), tag("p", self.subtitle, class_="subtitle")),
-                tag("main", *self.panels),
+                tag("main", *_in_columns(self.panels)),
                 tag("script", Html(_json(self.figures)), type="application/json", id="figures"),
                 tag("script", Html(_plotly())) if self.figures else "",
                 tag("script", Html(_resource("page.js"))),
@@ -150,6 +156,15 @@ class Page:
         return target
 
 
+def _in_columns(panels: Iterable[Html]) -> Iterator[Html]:
+    """The panels, neighbouring half-width ones put together so that they flow in two columns."""
+    for is_half, group in groupby(panels, lambda panel: panel.startswith(_HALF)):
+        if is_half:
+            yield tag("div", *group, class_="columns")
+        else:
+            yield from group
+
+
 def _json(value: Any) -> str:
     """JSON that can stand inside a script element: no ``<`` in it, so nothing can close it."""
     text = json.dumps(value, separators=(",", ":"), allow_nan=False, default=_plain)
@@ -169,7 +184,5 @@ def _plotly() -> str:
     try:
         from plotly.offline import get_plotlyjs
     except ImportError:
-        raise ReportError(
-            "the HTML report needs plotly: run  pip install 'tickpath[report]'"
-        ) from None
+        raise ReportError(NO_PLOTLY) from None
     return get_plotlyjs()

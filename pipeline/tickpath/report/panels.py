@@ -61,7 +61,7 @@ def usable_histograms(histograms: Any) -> dict[str, Mapping[str, Sequence]]:
     """The histograms that hold values; others have no curve."""
     found = {}
     for name, histogram in histograms.items() if isinstance(histograms, Mapping) else ():
-        if histogram and len(histogram.get("value_ns") or ()) and sum(histogram["count"]):
+        if histogram and sum(units.column(histogram.get("count"))):
             found[str(name)] = histogram
     return found
 
@@ -73,8 +73,7 @@ def percentile_panel(page: Page, histograms: Any, bold: str, explanation: str) -
     if not usable:
         page.left_out(title, "no histogram in the result holds a value.")
         return
-    # The bold curve is drawn last, above the others, but keeps its place in the legend.
-    figure = figures.percentile_curves(usable, bold)
+    figure = figures.percentile_curves({name: usable.get(name) for name in histograms}, bold)
     page.panel(title, explanation, page.plot(figure, "Latency against percentile"))
 
 
@@ -104,7 +103,7 @@ def _shown(name: str, value: Any) -> str:
         return ", ".join(map(str, value)) or "none"
     if name.endswith("_bytes"):
         return units.size(value)
-    if name.endswith("_ns"):
+    if name.endswith("_ns") and not name.endswith("per_ns"):
         return units.nanoseconds(value)
     if isinstance(value, float):
         return f"{value:.6g}"
@@ -112,8 +111,8 @@ def _shown(name: str, value: Any) -> str:
 
 
 def _label(name: str) -> str:
-    for unit in ("_bytes", "_ns"):
-        name = name.removesuffix(unit)
+    if not name.endswith("per_ns"):
+        name = name.removesuffix("_bytes").removesuffix("_ns")
     return units.words(name.replace("_mhz", " (MHz)"))
 
 

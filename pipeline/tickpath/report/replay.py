@@ -5,7 +5,7 @@ from typing import Any
 
 from tickpath.report import figures, units
 from tickpath.report.findings import findings, flattened
-from tickpath.report.markup import Html, Page, definitions, joined, table, tag
+from tickpath.report.markup import Html, Page, definitions
 from tickpath.report.panels import (
     card,
     cards,
@@ -13,13 +13,21 @@ from tickpath.report.panels import (
     findings_banner,
     latency_table,
     percentile_panel,
-    share_table,
+)
+from tickpath.report.tables import (
+    counters_panel,
+    lines_panel,
+    mix_panel,
+    rejects_panel,
+    symbols_panel,
 )
 
 SCHEMA = "tickpath.replay/1"
-MAX_SYMBOLS = 50
-TIMELINE_KEYS = ("t_s", "messages")
 
+_SAMPLED = (
+    "Stages that every message passes are measured on one message in {}; risk, encode and tick to"
+    " order on every order."
+)
 _DEFINITIONS = {
     "Tick to order": "From the packet being lent by the transport to the last byte of the order"
     " standing in the send buffer, for every message that led to an order. This is service time:"
@@ -29,7 +37,7 @@ _DEFINITIONS = {
     " service time leaves out, so coordinated omission is not hidden. Only a paced replay has it.",
     "Stage": "One step of the pipeline, stamped with the processor's cycle counter on entry and"
     " exit; each stamp costs what the environment states under clock. Medians of stages need not"
-    " add up to the median of the whole; means do, up to the stamps.",
+    " add up to the median of the whole. Zero is less than the counter's step, and drawn as 1 ns.",
     "Percentile": "p99 = 2 µs: 99 of 100 took at most 2 µs. Histograms keep three significant"
     " digits, so a percentile is at most 0.1 % high.",
     "Not measured here": "Wire to wire, which needs a clock outside of this machine.",
@@ -45,23 +53,31 @@ def replay_page(result: Mapping[str, Any]) -> Page:
     page.add(_headline(result))
     series = result.get("series") or {}
     latency = result.get("latency_ns") or {}
+    thick = (
+        "the thick line is the whole way from packet to order, the others its stages"
+        if (latency.get("tick_to_order") or {}).get("count")
+        else "no order was sent, so there are the stages only"
+    )
     percentile_panel(
         page,
         series.get("histograms"),
         "tick_to_order",
-        "How long the given share of messages took at most; the thick line is the whole way from"
-        " packet to order, the others its stages. Each step to the right leaves out nine tenths of"
-        " the rest, so the right edge is the slowest single message. Flat is good, a late rise is"
-        " the tail.",
+        f"How long the given share of messages took at most; {thick}. Each grid line to the right"
+        " leaves out nine tenths of the rest, so the right edge is the slowest single message."
+        " Flat is good, a late rise is the tail.",
     )
-    _latency_panels(page, latency, result.get("latency_cycles"))
+    sample = (result.get("environment") or {}).get("stage_sample")
+    _latency_panels(page, latency, result.get("latency_cycles"), sample)
     _timeline_panel(page, series.get("timeline"))
-    _mix_panel(page, result.get("messages_by_type"))
-    _rejects_panel(page, result.get("orders") or {})
-    _symbols_panel(page, series.get("symbols"))
-    _counters_panel(page, counters)
+    mix_panel(page, result.get("messages_by_type"))
+    rejects_panel(page, result.get("orders") or {})
+    symbols_panel(page, series.get("symbols"))
+    counters_panel(page, counters)
+    lines_panel(page, result.get("lines"), result.get("gaps"))
     environment_panel(page, result.get("environment"))
-    page.panel("What the words mean", "How the figures above are defined.", definitions(_DEFINITIONS))
+    page.panel(
+        "What the words mean", "How the figures above are defined.", definitions(_DEFINITIONS)
+    )
     return page
 
 
@@ -74,13 +90,23 @@ def source_name(source: Any) -> str:
     return str(source)
 
 
+def pace(value: Any) -> str:
+    """``asap``, or the factor of the capture's own pace."""
+    factor = units.number(value)
+    if factor is None:
+        return str(value)
+    return "as captured" if factor == 1 else f"{factor:g} x the capture's"
+
+
 def _subtitle(result: Mapping[str, Any]) -> str:
     sources = result.get("sources") or ()
-    named = ", ".join(source_name(each) for each in ([sources] if isinstance(sources, str) else sources))
+    named = ", ".join(
+        source_name(each) for each in ([sources] if isinstance(sources, str) else sources)
+    )
     parts = [named or "no source named", f"backend {result.get('backend') or 'not named'}"]
-    for key, words in (("feed", "feed {}"), ("strategy", "strategy {}"), ("pace", "pace {}")):
-        if result.get(key):
-            parts.append(words.format(result[key]))
+    parts += [f"{key} {result[key]}" for key in ("feed", "strategy") if result.get(key)]
+    if result.get("pace"):
+        parts.append(f"pace {pace(result['pace'])}")
     date = (result.get("environment") or {}).get("date")
     return " · ".join([*parts, str(date)] if date else parts)
 
@@ -97,7 +123,9 @@ def _headline(result: Mapping[str, Any]) -> Html:
             card(
                 "tick to order, median",
                 units.nanoseconds(whole.get("p50")),
-                f"{units.whole(whole.get('count'))} measured" if whole.get("count") else "no orders",
+                f"{units.whole(whole.get('count'))} measured"
+                if whole.get("count")
+                else "no orders",
                 f"response median {units.nanoseconds(response.get('p50'))}" if paced else "",
                 accent=True,
             ),
@@ -113,24 +141,25 @@ def _headline(result: Mapping[str, Any]) -> Html:
                 units.magnitude(throughput.get("messages_per_second")),
                 f"{units.nanoseconds(throughput.get('ns_per_message'))} a message",
                 "" if seconds is None else f"{seconds:,.3g} s in all",
+                "set by the pace, not by the engine" if paced else "",
             ),
             card(
                 "messages",
                 units.magnitude(result.get("messages")),
                 f"{units.whole(result.get('packets'))} packets",
                 f"{units.whole(result.get('symbols'))} symbols",
+                f"{units.whole(result.get('orders_live'))} live orders at the end",
             ),
             card(
                 "orders sent",
                 units.whole(orders.get("sent")),
-                f"{units.whole(orders.get('rejected'))} rejected by the risk gate",
-                f"{units.whole(result.get('orders_live'))} orders live in the books at the end",
+                f"{units.whole(orders.get('rejected'))} rejected by risk",
             ),
         )
     )
 
 
-def _latency_panels(page: Page, latency: Mapping[str, Any], cycles: Any) -> None:
+def _latency_panels(page: Page, latency: Mapping[str, Any], cycles: Any, sample: Any) -> None:
     stages = {
         name: stage
         for name, stage in (latency.get("stages") or {}).items()
@@ -140,9 +169,9 @@ def _latency_panels(page: Page, latency: Mapping[str, Any], cycles: Any) -> None
     if stages:
         page.panel(
             title,
-            "Where the time goes: half of the messages pass a stage within the light bar, 99 % within"
-            " the middle one, 99.9 % within the dark one. The axis is logarithmic: a bar one grid"
-            " line higher is a multiple, not a bit more.",
+            "Where the time goes: half of the messages pass a stage within the first bar, 99 %"
+            " within the second, 99.9 % within the third. The axis is logarithmic: a line higher is"
+            " a multiple, not a bit more.",
             page.plot(figures.stage_bars(stages), "p50, p99 and p99.9 by stage"),
         )
     else:
@@ -151,7 +180,8 @@ def _latency_panels(page: Page, latency: Mapping[str, Any], cycles: Any) -> None
     rows |= {name: latency[name] for name in latency if name not in ("tick_to_order", "stages")}
     page.panel(
         "Latency table",
-        "The same figures as numbers: the whole way first, then stage by stage in pipeline order.",
+        "The same figures as numbers: the whole way first, then stage by stage in pipeline order."
+        + (f" {_SAMPLED.format(sample)}" if (units.number(sample) or 0) > 1 else ""),
         latency_table({**rows, **(latency.get("stages") or {})}),
     )
     if isinstance(cycles, Mapping) and cycles:
@@ -165,7 +195,7 @@ def _latency_panels(page: Page, latency: Mapping[str, Any], cycles: Any) -> None
 
 def _timeline_panel(page: Page, timeline: Any) -> None:
     title = "Over time"
-    if not isinstance(timeline, Mapping) or not len(timeline.get("t_s") or ()):
+    if not isinstance(timeline, Mapping) or not units.column(timeline.get("t_s")):
         page.left_out(title, "the result has no timeline (series.timeline).")
         return
     page.panel(
@@ -173,100 +203,4 @@ def _timeline_panel(page: Page, timeline: Any) -> None:
         "Throughput, orders and latency of each interval of the run, on one time axis. Latency that"
         " rises with the message rate is load; latency that rises alone is the machine.",
         page.plot(figures.timeline(timeline), "Messages, orders and latency over time"),
-    )
-
-
-def message_name(key: Any) -> Html:
-    """A message type as the specification names it, with its code."""
-    from tickpath.wire.itch50 import ITCH50
-
-    name = str(key)
-    message = ITCH50.by_type.get(name) or ITCH50.by_name.get(name)
-    if message is None or not message.type:
-        return tag("code", name)
-    return joined((tag("code", message.type), " ", units.words(message.name)))
-
-
-def _mix_panel(page: Page, messages_by_type: Any) -> None:
-    title = "Message mix"
-    rows = [
-        (message_name(name), count)
-        for name, count in (messages_by_type or {}).items()
-        if units.number(count)
-    ]
-    if not rows:
-        page.left_out(title, "no message was decoded.", half=True)
-        return
-    page.panel(
-        title,
-        "What the feed consisted of, by message type under the specification's names.",
-        share_table(["message", "count"], rows),
-        half=True,
-    )
-
-
-def _rejects_panel(page: Page, orders: Mapping[str, Any]) -> None:
-    title = "Rejected order intents"
-    codes = orders.get("rejects_by_code") or {}
-    rows = [(tag("code", code), count) for code, count in codes.items() if units.number(count)]
-    if not rows:
-        page.left_out(title, "the risk gate rejected nothing.", half=True)
-        return
-    page.panel(
-        title,
-        "Order intents of the strategy that the risk gate did not let out, by its closed set of codes;"
-        " the first check that fails decides.",
-        share_table(["code", "count"], rows),
-        half=True,
-    )
-
-
-def _symbols_panel(page: Page, symbols: Any) -> None:
-    title = "Busiest symbols"
-    rows = [row for row in (symbols or ()) if isinstance(row, Mapping)][:MAX_SYMBOLS]
-    if not rows:
-        page.left_out(title, "the result lists no symbols (series.symbols).", half=True)
-        return
-    heads = list(dict.fromkeys(key for row in rows for key in row))
-    heads.sort(key=lambda head: head != "symbol")
-    page.panel(
-        title,
-        "The symbols with the most messages, the orders sent in them, and the position at the end in"
-        " shares.",
-        table(
-            [units.words(head) for head in heads],
-            [[_cell(row.get(head)) for head in heads] for row in rows],
-        ),
-        half=True,
-    )
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    return units.whole(value)
-
-
-def _counters_panel(page: Page, counters: Mapping[str, Any]) -> None:
-    title = "Counters"
-    if not counters:
-        page.left_out(title, "the result has no counters.", half=True)
-        return
-
-    def rows(zero: bool) -> list[tuple[Html, str]]:
-        return [
-            (tag("code", name), units.whole(value))
-            for name, value in counters.items()
-            if (not units.number(value)) == zero
-        ]
-
-    content = [table(["counter", "count"], rows(False))] if rows(False) else []
-    if rows(True):
-        summary = tag("summary", f"{len(rows(True))} counters at zero")
-        content.append(tag("details", summary, table(["counter", "count"], rows(True))))
-    page.panel(
-        title,
-        "Every kind of traffic and every anomaly is counted; nothing is skipped in silence.",
-        *content,
-        half=True,
     )

@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-NOTHING = "–"
+NOTHING = "\N{EN DASH}"
 _NS = ((1.0, "ns"), (1e3, "µs"), (1e6, "ms"), (1e9, "s"))
 _THOUSANDS = ((1.0, ""), (1e3, "k"), (1e6, "M"), (1e9, "G"))
 _BINARY = tuple((1024.0**n, unit) for n, unit in enumerate(("B", "KiB", "MiB", "GiB", "TiB")))
@@ -24,15 +24,18 @@ def number(value: Any) -> float | None:
     return found if math.isfinite(found) else None
 
 
+def column(values: Any) -> list[Any]:
+    """A list of the values, whatever holds them; of None an empty one."""
+    return [] if values is None else list(values)
+
+
 def _scaled(value: Any, scale: Sequence[tuple[float, str]]) -> str:
     found = number(value)
     if found is None:
         return NOTHING
-    size, unit = scale[0]
-    for size, unit in reversed(scale):
-        # A value that rounds up to the next unit belongs to it: 999.9 ns is 1 µs.
-        if abs(found) >= size * 0.9995:
-            break
+    # A value that rounds up to the next unit belongs to it: 999.9 ns is 1 µs.
+    fitting = [each for each in scale if abs(found) >= each[0] * 0.9995]
+    size, unit = fitting[-1] if fitting else scale[0]
     return f"{_three_digits(found / size)} {unit}".rstrip()
 
 
@@ -80,7 +83,7 @@ def share(part: Any, total: Any) -> str:
 
 def percentile(inverse: float) -> str:
     """The percentile at ``1 / (1 - p) = inverse``: 1000 is ``99.9 %``."""
-    decimals = max(0, math.ceil(math.log10(inverse) - 1e-9) - 1)
+    decimals = max(0, math.ceil(math.log10(inverse) - 1e-9) - 2)
     return f"{100 * (1 - 1 / inverse):.{decimals}f} %"
 
 
