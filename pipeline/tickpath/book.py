@@ -13,12 +13,13 @@ Operations never fail: what cannot be applied has a counter and a stated outcome
     zero shares               ignored; a replace to zero removes the original
     store or level full       the new order is left out
 
-Each operation gives 1 where it changed the best level of its side, else 0.
+Each operation gives the event that it made, with the flag `event.TOP` where it changed the best
+level of its side; 0 where it had no effect.
 """
 
 import numpy as np
 
-from tickpath import order_store, overflow, window
+from tickpath import event, order_store, overflow, window
 from tickpath.counters import Counter
 from tickpath.digest import HOT_C1, HOT_C2, HOT_C3
 from tickpath.jit import cold, leaf
@@ -63,9 +64,16 @@ def _add_to_digest(eng, amount):
     engine.set_book_digest(eng, engine.book_digest(eng) + amount)
 
 
+@leaf
+def _event(sd, top):
+    return event.HOT_BOOK | (sd >> ONE) | (np.uint64(top) << event.TOP_SHIFT)
+
+
 @cold
-def _count_crossing(eng, bid_px, ask_px):
-    count(eng, _CROSSED if bid_px > ask_px else _LOCKED)
+def _count_crossing(eng, sd, bid_px, ask_px):
+    # An empty side looks like the worst price there is, which an order on the other may have.
+    if side.best(side.at(eng, sd ^ ONE)) != ZERO:
+        count(eng, _CROSSED if bid_px > ask_px else _LOCKED)
 
 
 @leaf
@@ -74,17 +82,21 @@ def _note_best(eng, sd, s, lvl, price):
     if side.best(s) == ZERO or window.price_key(price, sd) > window.price_key(side.best_px(s), sd):
         side.set_best(s, lvl)
         side.set_best_px(s, price)
-        # An empty side has the worst price there is, so it can never look crossed.
         bid_px = side.best_px(side.at(eng, sd & ~ONE))
         ask_px = side.best_px(side.at(eng, sd | ONE))
         if bid_px >= ask_px:
-            _count_crossing(eng, bid_px, ask_px)
+            _count_crossing(eng, sd, bid_px, ask_px)
 
 
 @cold
-def _give_up(eng, entry, reason):
-    """An add that found no room: leave no empty page behind."""
-    count(eng, reason)
+def _level_full(eng, entry):
+    count(eng, _LEVEL_FULL)
+    return _give_up(eng, entry)
+
+
+@cold
+def _give_up(eng, entry):
+    """An add that found no room, which has been counted: leave no empty page behind."""
     if page_entry.live(entry) == ZERO:
         order_store.close_page(eng, entry)
     return ZERO
@@ -108,16 +120,16 @@ def add(eng, sd, price, quantity, ref):
         count(eng, _DUPLICATE)
         return ZERO
     s = side.at(eng, sd)
-    lvl = window.level_at(side.base(s), sd, price)
+    lvl = window.level_of(eng, sd, price)
     if lvl == ZERO:
         lvl = window.level_outside(eng, sd, price)
         if lvl == ZERO:
-            return _give_up(eng, entry, _STORE_FULL)
+            return _give_up(eng, entry)
     v = level.at(eng, lvl)
     before = level.total(v)
     total = before + ONE_ORDER + quantity
     if total & _GUARDS != ZERO:
-        return _give_up(eng, entry, _LEVEL_FULL)
+        return _level_full(eng, entry)
     level.set_total(v, total)
     order.set_quantity(o, quantity)
     order.set_level(o, lvl)
@@ -136,7 +148,7 @@ def add(eng, sd, price, quantity, ref):
     page_entry.set_live(entry, page_entry.live(entry) + ONE)
     engine.set_orders_live(eng, engine.orders_live(eng) + ONE)
     _add_to_digest(eng, weight(side.key(s), ref, price) * quantity)
-    return np.uint64(side.best(s) == lvl)
+    return _event(sd, side.best(s) == lvl)
 
 
 @leaf
@@ -164,7 +176,7 @@ def _remove(eng, entry, o, ref):
     v = level.at(eng, lvl)
     quantity = order.quantity(o)
     _add_to_digest(eng, ZERO - weight(side.key(s), ref, window.price_of(eng, lvl)) * quantity)
-    was_best = np.uint64(side.best(s) == lvl)
+    happened = _event(sd, side.best(s) == lvl)
     following, previous = order.next(o), order.previous(o)
     # Slot 0 is nobody's: where a neighbour is missing, the stores below land there.
     order.set_previous(order.at(eng, following), previous)
@@ -181,12 +193,18 @@ def _remove(eng, entry, o, ref):
     page_entry.set_live(entry, live)
     if live == ZERO:
         order_store.close_page(eng, entry)
-    return was_best
+    return happened
 
 
 @cold
 def _unknown(eng):
     count(eng, _UNKNOWN)
+    return ZERO
+
+
+@cold
+def _nothing(eng):
+    count(eng, _ZERO_QUANTITY)
     return ZERO
 
 
@@ -222,6 +240,8 @@ def reduce(eng, book_index, ref, by, excess):
         return _unknown(eng)
     o = order.at(eng, slot)
     check_symbol(eng, o, book_index)
+    if by == ZERO:
+        return _nothing(eng)
     quantity = order.quantity(o)
     if by >= quantity:
         if by > quantity:
@@ -229,18 +249,19 @@ def reduce(eng, book_index, ref, by, excess):
         return _remove(eng, entry, o, ref)
     lvl = order.level(o)
     v = level.at(eng, lvl)
-    s = side.at(eng, window.side_of(eng, lvl))
+    sd = window.side_of(eng, lvl)
+    s = side.at(eng, sd)
     order.set_quantity(o, quantity - by)
     level.set_total(v, level.total(v) - by)
     _add_to_digest(eng, ZERO - weight(side.key(s), ref, window.price_of(eng, lvl)) * by)
-    return np.uint64(side.best(s) == lvl)
+    return _event(sd, side.best(s) == lvl)
 
 
 @leaf
 def replace(eng, book_index, ref, new_ref, price, quantity):
     """Remove an order and add its replacement at the end of the queue, on the same side.
 
-    Gives 1 where the best price or its quantity is another than before.
+    The flag is set where the best price or its quantity is another than before.
     """
     entry, slot = find(eng, ref)
     if slot == ZERO:
@@ -254,8 +275,8 @@ def replace(eng, book_index, ref, new_ref, price, quantity):
     _remove(eng, entry, o, ref)
     add(eng, sd, price, quantity, new_ref)
     if side.best(s) == ZERO or side.best_px(s) != best_px:
-        return ONE
-    return np.uint64(level.total(level.at(eng, side.best(s))) & QUANTITY_MASK != best_sz)
+        return _event(sd, True)
+    return _event(sd, level.total(level.at(eng, side.best(s))) & QUANTITY_MASK != best_sz)
 
 
 @leaf

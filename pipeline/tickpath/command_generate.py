@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+from dataclasses import asdict
 from typing import Any
 
 import click
@@ -28,7 +29,7 @@ def run(out: str, as_json: bool, *, faults: str, **options: Any) -> int:
         "messages_by_type": dict(truth.messages_by_type),
         "orders_live": truth.live_orders,
         "packets": truth.packets,
-        "faults": dict(truth.faults),
+        "faults": asdict(truth.faults),
         "seconds": round(seconds, 3),
     }
     if as_json:
@@ -40,5 +41,7 @@ def run(out: str, as_json: bool, *, faults: str, **options: Any) -> int:
         f"{truth.live_orders:,} orders live at the end, {seconds:.1f} s"
     )
     if plan.faults.any:
-        click.echo("faults: " + ", ".join(f"{name} {n:,}" for name, n in truth.faults.items()))
+        click.echo(
+            "faults: " + ", ".join(f"{name} {n:,}" for name, n in asdict(truth.faults).items())
+        )
     return 0

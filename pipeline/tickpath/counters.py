@@ -35,6 +35,7 @@ class Counter(IntEnum):
     END_OF_SESSION = auto()
     SESSION_CHANGES = auto()
     DUPLICATE_MESSAGES = auto()
+    SEQUENCE_JUMPS = auto()  # packets refused because their sequence number was far ahead
     GAPS = auto()
     GAP_MESSAGES = auto()
     GAPS_NOT_LISTED = auto()  # counted above, but the list of ranges was full

@@ -32,7 +32,7 @@ _WORDS, _WORDS_MASK, _BITS = np.uint64(16), np.uint64(15), np.uint64(10)
 @cold
 def _window_below(eng, sd, lvl):
     """The window's next worse level, 0 where there is none."""
-    lowest = side.base(side.at(eng, sd)) >> _WORD
+    lowest = window.base_of(eng, sd) >> _WORD
     at = lvl & _INSIDE
     word = ((at >> _WORD) - lowest) & _WORDS_MASK
     bits = bitmap.value(bitmap.at(eng, sd * _WORDS + (at >> _WORD)))

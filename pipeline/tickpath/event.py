@@ -28,6 +28,7 @@ KIND_SHIFT, FLAG_SHIFT = np.uint64(32), np.uint64(40)
 BOOK_MASK, BYTE_MASK = np.uint64(0xFFFFFFFF), np.uint64(0xFF)
 HOT_BOOK = np.uint64(BOOK << 32)
 HOT_TRADE = np.uint64(TRADE << 32)
+BOOK_INTO_TRADE = HOT_BOOK ^ HOT_TRADE
 HOT_STATUS = np.uint64(STATUS << 32)
 HOT_STALE = np.uint64(STALE << 32)
 HOT_TIMER = np.uint64(TIMER << 32)

@@ -76,30 +76,34 @@ def _add(eng, b, m):
         return _no_side(eng)
     sd = b + b + np.uint64(letter == _SELL)
     ref = add_order.order_reference_number(m)
-    top = book.add(eng, sd, add_order.price(m), add_order.shares(m), ref)
-    return event.HOT_BOOK | b | (top << event.TOP_SHIFT)
+    return book.add(eng, sd, add_order.price(m), add_order.shares(m), ref)
 
 
 @leaf
 def _executed(eng, b, m):
     ref, shares = executed.order_reference_number(m), executed.executed_shares(m)
     price = book.price_of_order(eng, ref)
-    known = price != ZERO
-    top = book.reduce(eng, b, ref, shares, _OVER_EXECUTION)
-    if known:
-        trades.print_trade(eng, b, price, shares, executed.match_number(m))
-    return event.HOT_TRADE | b | (top << event.TOP_SHIFT)
+    happened = book.reduce(eng, b, ref, shares, _OVER_EXECUTION)
+    if happened == ZERO:
+        return ZERO
+    at = happened & event.BOOK_MASK
+    trades.print_trade(eng, at, price, shares, executed.match_number(m))
+    return happened ^ event.BOOK_INTO_TRADE
 
 
 @cold
 def _executed_price(eng, b, m):
     shares = executed_price.executed_shares(m)
     ref = executed_price.order_reference_number(m)
-    top = book.reduce(eng, b, ref, shares, _OVER_EXECUTION)
-    if executed_price.printable(m) == _YES:
+    happened = book.reduce(eng, b, ref, shares, _OVER_EXECUTION)
+    if executed_price.printable(m) == _YES and shares != ZERO:
+        # The price is in the message, so that it is a print even where the order is unknown.
+        at = happened & event.BOOK_MASK if happened != ZERO else b
         price = executed_price.execution_price(m)
-        trades.print_trade(eng, b, price, shares, executed_price.match_number(m))
-    return event.HOT_TRADE | b | (top << event.TOP_SHIFT)
+        trades.print_trade(eng, at, price, shares, executed_price.match_number(m))
+        if happened == ZERO:
+            return event.HOT_TRADE | b
+    return happened ^ event.BOOK_INTO_TRADE if happened != ZERO else ZERO
 
 
 @cold
@@ -173,12 +177,11 @@ def apply(eng, kind, m):
         # F is A with an attribution behind it.
         return _add(eng, b, m) if b != ZERO else _out_of_range(eng)
     if kind == delete.TYPE:
-        top = book.delete(eng, b, delete.order_reference_number(m))
-        return event.HOT_BOOK | b | (top << event.TOP_SHIFT)
+        return book.delete(eng, b, delete.order_reference_number(m))
     if kind == executed.TYPE:
         return _executed(eng, b, m)
     if kind == replace.TYPE:
-        top = book.replace(
+        return book.replace(
             eng,
             b,
             replace.original_order_reference_number(m),
@@ -186,9 +189,7 @@ def apply(eng, kind, m):
             replace.price(m),
             replace.shares(m),
         )
-        return event.HOT_BOOK | b | (top << event.TOP_SHIFT)
     if kind == cancel.TYPE:
         ref, shares = cancel.order_reference_number(m), cancel.canceled_shares(m)
-        top = book.reduce(eng, b, ref, shares, _OVER_CANCEL)
-        return event.HOT_BOOK | b | (top << event.TOP_SHIFT)
+        return book.reduce(eng, b, ref, shares, _OVER_CANCEL)
     return _rare(eng, b, kind, m)

@@ -25,6 +25,10 @@ from typing import Any, TypeVar
 import numba
 import numpy as np
 from numba import njit
+from numba.core.compiler import CompilerBase, DefaultPassBuilder
+from numba.core.compiler_machinery import register_pass
+from numba.core.lowering import Lower
+from numba.core.typed_passes import BaseNativeLowering, NativeLowering
 
 CHECKED = os.environ.get("TICKPATH_CHECKED", "") not in ("", "0")
 """True in the variant whose accessors verify every address."""
@@ -94,7 +98,8 @@ def _drop_old_caches(home: Path, module: str, current: Path) -> None:
 @cache
 def cache_directory(path: Path) -> str:
     """The cache directory of a file's functions; a temporary one where the home is not writable."""
-    module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    inside = path.is_relative_to(ROOT)
+    module = ".".join((path.relative_to(ROOT) if inside else Path(path.name)).with_suffix("").parts)
     try:
         home = _cache_home()
         directory = home / f"{module}-{source_digest(path)}"
@@ -125,9 +130,42 @@ def entry(function: F) -> F:
         return njit(cache=True, **HOT)(function)
 
 
+class _OutOfLineLower(Lower):
+    """Marks the function as one that LLVM must not inline, for which Numba has no option."""
+
+    def setup_function(self, fndesc: Any) -> None:
+        super().setup_function(fndesc)
+        # Numba hands a caller's `forceinline` down to what it calls.
+        self.function.attributes.discard("alwaysinline")
+        self.function.attributes.add("noinline")
+
+
+@register_pass(mutates_CFG=True, analysis_only=False)
+class _OutOfLineLowering(BaseNativeLowering):
+    _name = "tickpath_out_of_line_lowering"
+
+    @property
+    def lowering_class(self) -> type[Lower]:
+        return _OutOfLineLower
+
+
+class _OutOfLineCompiler(CompilerBase):
+    def define_pipelines(self) -> list[Any]:
+        passes = DefaultPassBuilder.define_nopython_pipeline(self.state)
+        passes.passes = [
+            (_OutOfLineLowering, text) if each is NativeLowering else (each, text)
+            for each, text in passes.passes
+        ]
+        passes.finalize()
+        return [passes]
+
+
 def cold(function: F) -> F:
-    """Compile a function that hot code calls rarely: LLVM keeps it out of line where it is large."""
-    return njit(**INNER)(function)
+    """Compile a function that hot code calls rarely, and keep it out of the hot code's way.
+
+    Inlined, such functions made one of 18,000 instructions whose registers were all spilled.
+    """
+    return njit(pipeline_class=_OutOfLineCompiler, **INNER)(function)
 
 
 def leaf(function: F) -> F:

@@ -28,7 +28,7 @@ from tickpath.ouch import TEMPLATE
 WINDOW_BITS = 10
 WINDOW = 1 << WINDOW_BITS
 """Ticks of a side that are found without searching."""
-PAGE_BITS = 9
+PAGE_BITS = 11
 PAGE = 1 << PAGE_BITS
 """Orders with consecutive references that share one page of the order store."""
 QUANTITY_BITS = 44
@@ -92,7 +92,7 @@ BOOK = _record(
 )
 SIDE = _record(
     ("key", "u8"),  # digest key of venue, symbol and side
-    ("base", "u4"),  # first key of the window, a multiple of 64
+    ("reserved", "u4"),
     ("best_px", "u4"),  # 0 (bid) or 0xffffffff (offer) while the side is empty
     ("best", "u4"),  # index of the best level, 0 while the side is empty
     ("far_root", "u4"),  # tree of the levels outside the window
@@ -101,6 +101,9 @@ SIDE = _record(
     ("misses", "u2"),  # adds since the last re-centring that the ideal window would have held
     size=32,
 )
+BASE = _record(("value", "u4"))
+"""First key of a side's window, a multiple of 64.  Apart from `SIDE`, because looking ahead needs it
+and nothing else: so many fit into the nearest cache."""
 LEVEL = _record(("total", "u8"), ("head", "u4"), ("tail", "u4"), size=16)
 ORDER = _record(
     ("quantity", "u4"),
@@ -195,7 +198,8 @@ LINE = _record(
     ("session_tail", "u2"),
     ("packets", "u8"),
     ("ended", "u8"),
-    size=64,
+    ("candidate", "u8"),  # where the next packet begins if the last one, refused, was genuine
+    size=72,
 )
 GAP = _record(("first", "u8"), ("last", "u8"), ("line", "u8"), ("input_number", "u8"), size=32)
 GROUP = _record(("address", "u4"), ("port", "u4"), size=8)
@@ -219,6 +223,7 @@ REGIONS = tuple(
         "reject": WORD,
         "book": BOOK,
         "side": SIDE,
+        "base": BASE,
         "bitmap": WORD,
         "level": LEVEL,
         "far": FAR,
@@ -297,6 +302,7 @@ ENGINE = _record(
     ("lines", "u8"),
     ("gaps", "u8"),
     ("stale_event", "u8"),  # 1: the strategy has not been told of a gap yet
+    ("gapped", "u8"),  # 1 from the first gap on: a book that is opened later is stale too
     ("line", "u8"),  # index of the line used last
     ("market_hours", "u8"),  # event code of the last system event
     # Where the loop stands, so that it can stop after any message and go on
@@ -358,6 +364,7 @@ type_count = _SPACES["type_count"]
 reject = _SPACES["reject"]
 book = _SPACES["book"]
 side = _SPACES["side"]
+base = _SPACES["base"]
 bitmap = _SPACES["bitmap"]
 level = _SPACES["level"]
 far = _SPACES["far"]

@@ -8,6 +8,9 @@ is the next number.  The first packet seen sets it, so a capture may begin anywh
                                   books of the feed are marked stale, as one input of the engine
     message count 0               heartbeat: carries the next number, so it can reveal a gap
     message count 0xFFFF          end of the session, likewise
+    sequence number far ahead     more than `MAX_JUMP` messages: refused and counted, unless the next
+                                  packet goes on from there, so that one garbled packet cannot make
+                                  the line drop all that follows
     another session on the group  counted; the line starts over, books with orders become stale
 
 A packet cut short advances `expected` by the messages that were there: the next packet then shows
@@ -24,6 +27,8 @@ from tickpath.wire.hot import peek
 
 ZERO, ONE = np.uint64(0), np.uint64(1)
 NO_LINE = np.uint64(0xFFFF)
+MAX_JUMP = np.uint64(1 << 20)
+"""Messages that one packet alone can declare missing."""
 
 HEADER_LENGTH = np.uint64(wire.MOLDUDP64["downstream_packet"].length)
 PREFIX_LENGTH = np.uint64(wire.MOLDUDP64["message_block"].length)
@@ -41,6 +46,7 @@ _HEARTBEATS = np.uint64(Counter.HEARTBEATS)
 _END_OF_SESSION = np.uint64(Counter.END_OF_SESSION)
 _SESSION_CHANGES = np.uint64(Counter.SESSION_CHANGES)
 _DUPLICATES = np.uint64(Counter.DUPLICATE_MESSAGES)
+_SEQUENCE_JUMPS = np.uint64(Counter.SEQUENCE_JUMPS)
 _GAPS = np.uint64(Counter.GAPS)
 _GAP_MESSAGES = np.uint64(Counter.GAP_MESSAGES)
 _GAPS_NOT_LISTED = np.uint64(Counter.GAPS_NOT_LISTED)
@@ -61,6 +67,7 @@ def mark_stale(eng):
             marked += ONE
     count_by(eng, _BOOKS_STALE, marked)
     engine.set_stale_event(eng, ONE)
+    engine.set_gapped(eng, ONE)
 
 
 @cold
@@ -116,6 +123,17 @@ def _declare_gap(eng, index, first, last):
 
 
 @cold
+def _is_believed(eng, record, sequence, number):
+    """Whether a sequence number so far ahead is taken: if the packet before it says the same."""
+    if line.candidate(record) == sequence:
+        return True
+    count(eng, _SEQUENCE_JUMPS)
+    taken = ZERO if number in (_HEARTBEAT, _END) else number
+    line.set_candidate(record, sequence + taken)
+    return False
+
+
+@cold
 def _skip(eng, at, end, known):
     """Start of the first message that is not known yet; ``end`` where the packet ends before."""
     for _ in range(known):
@@ -165,6 +183,8 @@ def accept(eng, at, end, address, port):
     line.set_packets(record, line.packets(record) + ONE)
     expected = line.expected(record)
     if sequence > expected:
+        if sequence - expected > MAX_JUMP and not _is_believed(eng, record, sequence, number):
+            return ZERO, ZERO
         _declare_gap(eng, index, expected, sequence - ONE)
         line.set_expected(record, sequence)
         expected = sequence

@@ -12,7 +12,7 @@ import numpy as np
 
 from tickpath import order_store, window
 from tickpath.jit import leaf
-from tickpath.layout import LOOKAHEAD, ahead, bitmap, engine, level, order, side
+from tickpath.layout import LOOKAHEAD, ahead, bitmap, book, engine, level, order, side
 from tickpath.line import PREFIX_LENGTH, message_length
 from tickpath.memory import prefetch
 from tickpath.wire.hot import peek
@@ -29,15 +29,21 @@ _ref = peek(_ADD, "order_reference_number")
 _letter = peek(_ADD, "buy_sell_indicator")
 _price = peek(_ADD, "price")
 _new_price = peek(_REPLACE, "price")
-_A, _F, _U = np.uint64(ord("A")), np.uint64(ord("F")), np.uint64(ord("U"))
+_A, _F, _E = np.uint64(ord("A")), np.uint64(ord("F")), np.uint64(ord("E"))
 _S = np.uint64(ord("S"))
 _RING = np.uint64(LOOKAHEAD - 1)
-_WORDS, _WORD, _INSIDE = np.uint64(16), np.uint64(6), np.uint64(1023)
+_WORD = np.uint64(6)
 _SIDE_BITS = np.uint64(10)
 ZERO, ONE = np.uint64(0), np.uint64(1)
 _DISTANCE, _TWICE = np.uint64(DISTANCE), np.uint64(2 * DISTANCE)
 REACH = np.uint64(PREFIX_LENGTH + np.uint64(max(_ADD.length, _REPLACE.length)))
 """Bytes behind a message's prefix that the first look may read."""
+
+
+@leaf
+def _word_of(lvl):
+    """The bitmap word of a window level: 16 words a side, 64 levels a word."""
+    return lvl >> _WORD
 
 
 @leaf
@@ -50,9 +56,11 @@ def _look_first(eng, m, k):
     is_add = (kind == _A) | (kind == _F)
     locate = locate if locate < engine.books(eng) else ZERO
     sd = locate + locate + np.uint64(_letter(m) == _S)
-    base = side.base(side.at(eng, sd))
-    lvl = window.level_at(base, sd, _price(m)) * np.uint64(is_add)
+    lvl = window.level_of(eng, sd, _price(m)) * np.uint64(is_add)
     prefetch(level.at(eng, lvl))
+    prefetch(side.at(eng, sd))
+    prefetch(bitmap.at(eng, _word_of(lvl)))
+    prefetch(book.at(eng, locate * np.uint64(kind == _E)))
     place = ahead.at(eng, k & _RING)
     ahead.set_message(place, m)
     ahead.set_order(place, slot)
@@ -70,12 +78,10 @@ def _look_again(eng, k):
     prefetch(order.at(eng, order.previous(o)))
     prefetch(order.at(eng, level.tail(level.at(eng, ahead.level(place)))))
     lvl = lvl if lvl < engine.far0(eng) else ZERO
-    sd = lvl >> _SIDE_BITS
-    prefetch(bitmap.at(eng, sd * _WORDS + ((lvl & _INSIDE) >> _WORD)))
+    prefetch(bitmap.at(eng, _word_of(lvl)))
+    # Any message's bytes where a replace has its price: a branch would cost more than the fetch.
     m = ahead.message(place)
-    if _type(m) == _U:
-        base = side.base(side.at(eng, sd))
-        prefetch(level.at(eng, window.level_at(base, sd, _new_price(m))))
+    prefetch(level.at(eng, window.level_of(eng, lvl >> _SIDE_BITS, _new_price(m))))
 
 
 @leaf

@@ -13,26 +13,16 @@ from tickpath.jit import cold, leaf
 from tickpath.layout import engine, far, side
 
 ZERO, ONE = np.uint64(0), np.uint64(1)
-_MIX = np.uint64(0x9E3779B97F4A7C15)
+_MIX, _MIX_AGAIN = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9)
 _HIGH = np.uint64(32)
 
 
 @leaf
 def _priority(node):
-    return ((far.price_key(node) + ONE) * _MIX) >> _HIGH
-
-
-@cold
-def find(eng, sd, price_key):
-    """Node of a price key on a side, or 0."""
-    n = side.far_root(side.at(eng, sd))
-    while n != ZERO:
-        node = far.at(eng, n)
-        key = far.price_key(node)
-        if key == price_key:
-            return n
-        n = far.right(node) if price_key > key else far.left(node)
-    return ZERO
+    # One multiplication is not enough: evenly spaced prices would get rising priorities where
+    # their distance is a Fibonacci number, and the tree would be a list.
+    mixed = (far.price_key(node) + ONE) * _MIX
+    return ((mixed ^ (mixed >> _HIGH)) * _MIX_AGAIN) >> _HIGH
 
 
 @cold
@@ -69,9 +59,9 @@ def _replace_child(eng, sd, parent, old, new):
             far.set_right(above, new)
 
 
-@cold
-def insert(eng, sd, price_key):
-    """A new node for a price key that the side does not have yet; 0 when the store is full."""
+@leaf
+def _take_node(eng):
+    """A node nobody uses; 0 when there is none."""
     n = engine.far_free(eng)
     if n != ZERO:
         engine.set_far_free(eng, far.next_free(far.at(eng, n)))
@@ -81,28 +71,38 @@ def insert(eng, sd, price_key):
             return ZERO
         engine.set_far_fresh(eng, n + ONE)
     engine.set_far_used(eng, engine.far_used(eng) + ONE)
+    return n
+
+
+@cold
+def find_or_insert(eng, sd, price_key):
+    """The node of a price key on a side, which is made if need be; 0 when the store is full."""
+    s = side.at(eng, sd)
+    parent, child = ZERO, side.far_root(s)
+    while child != ZERO:
+        parent = child
+        below = far.at(eng, parent)
+        key = far.price_key(below)
+        if key == price_key:
+            return parent
+        child = far.right(below) if price_key > key else far.left(below)
+    n = _take_node(eng)
+    if n == ZERO:
+        return ZERO
     node = far.at(eng, n)
     far.set_price_key(node, price_key)
     far.set_side(node, sd)
     far.set_left(node, ZERO)
     far.set_right(node, ZERO)
-    parent, child = ZERO, side.far_root(side.at(eng, sd))
-    while child != ZERO:
-        parent = child
-        below = far.at(eng, parent)
-        child = far.right(below) if price_key > far.price_key(below) else far.left(below)
     far.set_parent(node, parent)
     if parent == ZERO:
-        side.set_far_root(side.at(eng, sd), n)
+        side.set_far_root(s, n)
+    elif price_key > far.price_key(far.at(eng, parent)):
+        far.set_right(far.at(eng, parent), n)
     else:
-        above = far.at(eng, parent)
-        if price_key > far.price_key(above):
-            far.set_right(above, n)
-        else:
-            far.set_left(above, n)
+        far.set_left(far.at(eng, parent), n)
     while far.parent(node) != ZERO and _priority(far.at(eng, far.parent(node))) < _priority(node):
         _rotate_up(eng, sd, n)
-    s = side.at(eng, sd)
     best = side.far_best(s)
     if best == ZERO or price_key > far.price_key(far.at(eng, best)):
         side.set_far_best(s, n)

@@ -98,7 +98,7 @@ def _tell(eng, happened, flags):
 
 @cold
 def _tell_stale(eng):
-    """A gap was declared since the last message: an event of its own, before this message's."""
+    """A gap was declared since the last message: an input of its own, before this message."""
     engine.set_stale_event(eng, ZERO)
     _tell(eng, event.HOT_STALE, ZERO)
 
@@ -156,14 +156,16 @@ def _message(eng, m, length, flags):
     """One input: validate, keep time, decode and apply, tell the strategy."""
     lend_message(m, m + length)
     engine.set_messages(eng, engine.messages(eng) + ONE)
-    engine.set_input_number(eng, engine.input_number(eng) + ONE)
     kind = itch.message_type(m) if length != ZERO else ZERO
     expected = message_length.value(message_length.at(eng, kind))
     if expected != length or length == ZERO:
         _not_a_message(eng, length, expected)
+        engine.set_input_number(eng, engine.input_number(eng) + ONE)
         return
     seen = type_count.at(eng, kind)
     type_count.set_value(seen, type_count.value(seen) + ONE)
+    if engine.stale_event(eng) != ZERO:
+        _tell_stale(eng)
     now = itch.timestamp(m)
     if now < engine.engine_time(eng):
         count(eng, _TIME_BACKWARDS)
@@ -171,8 +173,8 @@ def _message(eng, m, length, flags):
         engine.set_engine_time(eng, now)
         if now >= engine.timer_next(eng):
             _timer(eng, now)
-    if engine.stale_event(eng) != ZERO:
-        _tell_stale(eng)
+    # Orders are named by the number of their input, so what came before has its own.
+    engine.set_input_number(eng, engine.input_number(eng) + ONE)
     if engine.sampled(eng) != ZERO:
         stamps.stage(eng, stamps.DECODE)
     happened = itch.apply(eng, kind, m)
@@ -188,11 +190,21 @@ def _message(eng, m, length, flags):
 
 
 @leaf
+def _lend_alone(eng):
+    """A message of a daily file counts as a packet of its own, lent when its turn comes."""
+    sampled = np.uint64(engine.messages(eng) & engine.sample_mask(eng) == ZERO)
+    engine.set_sampled(eng, sampled)
+    if engine.strategy(eng) != ZERO or sampled != ZERO:
+        engine.set_lent_at(eng, cycles())
+        engine.set_stamp(eng, engine.lent_at(eng))
+
+
+@leaf
 def _messages(eng):
     """Take the messages of the run under way; stops early when a buffer asks for it."""
     m, end, left = engine.cursor(eng), engine.run_end(eng), engine.run_left(eng)
     allowed = engine.message_limit(eng) - engine.messages(eng)
-    each, counted = engine.stamp_each(eng) != ZERO, left != _ENDLESS
+    alone, counted = engine.stamp_each(eng) != ZERO, left != _ENDLESS
     begin = m
     looked, turn = ZERO, ZERO
     ahead = m
@@ -206,8 +218,8 @@ def _messages(eng):
         if looked != ZERO:
             ahead, looked = lookahead.step(eng, ahead, end, looked, turn)
             turn += ONE
-        if each:
-            engine.set_lent_at(eng, cycles())
+        if alone:
+            _lend_alone(eng)
         left -= ONE
         allowed -= ONE
         last = np.uint64(left == ZERO or following + PREFIX > end)
@@ -233,7 +245,8 @@ def _run(eng):
         return
     m, end = engine.cursor(eng), engine.run_end(eng)
     engine.set_cursor(eng, ZERO)
-    if m != end:
+    left = engine.run_left(eng)
+    if m != end or (left != ZERO and left != _ENDLESS):
         _tail(eng, end - m)
 
 
@@ -261,7 +274,7 @@ def _begin(eng, p):
     lend_run(address, address + length)
     engine.set_stamp_each(eng, ZERO)
     if link == _LINK_MESSAGES:
-        engine.set_stamp_each(eng, np.uint64(engine.strategy(eng) != ZERO))
+        engine.set_stamp_each(eng, ONE)
         engine.set_run_end(eng, address + length)
         engine.set_run_left(eng, _ENDLESS)
         engine.set_cursor(eng, address)
@@ -281,9 +294,10 @@ def _begin(eng, p):
     engine.set_run_end(eng, end)
     engine.set_run_left(eng, number)
     engine.set_cursor(eng, begin)
-    count_by(eng, _BYTES_HEADERS, begin - address)
-    # What stands behind the datagram is padding of the frame.
-    count_by(eng, _BYTES_SKIPPED, address + length - end)
+    first = start + line.HEADER_LENGTH
+    count_by(eng, _BYTES_HEADERS, first - address)
+    # Messages known already, and the frame's padding behind the datagram.
+    count_by(eng, _BYTES_SKIPPED, begin - first + address + length - end)
 
 
 @leaf

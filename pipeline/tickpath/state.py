@@ -64,6 +64,7 @@ def counts(config: Config) -> dict[str, int]:
         "reject": len(Reject),
         "book": books,
         "side": 2 * books,
+        "base": 2 * books,
         "bitmap": 2 * books * (WINDOW // 64),
         "level": 2 * books * WINDOW + capacity.overflow_levels,
         "far": capacity.overflow_levels,
@@ -183,7 +184,7 @@ def _initialise(block: Block, config: Config) -> None:
     block.set("bbo_limit", BBO_ROWS - 1)
     block.set("timer_interval", config.strategy.timer_interval_ms * 1_000_000)
     block.set("timer_next", 0 if config.strategy.timer_interval_ms else (1 << 64) - 1)
-    block.side["base"] = NO_WINDOW
+    block.base["value"] = NO_WINDOW
     block.side["best_px"][1::2] = 0xFFFFFFFF
     block.message_length["value"] = ITCH50.lengths
     parameters = config.strategy.parameters

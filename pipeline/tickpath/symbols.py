@@ -55,6 +55,8 @@ def open_book(eng, book_index, venue, symbol):
         return
     book.set_venue(b, venue)
     book.set_symbol(b, symbol)
+    # After a gap, adds to a book that nobody knew of may be missing as well.
+    book.set_stale(b, engine.gapped(eng))
     side.set_key(bids, _side_key(venue, symbol, ZERO))
     side.set_key(offers, _side_key(venue, symbol, ONE))
     _set_limits(eng, book_index, symbol)

@@ -1,12 +1,12 @@
 """A side's window of price levels: 1,024 ticks that follow the market, best level by bit counts.
 
-A price is a tick (whole cents) and then a key: the tick itself for bids, its complement for
-offers, so that larger is better on both sides.  A window holds the keys ``base .. base + 1023``;
+A price is a tick (a whole cent, or 1e-4 in a window around a price below one dollar) and then a
+key: the tick itself for bids, its complement for offers, so that larger is better on both sides.  A window holds the keys ``base .. base + 1023``;
 the level of a key is at ``key modulo 1024``, whatever the base, so that moving the window only
 touches the levels that enter or leave it.  The base is a multiple of 64, so one bitmap word covers
 64 neighbouring keys and the best level is found with two bit counts.
 
-Prices that are not whole cents or outside the window live in `tickpath.overflow`.  The window moves
+Prices that are no tick or outside the window live in `tickpath.overflow`.  The window moves
 when it is empty, or when `MISSES` adds have come that a window around the best price would have
 held: the cost of moving is spread over them, so no sequence of prices can make it thrash.
 """
@@ -19,6 +19,7 @@ from tickpath.jit import cold, leaf
 from tickpath.layout import (
     WINDOW,
     WINDOW_BITS,
+    base,
     bitmap,
     count,
     engine,
@@ -29,12 +30,16 @@ from tickpath.layout import (
 )
 from tickpath.memory import leading_zeros
 
-NO_WINDOW = 0xFFFFFFFF
+NO_WINDOW = 0x7FFFFFFF
 """Base of a side that has not had an order yet: no key lies in its window."""
 MISSES = 64
 
 ZERO, ONE = np.uint64(0), np.uint64(1)
 TICK = np.uint64(100)
+DOLLAR = np.uint64(10_000)
+FINE_SHIFT = np.uint64(31)
+"""The top bit of a window's base says that its ticks are 1e-4."""
+BASE_MASK = np.uint64((1 << 31) - 1)
 KEY_MASK = np.uint64((1 << 26) - 1)
 PRICE_MASK = np.uint64(0xFFFFFFFF)
 _BITS = np.uint64(WINDOW_BITS)
@@ -58,18 +63,40 @@ def price_key(price, sd):
 
 
 @leaf
-def level_at(base, sd, price):
-    """Index of the window's level for a price; 0 where the window does not hold the price."""
-    tick = price // TICK
-    key = tick ^ (KEY_MASK * (sd & ONE))
-    inside = (key - base < _SIZE) & (tick * TICK == price)
-    return ((sd << _BITS) | (key & _INSIDE)) * np.uint64(inside)
+def base_of(eng, sd):
+    """First key of a side's window, with the bit that says how fine its ticks are."""
+    return base.value(base.at(eng, sd))
+
+
+@leaf
+def _tick(price, fine):
+    return price if fine != ZERO else price // TICK
+
+
+@leaf
+def _is_tick(price, fine):
+    return (fine != ZERO) | (price // TICK * TICK == price)
+
+
+@leaf
+def _key(price, sd, fine):
+    return _tick(price, fine) ^ (KEY_MASK * (sd & ONE))
 
 
 @leaf
 def level_of(eng, sd, price):
-    """`level_at` for the side's present window."""
-    return level_at(side.base(side.at(eng, sd)), sd, price)
+    """Index of the window's level for a price; 0 where the window does not hold the price."""
+    first = base_of(eng, sd)
+    fine = first >> FINE_SHIFT
+    key = _key(price, sd, fine)
+    inside = (key - (first & BASE_MASK) < _SIZE) & _is_tick(price, fine)
+    return ((sd << _BITS) | (key & _INSIDE)) * np.uint64(inside)
+
+
+@leaf
+def _price_of_key(key, sd, fine):
+    tick = key ^ (KEY_MASK * (sd & ONE))
+    return tick if fine != ZERO else tick * TICK
 
 
 @leaf
@@ -79,9 +106,9 @@ def price_of(eng, lvl):
         node = far.at(eng, lvl - engine.far0(eng))
         return price_key(far.price_key(node), far.side(node))
     sd = lvl >> _BITS
-    base = side.base(side.at(eng, sd))
-    key = base + ((lvl - base) & _INSIDE)
-    return (key ^ (KEY_MASK * (sd & ONE))) * TICK
+    first = base_of(eng, sd)
+    key = (first & BASE_MASK) + ((lvl - first) & _INSIDE)
+    return _price_of_key(key, sd, first >> FINE_SHIFT)
 
 
 @leaf
@@ -121,7 +148,7 @@ def top(eng, sd):
     summary = side.summary(s)
     if summary == ZERO:
         return ZERO
-    lowest = (side.base(s) >> _WORD) & _WORDS_MASK
+    lowest = (base_of(eng, sd) >> _WORD) & _WORDS_MASK
     rotated = ((summary >> lowest) | (summary << (_WORDS - lowest))) & _SUMMARY
     word = (_WORD_MASK - leading_zeros(rotated) + lowest) & _WORDS_MASK
     bits = bitmap.value(bitmap.at(eng, sd * _WORDS + word))
@@ -154,10 +181,9 @@ def find_best(eng, sd):
 def _ideal_base(key):
     """Base of a window around a best key: most of it behind the touch, some room in front."""
     behind = _SIZE - _ABOVE
-    base = key - behind if key > behind else ZERO
-    base = base & ~_WORD_MASK
+    first = (key - behind if key > behind else ZERO) & ~_WORD_MASK
     highest = (KEY_MASK + ONE) - _SIZE
-    return base if base < highest else highest
+    return min(first, highest)
 
 
 @cold
@@ -179,22 +205,24 @@ def _move_level(eng, old, new):
 def _move_out(eng, sd, new_base):
     """Move the levels that the new window does not hold into the tree; 0 if they do not fit."""
     s = side.at(eng, sd)
-    base = side.base(s)
+    old_base = base_of(eng, sd)
     if overflow.free_nodes(eng) < _SIZE:
         return ZERO
+    same_ticks = old_base >> FINE_SHIFT == new_base >> FINE_SHIFT
+    lowest = old_base & BASE_MASK
     summary = side.summary(s)
     for word in range(_WORDS):
         if (summary >> word) & ONE == ZERO:
             continue
-        first = base + (((word << _WORD) - base) & _INSIDE)
-        if first - new_base < _SIZE:
+        first = lowest + (((word << _WORD) - lowest) & _INSIDE)
+        if same_ticks and first - (new_base & BASE_MASK) < _SIZE:
             continue
         bits = bitmap.value(bitmap.at(eng, sd * _WORDS + word))
         while bits != ZERO:
             bit = _WORD_MASK - leading_zeros(bits)
             bits &= ~(ONE << bit)
             lvl = (sd << _BITS) | (word << _WORD) | bit
-            n = overflow.insert(eng, sd, price_key(price_of(eng, lvl), sd))
+            n = overflow.find_or_insert(eng, sd, price_key(price_of(eng, lvl), sd))
             _move_level(eng, lvl, engine.far0(eng) + n)
             unmark(eng, sd, lvl)
     return ONE
@@ -203,15 +231,15 @@ def _move_out(eng, sd, new_base):
 @cold
 def _move_in(eng, sd):
     """Move the tree's levels that the window holds now into it."""
-    s = side.at(eng, sd)
-    n = side.far_best(s)
+    first = base_of(eng, sd)
+    worst = price_key(_price_of_key(first & BASE_MASK, sd, first >> FINE_SHIFT), sd)
+    n = side.far_best(side.at(eng, sd))
     while n != ZERO:
         key = far.price_key(far.at(eng, n))
-        price = price_key(key, sd)
-        if (price // TICK) ^ (KEY_MASK * (sd & ONE)) < side.base(s):
+        if key < worst:
             break
         following = overflow.below(eng, n)
-        lvl = level_of(eng, sd, price)
+        lvl = level_of(eng, sd, price_key(key, sd))
         if lvl != ZERO:
             _move_level(eng, engine.far0(eng) + n, lvl)
             mark(eng, sd, lvl)
@@ -224,17 +252,38 @@ def recentre(eng, sd, price):
     """Move a side's window so that it suits ``price`` as the best one."""
     s = side.at(eng, sd)
     side.set_misses(s, ZERO)
-    new_base = _ideal_base((price // TICK) ^ (KEY_MASK * (sd & ONE)))
-    if new_base == side.base(s):
+    fine = np.uint64(price < DOLLAR)
+    new_base = _ideal_base(_key(price, sd, fine)) | (fine << FINE_SHIFT)
+    if new_base == base_of(eng, sd):
         return
     if side.summary(s) != ZERO and _move_out(eng, sd, new_base) == ZERO:
         return
     count(eng, _RECENTRES)
-    side.set_base(s, new_base)
+    base.set_value(base.at(eng, sd), new_base)
     _move_in(eng, sd)
     if side.best(s) != ZERO:
         # The best price stays what it was; its level may have another index now.
         side.set_best(s, better(eng, sd, top(eng, sd)))
+
+
+@cold
+def _note_miss(eng, sd, price):
+    """Move the window if it is empty, or if a better place for it has been missed often enough."""
+    s = side.at(eng, sd)
+    if side.summary(s) == ZERO:
+        if _is_tick(price, np.uint64(price < DOLLAR)):
+            recentre(eng, sd, price)
+        return
+    best = price_key(max(price_key(side.best_px(s), sd), price_key(price, sd)), sd)
+    fine = np.uint64(best < DOLLAR)
+    if (
+        not _is_tick(price, fine)
+        or _key(price, sd, fine) - _ideal_base(_key(best, sd, fine)) >= _SIZE
+    ):
+        return
+    side.set_misses(s, side.misses(s) + ONE)
+    if side.misses(s) >= _MISSES:
+        recentre(eng, sd, best)
 
 
 @cold
@@ -243,39 +292,23 @@ def level_outside(eng, sd, price):
 
     Gives 0 when the tree has no room for another level.
     """
-    s = side.at(eng, sd)
-    tick = price // TICK
-    if tick * TICK == price:
-        key = tick ^ (KEY_MASK * (sd & ONE))
-        if side.summary(s) == ZERO:
-            recentre(eng, sd, price)
-        else:
-            best = price_key(side.best_px(s), sd)
-            best = max(best, price_key(price, sd))
-            ideal = _ideal_base((price_key(best, sd) // TICK) ^ (KEY_MASK * (sd & ONE)))
-            if key - ideal < _SIZE:
-                side.set_misses(s, side.misses(s) + ONE)
-                if side.misses(s) >= _MISSES:
-                    recentre(eng, sd, price_key(best, sd))
-        lvl = level_of(eng, sd, price)
-        if lvl != ZERO:
-            return lvl
+    _note_miss(eng, sd, price)
+    lvl = level_of(eng, sd, price)
+    if lvl != ZERO:
+        return lvl
     count(eng, _OVERFLOW_ADDS)
-    key = price_key(price, sd)
-    n = overflow.find(eng, sd, key)
+    n = overflow.find_or_insert(eng, sd, price_key(price, sd))
     if n == ZERO:
-        n = overflow.insert(eng, sd, key)
-        if n == ZERO:
-            count(eng, _LEVEL_STORE_FULL)
-            return ZERO
+        count(eng, _LEVEL_STORE_FULL)
+        return ZERO
     return engine.far0(eng) + n
 
 
 @cold
 def window_emptied(eng, sd):
-    """The window's last level went: move it to the best level outside, if that has whole cents."""
+    """The window's last level went: move it to the best level outside, if a window can hold that."""
     outside = side.far_best(side.at(eng, sd))
     if outside != ZERO:
         price = price_key(far.price_key(far.at(eng, outside)), sd)
-        if (price // TICK) * TICK == price:
+        if _is_tick(price, np.uint64(price < DOLLAR)):
             recentre(eng, sd, price)
