@@ -1,4 +1,4 @@
-"""The software executor: the Numba pipeline on the calling thread.  The reference for all others."""
+"""The software executor: the Numba pipeline on the calling thread, the reference for all others."""
 
 from typing import Any
 

@@ -25,7 +25,7 @@ class Component(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A component's part of the configuration."""
 
 
-class Capacity(Component):
+class Capacity(Component, frozen=True):
     """How much the engine's block of memory has room for; memory is touched only when used."""
 
     symbols: Annotated[int, Meta(ge=2, le=65_536)] = 16_384
@@ -38,14 +38,14 @@ class Capacity(Component):
     """Last trades that a broken-trade message can still undo."""
 
 
-class Indicators(Component):
+class Indicators(Component, frozen=True):
     """Windows of the moving averages of trade prices, in trades."""
 
     sma_window: Annotated[int, Meta(ge=1, le=4096)] = 32
     ema_window: Annotated[int, Meta(ge=1, le=1_000_000)] = 32
 
 
-class StrategyConfig(Component):
+class StrategyConfig(Component, frozen=True):
     """The user's function and its state."""
 
     name: str | None = None
@@ -58,7 +58,7 @@ class StrategyConfig(Component):
     """Engine time between timer events; 0: none."""
 
 
-class Limits(Component):
+class Limits(Component, frozen=True):
     """Risk limits of one symbol; a field that is not given in a symbol's table is the default's."""
 
     allowed: bool | None = None
@@ -70,7 +70,7 @@ class Limits(Component):
     collar_price: Annotated[float, Meta(ge=0, le=199_999)] | None = None
 
 
-class Risk(Component):
+class Risk(Component, frozen=True):
     """The pre-trade gate.  Money in dollars, quantities and positions in shares."""
 
     kill_switch: bool = False
@@ -89,7 +89,7 @@ class Risk(Component):
     symbols: dict[Annotated[str, Meta(min_length=1, max_length=8)], Limits] = {}
 
 
-class Orders(Component):
+class Orders(Component, frozen=True):
     """The order session's protocol and the constants of its messages, in the spec's codes."""
 
     protocol: Literal["ouch50", "ouch42"] = "ouch50"
@@ -106,21 +106,21 @@ class Orders(Component):
     replace_options: dict[str, str | int | float] = {}
 
 
-class Feed(Component):
+class Feed(Component, frozen=True):
     """Which packets are the feed."""
 
     groups: list[str] = []
     """ADDRESS:PORT of the multicast groups; empty: every UDP datagram is taken for one."""
 
 
-class Latency(Component):
+class Latency(Component, frozen=True):
     """Where stages are stamped."""
 
     sample: Annotated[int, Meta(ge=1, le=1 << 20)] = 64
     """Stages are stamped on every n-th packet, n a power of two; orders always."""
 
 
-class Config(Component):
+class Config(Component, frozen=True):
     """Everything that decides what the engine does with its inputs."""
 
     capacity: Capacity = Capacity()

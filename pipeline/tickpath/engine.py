@@ -196,7 +196,7 @@ class Engine:
 
     @property
     def state_digest(self) -> int:
-        """64 bits over the book digest, own orders, positions, the gate and the strategy's cells."""
+        """64 bits over book digest, own orders, positions, the gate and the strategy's cells."""
         block = self.block
         hashed = hashlib.blake2b(self.book_digest.to_bytes(8, "little"), digest_size=8)
         held = np.flatnonzero(block.position["quantity"] | block.position["cash"])

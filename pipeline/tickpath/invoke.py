@@ -58,7 +58,7 @@ def explain(error: int) -> str:
         return "an exception"
     record = _ExceptionRecord.from_address(address)
     raised: Any = pickle.loads(ctypes.string_at(record.data, record.length))
-    kind, arguments, where = (tuple(raised) + (None, None, None))[:3]
+    kind, arguments, where = (*raised, None, None, None)[:3]
     text = getattr(kind, "__name__", str(kind))
     if arguments and not record.unwrap:
         text += ": " + ", ".join(str(argument) for argument in arguments)

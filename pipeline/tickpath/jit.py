@@ -36,8 +36,8 @@ CHECKED = os.environ.get("TICKPATH_CHECKED", "") not in ("", "0")
 KEPT_CACHES = 3
 """Caches of a module that are kept; older ones are deleted when a new one is made."""
 
-HOT = {"nogil": True, "boundscheck": False, "error_model": "numpy"}
-INNER = {**HOT, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+HOT: dict[str, Any] = {"nogil": True, "boundscheck": False, "error_model": "numpy"}
+INNER: dict[str, Any] = {**HOT, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 """Functions that only compiled code calls need no entry points for Python."""
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -47,7 +47,7 @@ _IMPORT = re.compile(r"from (tickpath[\w.]*) import (\([^)]*\)|[^\n]*)|import (t
 
 
 def _files_of(module: str, root: Path) -> list[Path]:
-    """The file of a dotted name in the package, with the packages it lies in; [] for anything else."""
+    """The file of a dotted name in the package; [] for anything else."""
     path = root.joinpath(*module.split(".")[1:])
     if path.with_suffix(".py").is_file():
         return [path.with_suffix(".py")]
@@ -116,12 +116,13 @@ def cache_directory(path: Path) -> str:
 @contextmanager
 def _cached_in(directory: str) -> Iterator[None]:
     """Numba picks a function's cache directory when it is decorated; an embedder's stays theirs."""
-    previous = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = directory
+    config: Any = numba.config
+    previous = config.CACHE_DIR
+    config.CACHE_DIR = directory
     try:
         yield
     finally:
-        numba.config.CACHE_DIR = previous
+        config.CACHE_DIR = previous
 
 
 def entry(function: F) -> F:
@@ -142,7 +143,7 @@ class _OutOfLineLower(Lower):
 
 @register_pass(mutates_CFG=True, analysis_only=False)
 class _OutOfLineLowering(BaseNativeLowering):
-    _name = "tickpath_out_of_line_lowering"
+    _name: Any = "tickpath_out_of_line_lowering"
 
     @property
     def lowering_class(self) -> type[Lower]:

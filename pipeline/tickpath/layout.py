@@ -15,14 +15,14 @@ removing an order touches the order, its neighbours and its level, and no header
 """
 
 import types as python_types
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from tickpath.counters import Counter
 from tickpath.jit import CHECKED, leaf
 from tickpath.latency import HISTOGRAM
-from tickpath.memory import violate_index, accessors, load_u64
+from tickpath.memory import accessors, load_u64, violate_index
 from tickpath.ouch import TEMPLATE
 
 WINDOW_BITS = 10
@@ -102,8 +102,8 @@ SIDE = _record(
     size=32,
 )
 BASE = _record(("value", "u4"))
-"""First key of a side's window, a multiple of 64.  Apart from `SIDE`, because looking ahead needs it
-and nothing else: so many fit into the nearest cache."""
+"""First key of a side's window, a multiple of 64, and how fine its ticks are.  Apart from `SIDE`,
+because looking ahead needs nothing else: so many fit into the nearest cache."""
 LEVEL = _record(("total", "u8"), ("head", "u4"), ("tail", "u4"), size=16)
 ORDER = _record(
     ("quantity", "u4"),
@@ -352,7 +352,7 @@ def _at(name: str, dtype: np.dtype, number: int):
 
 
 def _space(region: Region, number: int) -> python_types.ModuleType:
-    space = accessors(region.name, region.dtype, number)
+    space: Any = accessors(region.name, region.dtype, number)
     space.at = _at(region.name, region.dtype, number)
     return space
 

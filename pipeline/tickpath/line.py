@@ -8,9 +8,9 @@ is the next number.  The first packet seen sets it, so a capture may begin anywh
                                   books of the feed are marked stale, as one input of the engine
     message count 0               heartbeat: carries the next number, so it can reveal a gap
     message count 0xFFFF          end of the session, likewise
-    sequence number far ahead     more than `MAX_JUMP` messages: refused and counted, unless the next
-                                  packet goes on from there, so that one garbled packet cannot make
-                                  the line drop all that follows
+    sequence number far ahead     more than `MAX_JUMP` messages: refused and counted, unless the
+                                  next packet goes on from there, so that one garbled packet
+                                  cannot make the line drop all that follows
     another session on the group  counted; the line starts over, books with orders become stale
 
 A packet cut short advances `expected` by the messages that were there: the next packet then shows

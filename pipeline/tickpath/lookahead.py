@@ -69,7 +69,7 @@ def _look_first(eng, m, k):
 
 @leaf
 def _look_again(eng, k):
-    """Fetch the order's level and neighbours, the queue's end where an add goes, a replace's level."""
+    """Fetch the order's level and neighbours, where an add is queued, and a replace's level."""
     place = ahead.at(eng, k & _RING)
     o = order.at(eng, ahead.order(place))
     lvl = order.level(o)

@@ -11,6 +11,7 @@ expression, because Numba would make it a float.
 """
 
 import types as python_types
+from typing import Any
 
 import llvmlite.binding as llvm
 import numpy as np
@@ -301,7 +302,7 @@ def accessors(name: str, dtype: np.dtype, region: int | None = None) -> python_t
     where the checked variant knows such records to be; None for records outside the block, whose
     addresses only the caller can know.
     """
-    space = python_types.ModuleType(name)
+    space: Any = python_types.ModuleType(name)
     space.SIZE = np.uint64(dtype.itemsize)
     assert dtype.fields is not None, f"{name} is not a record dtype"
     for field, (kind, offset, *_) in dtype.fields.items():

@@ -48,7 +48,7 @@ def slot_of(entry, ref):
 
 @cold
 def open_page(eng, ref):
-    """Give the reference's page a place; address of its directory entry, or 0 when all are taken."""
+    """Give the reference's page a place; its directory entry's address, 0 when all are taken."""
     page = engine.page_free(eng)
     if page != ZERO:
         owner = page_owner.at(eng, page)

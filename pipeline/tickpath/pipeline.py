@@ -12,6 +12,7 @@ import numpy as np
 
 from tickpath import event, frame, itch, line, lookahead, orders, stamps
 from tickpath.counters import Counter
+from tickpath.invoke import invoke
 from tickpath.jit import cold, entry, leaf
 from tickpath.layout import (
     bbo_ask_px,
@@ -30,7 +31,6 @@ from tickpath.layout import (
     side,
     type_count,
 )
-from tickpath.invoke import invoke
 from tickpath.memory import accessors, cycles, lend_message, lend_run
 from tickpath.packet import LINK_MESSAGES, PACKET
 

@@ -38,8 +38,8 @@ def imbalance_taker(engine, book, kind, flags):
 def two_sided_quoter(engine, book, kind, flags):
     """Quote both sides of one book a tick behind the touch, and follow it.
 
-    Parameters: 0 book (required), 1 quantity (default 100), 2 ticks behind the touch (1).  The cells
-    after them hold the bid's and offer's user_ref_num and price.
+    Parameters: 0 book (required), 1 quantity (default 100), 2 ticks behind the touch (1).  The
+    cells after them hold the bid's and offer's user_ref_num and price.
     """
     cells = view.state(engine)
     if book != cells[0] or not flags & event.TOP or not view.is_trading(engine, book):

@@ -1,8 +1,8 @@
 """The engine's state: one block of memory, allocated once, seen by Python as record arrays.
 
-`Block` lays the regions of `tickpath.layout` out behind the `ENGINE` record, on huge pages where the
-kernel has any to give, and fills in what follows from the configuration.  Memory is reserved, not
-used, until it is written to: large capacities cost address space only.  `prefault` touches it
+`Block` lays the regions of `tickpath.layout` out behind the `ENGINE` record, on huge pages where
+the kernel has any to give, and fills in what follows from the configuration.  Memory is reserved,
+not used, until it is written to: large capacities cost address space only.  `prefault` touches it
 beforehand, for measurements.
 """
 

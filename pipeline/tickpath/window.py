@@ -1,10 +1,11 @@
 """A side's window of price levels: 1,024 ticks that follow the market, best level by bit counts.
 
 A price is a tick (a whole cent, or 1e-4 in a window around a price below one dollar) and then a
-key: the tick itself for bids, its complement for offers, so that larger is better on both sides.  A window holds the keys ``base .. base + 1023``;
-the level of a key is at ``key modulo 1024``, whatever the base, so that moving the window only
-touches the levels that enter or leave it.  The base is a multiple of 64, so one bitmap word covers
-64 neighbouring keys and the best level is found with two bit counts.
+key: the tick itself for bids, its complement for offers, so that larger is better on both sides.
+A window holds the keys ``base .. base + 1023``; the level of a key is at ``key modulo 1024``,
+whatever the base, so that moving the window only touches the levels that enter or leave it.  The
+base is a multiple of 64, so one bitmap word covers 64 neighbouring keys and the best level is found
+with two bit counts.
 
 Prices that are no tick or outside the window live in `tickpath.overflow`.  The window moves
 when it is empty, or when `MISSES` adds have come that a window around the best price would have
@@ -306,7 +307,7 @@ def level_outside(eng, sd, price):
 
 @cold
 def window_emptied(eng, sd):
-    """The window's last level went: move it to the best level outside, if a window can hold that."""
+    """The window's last level went: move it to the best level outside, if it can hold that."""
     outside = side.far_best(side.at(eng, sd))
     if outside != ZERO:
         price = price_key(far.price_key(far.at(eng, outside)), sd)
