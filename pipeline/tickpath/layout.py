@@ -317,7 +317,7 @@ ENGINE = _record(
     ("lent_at", "u8"),  # cycles when the packet under way was lent
     ("due_at", "u8"),  # cycles when it was due, when paced
     ("stamp", "u8"),
-    ("stamp_each", "u8"),  # 1: every message of the run counts as lent when its turn comes
+    ("bare", "u8"),  # 1: the run is a daily file's, whose messages came in no packet
     ("packets", "u8"),
     ("paced", "u8"),
     ("pace_ts", "u8"),  # receive time of the first packet

@@ -204,7 +204,7 @@ def _messages(eng):
     """Take the messages of the run under way; stops early when a buffer asks for it."""
     m, end, left = engine.cursor(eng), engine.run_end(eng), engine.run_left(eng)
     allowed = engine.message_limit(eng) - engine.messages(eng)
-    alone, counted = engine.stamp_each(eng) != ZERO, left != _ENDLESS
+    bare = engine.bare(eng) != ZERO
     begin = m
     looked, turn = ZERO, ZERO
     ahead = m
@@ -218,12 +218,12 @@ def _messages(eng):
         if looked != ZERO:
             ahead, looked = lookahead.step(eng, ahead, end, looked, turn)
             turn += ONE
-        if alone:
+        if bare:
             _lend_alone(eng)
         left -= ONE
         allowed -= ONE
         last = np.uint64(left == ZERO or following + PREFIX > end)
-        if counted:
+        if not bare:
             line.advance(eng)
         _message(eng, m + PREFIX, length, last)
         m = following
@@ -245,8 +245,7 @@ def _run(eng):
         return
     m, end = engine.cursor(eng), engine.run_end(eng)
     engine.set_cursor(eng, ZERO)
-    left = engine.run_left(eng)
-    if m != end or (left != ZERO and left != _ENDLESS):
+    if m != end or (engine.run_left(eng) != ZERO and engine.bare(eng) == ZERO):
         _tail(eng, end - m)
 
 
@@ -272,9 +271,8 @@ def _begin(eng, p):
     if packet.wire_length(p) > length:
         count(eng, _PACKETS_CUT)
     lend_run(address, address + length)
-    engine.set_stamp_each(eng, ZERO)
+    engine.set_bare(eng, np.uint64(link == _LINK_MESSAGES))
     if link == _LINK_MESSAGES:
-        engine.set_stamp_each(eng, ONE)
         engine.set_run_end(eng, address + length)
         engine.set_run_left(eng, _ENDLESS)
         engine.set_cursor(eng, address)

@@ -233,7 +233,9 @@ def _move_out(eng, sd, new_base):
 def _move_in(eng, sd):
     """Move the tree's levels that the window holds now into it."""
     first = base_of(eng, sd)
-    worst = price_key(_price_of_key(first & BASE_MASK, sd, first >> FINE_SHIFT), sd)
+    # An offer's window can reach beyond the highest price there is.
+    lowest = min(_price_of_key(first & BASE_MASK, sd, first >> FINE_SHIFT), PRICE_MASK)
+    worst = price_key(lowest, sd)
     n = side.far_best(side.at(eng, sd))
     while n != ZERO:
         key = far.price_key(far.at(eng, n))
