@@ -1,8 +1,9 @@
-"""Books and their symbols: a book is in use from the first message that names its symbol.
+"""Books and their symbols: a book is in use from its directory entry or its first order on.
 
 For Nasdaq a book's index is the stock locate of the day; book 0 is nobody's (locate 0 is the
 venue's own).  A book's digest keys are made of its symbol, so its symbol can change only while it
-holds no orders (a new session after the old one was emptied).
+holds no orders (a new session after the old one was emptied); what was known of the old symbol is
+forgotten then.
 """
 
 import numpy as np
@@ -11,10 +12,12 @@ from tickpath.counters import Counter
 from tickpath.digest import HOT_C1, HOT_C2, HOT_C3
 from tickpath.jit import cold, leaf
 from tickpath.layout import book, count, engine, limit, side, symbol_limit
-from tickpath.memory import copy_bytes
+from tickpath.memory import copy_bytes, store_u64
 
 ZERO, ONE = np.uint64(0), np.uint64(1)
 _H29, _H32 = np.uint64(29), np.uint64(32)
+_WORD_BYTES = np.uint64(8)
+_BOOK_WORDS = book.SIZE // _WORD_BYTES
 _MISMATCH = np.uint64(Counter.SYMBOL_MISMATCH)
 
 
@@ -42,6 +45,13 @@ def _set_limits(eng, book_index, symbol):
     copy_bytes(limit.at(eng, book_index), chosen, limit.SIZE)
 
 
+@leaf
+def _forget(b):
+    """Zero a book's record: prints, averages and states were those of another symbol."""
+    for word in range(_BOOK_WORDS):
+        store_u64(b + word * _WORD_BYTES, ZERO)
+
+
 @cold
 def open_book(eng, book_index, venue, symbol):
     """Give a book its symbol; a book with orders keeps the one it has."""
@@ -53,6 +63,8 @@ def open_book(eng, book_index, venue, symbol):
     if side.best(bids) != ZERO or side.best(offers) != ZERO:
         count(eng, _MISMATCH)
         return
+    if book.venue(b) != ZERO:
+        _forget(b)
     book.set_venue(b, venue)
     book.set_symbol(b, symbol)
     # After a gap, adds to a book that nobody knew of may be missing as well.

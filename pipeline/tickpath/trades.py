@@ -77,10 +77,14 @@ def break_trade(eng, match_number):
     if book_index == ZERO or trade.match_number(t) != match_number:
         count(eng, _BROKEN_UNKNOWN)
         return ZERO
-    count(eng, _BROKEN)
-    trade.set_book(t, ZERO)
     b = book.at(eng, book_index)
     shares = trade.shares(t)
+    trade.set_book(t, ZERO)
+    if shares > book.volume(b):
+        # The print was of the symbol that had this book before.
+        count(eng, _BROKEN_UNKNOWN)
+        return ZERO
+    count(eng, _BROKEN)
     book.set_volume(b, book.volume(b) - shares)
     book.set_notional(b, book.notional(b) - trade.price(t) * shares)
     book.set_trades(b, book.trades(b) - ONE)
