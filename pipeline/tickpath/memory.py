@@ -19,7 +19,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from tickpath.jit import CHECKED, leaf
+from tickpath.jit import CHECKED, cold, leaf
 
 U64 = types.uint64
 I64 = types.int64
@@ -182,7 +182,7 @@ _STRIDE = np.uint64(RANGES_PER_REGION * 16)
 _LIMIT = np.uint64(RANGES_PER_REGION)
 
 
-@leaf
+@cold
 def _violate(table, address, region):
     count = load_u64(table)
     store_u64(table, count + np.uint64(1))
@@ -191,13 +191,13 @@ def _violate(table, address, region):
         store_u64(table + _SIXTEEN, region)
 
 
-@leaf
+@cold
 def violate_index(index, region):
     """Record an index beyond its region's count."""
     _violate(_bounds(), index, region)
 
 
-@leaf
+@cold
 def _record_is_valid(address, size, region):
     """True where ``address`` is that of a record of ``region`` in some registered block."""
     table = _bounds()
@@ -212,7 +212,7 @@ def _record_is_valid(address, size, region):
     return False
 
 
-@leaf
+@cold
 def _bytes_are_valid(address, size, region):
     """True where the bytes lie in the message (or run of messages) that was lent last."""
     table = _bounds()
