@@ -86,8 +86,9 @@ BOOK = _record(
     ("stale", "u1"),  # 1 from a gap on
     ("reserved", "u1"),
     ("round_lot_size", "u4"),
+    ("generation", "u4"),  # how many other symbols the book had before
     ("reserved2", "u8", (3,)),
-    ("reserved3", "u4", (2,)),
+    ("reserved3", "u4"),
     size=128,
 )
 SIDE = _record(
@@ -129,7 +130,9 @@ TRADE = _record(
     ("book", "u4"),  # 0: no trade here
     ("price", "u4"),
     ("shares", "u8"),
-    size=24,
+    ("generation", "u4"),  # the book's when the trade was printed
+    ("reserved", "u4"),
+    size=32,
 )
 _LIMITS = (
     ("max_notional", "u8"),  # 1e-4

@@ -48,8 +48,10 @@ def _set_limits(eng, book_index, symbol):
 @leaf
 def _forget(b):
     """Zero a book's record: prints, averages and states were those of another symbol."""
+    generation = book.generation(b) + ONE
     for word in range(_BOOK_WORDS):
         store_u64(b + word * _WORD_BYTES, ZERO)
+    book.set_generation(b, generation)
 
 
 @cold

@@ -67,6 +67,7 @@ def print_trade(eng, book_index, price, shares, match_number):
     trade.set_book(t, book_index)
     trade.set_price(t, price)
     trade.set_shares(t, shares)
+    trade.set_generation(t, book.generation(b))
 
 
 @cold
@@ -74,17 +75,15 @@ def break_trade(eng, match_number):
     """Undo a print; gives its book, or 0 where the match number is not (any more) in the table."""
     t = trade.at(eng, match_number & engine.trade_mask(eng))
     book_index = trade.book(t)
-    if book_index == ZERO or trade.match_number(t) != match_number:
-        count(eng, _BROKEN_UNKNOWN)
-        return ZERO
     b = book.at(eng, book_index)
-    shares = trade.shares(t)
-    trade.set_book(t, ZERO)
-    if shares > book.volume(b):
-        # The print was of the symbol that had this book before.
+    # The print may be of another symbol that had this book before.
+    known = trade.match_number(t) == match_number and trade.generation(t) == book.generation(b)
+    if book_index == ZERO or not known:
         count(eng, _BROKEN_UNKNOWN)
         return ZERO
     count(eng, _BROKEN)
+    trade.set_book(t, ZERO)
+    shares = trade.shares(t)
     book.set_volume(b, book.volume(b) - shares)
     book.set_notional(b, book.notional(b) - trade.price(t) * shares)
     book.set_trades(b, book.trades(b) - ONE)
