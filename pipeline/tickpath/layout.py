@@ -22,7 +22,7 @@ import numpy as np
 from tickpath.counters import Counter
 from tickpath.jit import CHECKED, leaf
 from tickpath.latency import HISTOGRAM
-from tickpath.memory import accessors, load_u64, violate_index
+from tickpath.memory import accessors, constant_load, violate_index
 from tickpath.ouch import TEMPLATE
 
 WINDOW_BITS = 10
@@ -336,20 +336,20 @@ ENGINE_REGION = len(REGIONS)
 def _at(name: str, dtype: np.dtype, number: int):
     """``at(engine, index)``: the address of one record of a region."""
     assert ENGINE.fields is not None
-    where = np.uint64(ENGINE.fields[f"{name}_at"][1])
-    count = np.uint64(ENGINE.fields[f"{name}_count"][1])
+    offset_of = constant_load(ENGINE.fields[f"{name}_at"][1])
+    count_of = constant_load(ENGINE.fields[f"{name}_count"][1])
     size, region = np.uint64(dtype.itemsize), np.uint64(number)
 
     @leaf
     def at(engine, index):
-        return engine + load_u64(engine + where) + index * size
+        return engine + offset_of(engine) + index * size
 
     @leaf
     def checked_at(engine, index):
-        if index >= load_u64(engine + count):
+        if index >= count_of(engine):
             violate_index(index, region)
-            return engine + load_u64(engine + where)
-        return engine + load_u64(engine + where) + index * size
+            return engine + offset_of(engine)
+        return engine + offset_of(engine) + index * size
 
     return checked_at if CHECKED else at
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from tickpath import order_store, window
 from tickpath.jit import leaf
-from tickpath.layout import LOOKAHEAD, ahead, bitmap, book, engine, level, order, side
+from tickpath.layout import LOOKAHEAD, ahead, bitmap, book, engine, level, order
 from tickpath.line import PREFIX_LENGTH, message_length
 from tickpath.memory import prefetch
 from tickpath.wire.hot import peek
@@ -29,11 +29,10 @@ _ref = peek(_ADD, "order_reference_number")
 _letter = peek(_ADD, "buy_sell_indicator")
 _price = peek(_ADD, "price")
 _new_price = peek(_REPLACE, "price")
-_A, _F, _E = np.uint64(ord("A")), np.uint64(ord("F")), np.uint64(ord("E"))
+_A, _F, _E, _U = (np.uint64(ord(code)) for code in "AFEU")
 _S = np.uint64(ord("S"))
 _RING = np.uint64(LOOKAHEAD - 1)
-_WORD = np.uint64(6)
-_SIDE_BITS = np.uint64(10)
+_WORD, _SIDE_BITS, _INSIDE = np.uint64(6), np.uint64(10), np.uint64(1023)
 ZERO, ONE = np.uint64(0), np.uint64(1)
 _DISTANCE, _TWICE = np.uint64(DISTANCE), np.uint64(2 * DISTANCE)
 REACH = np.uint64(PREFIX_LENGTH + np.uint64(max(_ADD.length, _REPLACE.length)))
@@ -41,9 +40,17 @@ REACH = np.uint64(PREFIX_LENGTH + np.uint64(max(_ADD.length, _REPLACE.length)))
 
 
 @leaf
-def _word_of(lvl):
-    """The bitmap word of a window level: 16 words a side, 64 levels a word."""
-    return lvl >> _WORD
+def _likely_level(eng, sd, price):
+    """The level of a price, if the side's window holds it; another of the side's levels if not."""
+    tick = price if window.base_of(eng, sd) >> window.FINE_SHIFT != ZERO else price // window.TICK
+    return (sd << _SIDE_BITS) | ((tick ^ (_INSIDE * (sd & ONE))) & _INSIDE)
+
+
+@leaf
+def _fetch_level(eng, lvl):
+    """Fetch a window level and its bitmap word (64 levels a word, 16 words a side)."""
+    prefetch(level.at(eng, lvl))
+    prefetch(bitmap.at(eng, lvl >> _WORD))
 
 
 @leaf
@@ -56,10 +63,8 @@ def _look_first(eng, m, k):
     is_add = (kind == _A) | (kind == _F)
     locate = locate if locate < engine.books(eng) else ZERO
     sd = locate + locate + np.uint64(_letter(m) == _S)
-    lvl = window.level_of(eng, sd, _price(m)) * np.uint64(is_add)
-    prefetch(level.at(eng, lvl))
-    prefetch(side.at(eng, sd))
-    prefetch(bitmap.at(eng, _word_of(lvl)))
+    lvl = _likely_level(eng, sd, _price(m)) * np.uint64(is_add)
+    _fetch_level(eng, lvl)
     prefetch(book.at(eng, locate * np.uint64(kind == _E)))
     place = ahead.at(eng, k & _RING)
     ahead.set_message(place, m)
@@ -73,15 +78,16 @@ def _look_again(eng, k):
     place = ahead.at(eng, k & _RING)
     o = order.at(eng, ahead.order(place))
     lvl = order.level(o)
-    prefetch(level.at(eng, lvl))
     prefetch(order.at(eng, order.next(o)))
     prefetch(order.at(eng, order.previous(o)))
     prefetch(order.at(eng, level.tail(level.at(eng, ahead.level(place)))))
-    lvl = lvl if lvl < engine.far0(eng) else ZERO
-    prefetch(bitmap.at(eng, _word_of(lvl)))
-    # Any message's bytes where a replace has its price: a branch would cost more than the fetch.
-    m = ahead.message(place)
-    prefetch(level.at(eng, window.level_of(eng, lvl >> _SIDE_BITS, _new_price(m))))
+    if lvl < engine.far0(eng):
+        _fetch_level(eng, lvl)
+        m = ahead.message(place)
+        if _type(m) == _U:
+            _fetch_level(eng, _likely_level(eng, lvl >> _SIDE_BITS, _new_price(m)))
+    else:
+        prefetch(level.at(eng, lvl))
 
 
 @leaf

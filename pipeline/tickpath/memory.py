@@ -34,8 +34,27 @@ def _pointer(builder, address, bits):
     return builder.inttoptr(address, ir.IntType(bits).as_pointer())
 
 
-def _load(bits, offset=0, swap=False, signed=False):
-    """An intrinsic that loads ``bits`` bits at ``address + offset``, unaligned."""
+def _describe(builder, access, tag, constant=False):
+    """Tell LLVM what a load or store may overlap with.
+
+    Accesses with different tags (a record's field each, wire bytes together) never touch the same
+    memory; without this every store to an order would make all that is known of levels, sides and
+    counters be loaded again.  Accesses without a tag may overlap with anything.
+    """
+    module = builder.module
+    if tag is not None:
+        root = module.add_metadata(["tickpath"])
+        kind = module.add_metadata([tag, root, _I64(0)])
+        access.set_metadata("tbaa", module.add_metadata([kind, kind, _I64(0)]))
+    if constant:
+        access.set_metadata("invariant.load", module.add_metadata([]))
+
+
+def _load(bits, offset=0, swap=False, signed=False, tag=None, constant=False):
+    """An intrinsic that loads ``bits`` bits at ``address + offset``, unaligned.
+
+    ``constant`` is for memory that no compiled function ever writes.
+    """
     result = I64 if signed else U64
 
     @intrinsic
@@ -44,6 +63,7 @@ def _load(bits, offset=0, swap=False, signed=False):
             at = builder.add(args[0], _I64(offset))
             value = builder.load(_pointer(builder, at, bits))
             value.align = 1
+            _describe(builder, value, tag, constant)
             if swap and bits > 8:
                 bswap = builder.module.declare_intrinsic("llvm.bswap", [ir.IntType(bits)])
                 value = builder.call(bswap, [value])
@@ -56,7 +76,7 @@ def _load(bits, offset=0, swap=False, signed=False):
     return load
 
 
-def _store(bits, offset=0, swap=False, signed=False):
+def _store(bits, offset=0, swap=False, signed=False, tag=None):
     """An intrinsic that stores the low ``bits`` bits of a value at ``address + offset``."""
     accepted = I64 if signed else U64
 
@@ -70,11 +90,17 @@ def _store(bits, offset=0, swap=False, signed=False):
             at = builder.add(args[0], _I64(offset))
             done = builder.store(low, _pointer(builder, at, bits))
             done.align = 1
+            _describe(builder, done, tag)
             return context.get_dummy_value()
 
         return types.void(types.uint64, accepted), generate
 
     return store
+
+
+def constant_load(offset: int):
+    """A load of a 64-bit field at ``address + offset`` that compiled code never writes."""
+    return _load(64, offset, constant=True)
 
 
 load_u8, load_u16, load_u32, load_u64 = _load(8), _load(16), _load(32), _load(64)
@@ -309,8 +335,9 @@ def accessors(name: str, dtype: np.dtype, region: int | None = None) -> python_t
         if kind.kind not in "ui":
             continue
         signed = kind.kind == "i"
-        load = _load(kind.itemsize * 8, offset, signed=signed)
-        store = _store(kind.itemsize * 8, offset, signed=signed)
+        tag = f"{name}.{field}"
+        load = _load(kind.itemsize * 8, offset, signed=signed, tag=tag)
+        store = _store(kind.itemsize * 8, offset, signed=signed, tag=tag)
         if CHECKED and region is not None:
             load = _checked_load(load, _record_is_valid, dtype.itemsize, region, signed)
             store = _checked_store(store, _record_is_valid, dtype.itemsize, region)
@@ -319,20 +346,23 @@ def accessors(name: str, dtype: np.dtype, region: int | None = None) -> python_t
     return space
 
 
+_WIRE = "wire"
+
+
 def wire_load(bits: int, offset: int, big: bool, size: int, region: int = MESSAGE_REGION):
     """A load of a wire field, in the message's byte order; 48-bit fields are two loads.
 
     In the checked variant the whole message (``size`` bytes) must have been lent.
     """
     if bits == 48:
-        high = _load(16, offset if big else offset + 4, swap=big)
-        low = _load(32, offset + 2 if big else offset, swap=big)
+        high = _load(16, offset if big else offset + 4, swap=big, tag=_WIRE)
+        low = _load(32, offset + 2 if big else offset, swap=big, tag=_WIRE)
 
         @leaf
         def raw(address):
             return (high(address) << np.uint64(32)) | low(address)
     else:
-        raw = _load(bits, offset, swap=big)
+        raw = _load(bits, offset, swap=big, tag=_WIRE)
     if not CHECKED:
         return raw
     return _checked_load(raw, _bytes_are_valid, size, region, False)
@@ -340,4 +370,4 @@ def wire_load(bits: int, offset: int, big: bool, size: int, region: int = MESSAG
 
 def wire_store(bits: int, offset: int, big: bool):
     """A store of a wire field into an outgoing message, in the message's byte order."""
-    return _store(bits, offset, swap=big)
+    return _store(bits, offset, swap=big, tag=_WIRE)
