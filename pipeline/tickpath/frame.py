@@ -32,6 +32,8 @@ _IPV4, _IPV6 = np.uint64(wire.ETHER_TYPE_IPV4), np.uint64(wire.ETHER_TYPE_IPV6)
 _VLAN, _QINQ = np.uint64(wire.ETHER_TYPE_VLAN), np.uint64(wire.ETHER_TYPE_QINQ)
 _QINQ_OLD = np.uint64(wire.ETHER_TYPE_QINQ_OLD)
 _UDP, _TCP = np.uint64(wire.IP_PROTOCOL_UDP), np.uint64(wire.IP_PROTOCOL_TCP)
+_CUT = np.uint64(1 << 16)
+"""In place of an ether type: the frame ends before it."""
 _VERSION_4, _VERSION_6 = np.uint64(4), np.uint64(6)
 _FOUR, _NIBBLE = np.uint64(4), np.uint64(15)
 _FRAGMENT = np.uint64(0x3FFF)
@@ -76,22 +78,22 @@ def _pass_over(eng, reason):
 
 @cold
 def _cooked(link, at, end):
-    """(ether type, start of the network header) of a cooked capture; type 0 where it is cut."""
+    """(ether type, start of the network header) of a cooked capture; `_CUT` where it is cut."""
     if link == _SLL and at + _SLL_LENGTH <= end:
         return _sll_protocol(at), at + _SLL_LENGTH
     if link == _SLL2 and at + _SLL2_LENGTH <= end:
         return _sll2_protocol(at), at + _SLL2_LENGTH
-    return ZERO, at
+    return _CUT, at
 
 
 @cold
 def _skip_tags(ether_type, at, end):
-    """(ether type, start of the network header) behind VLAN tags; type 0 where they are cut."""
+    """(ether type, start of the network header) behind VLAN tags; `_CUT` where they are cut."""
     for _ in range(MAX_VLAN_TAGS):
         if ether_type != _VLAN and ether_type != _QINQ and ether_type != _QINQ_OLD:
             break
         if at + _VLAN_LENGTH > end:
-            return ZERO, at
+            return _CUT, at
         ether_type = _tagged_ether_type(at)
         at += _VLAN_LENGTH
     return ether_type, at
@@ -99,19 +101,19 @@ def _skip_tags(ether_type, at, end):
 
 @cold
 def _raw_type(at, end):
-    """Ether type that a raw IP packet's version stands for; 0 where there is no byte."""
+    """Ether type that a raw IP packet's version stands for; `_CUT` where there is no byte."""
     if at >= end:
-        return ZERO
+        return _CUT
     version = _version_ihl(at) >> _FOUR
     return _IPV4 if version == _VERSION_4 else (_IPV6 if version == _VERSION_6 else ONE)
 
 
 @leaf
 def _network(link, at, end):
-    """(ether type, start of the network header); type 0 where the frame is cut."""
+    """(ether type, start of the network header); `_CUT` where the frame is."""
     if link == _ETHERNET:
         if at + _ETHERNET_LENGTH > end:
-            return ZERO, at
+            return _CUT, at
         ether_type = _ether_type(at)
         at += _ETHERNET_LENGTH
     elif link == _RAW or link == _LINK_IPV4:
@@ -146,7 +148,7 @@ def payload(eng, link, at, length):
     if not _is_known(link):
         return _pass_over(eng, _LINK_UNKNOWN)
     ether_type, at = _network(link, at, end)
-    if ether_type == ZERO:
+    if ether_type == _CUT:
         return _pass_over(eng, _TRUNCATED)
     if ether_type != _IPV4:
         return _pass_over(eng, _COUNT_IPV6 if ether_type == _IPV6 else _ETHER_TYPE_OTHER)
