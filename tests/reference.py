@@ -355,6 +355,7 @@ class Reference:
 
     def packet(self, payload: bytes, group: tuple[str, int] = itch_messages.GROUP) -> None:
         """A MoldUDP64 packet of a group, whose blocks must not overrun it."""
+        self.counters["packets"] += 1
         session, sequence = payload[:10], int.from_bytes(payload[10:18], "big")
         number = int.from_bytes(payload[18:20], "big")
         line = self.lines.setdefault(group, Line(session, sequence, sequence))
