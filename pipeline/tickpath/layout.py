@@ -52,6 +52,12 @@ class Stage:
     COUNT = len(NAMES) + 2
 
 
+class Watch:
+    """Bits of `ENGINE`'s ``watch``: one load tells that a message has only to be applied."""
+
+    SAMPLED, BBO, STRATEGY, STALE = 1, 2, 4, 8
+
+
 def _record(*fields: tuple, size: int | None = None) -> np.dtype:
     dtype = np.dtype(list(fields))
     assert size is None or dtype.itemsize == size, f"{dtype.names}: {dtype.itemsize} is not {size}"
@@ -304,7 +310,7 @@ ENGINE = _record(
     ("groups", "u8"),
     ("lines", "u8"),
     ("gaps", "u8"),
-    ("stale_event", "u8"),  # 1: the strategy has not been told of a gap yet
+    ("watch", "u8"),  # what a message is watched for besides being applied: see `Watch`
     ("gapped", "u8"),  # 1 from the first gap on: a book that is opened later is stale too
     ("line", "u8"),  # index of the line used last
     ("market_hours", "u8"),  # event code of the last system event
@@ -316,7 +322,6 @@ ENGINE = _record(
     ("multiplier", "u8"),
     ("shift", "u8"),
     ("sample_mask", "u8"),  # stage stamps on packets whose number & mask is 0
-    ("sampled", "u8"),
     ("lent_at", "u8"),  # cycles when the packet under way was lent
     ("due_at", "u8"),  # cycles when it was due, when paced
     ("stamp", "u8"),

@@ -21,7 +21,7 @@ import numpy as np
 
 from tickpath.counters import Counter
 from tickpath.jit import cold, leaf
-from tickpath.layout import GAP_RANGES, LINES, book, count, count_by, engine, gap, line
+from tickpath.layout import GAP_RANGES, LINES, Watch, book, count, count_by, engine, gap, line
 from tickpath.wire import moldudp64 as wire
 from tickpath.wire.hot import peek
 
@@ -52,6 +52,7 @@ _GAP_MESSAGES = np.uint64(Counter.GAP_MESSAGES)
 _GAPS_NOT_LISTED = np.uint64(Counter.GAPS_NOT_LISTED)
 _LINES_FULL = np.uint64(Counter.LINES_FULL)
 _BOOKS_STALE = np.uint64(Counter.BOOKS_STALE)
+_STALE = np.uint64(Watch.STALE)
 _LINES, _GAP_RANGES = np.uint64(LINES), np.uint64(GAP_RANGES)
 
 
@@ -66,7 +67,7 @@ def mark_stale(eng):
             book.set_stale(b, ONE)
             marked += ONE
     count_by(eng, _BOOKS_STALE, marked)
-    engine.set_stale_event(eng, ONE)
+    engine.set_watch(eng, engine.watch(eng) | _STALE)
     engine.set_gapped(eng, ONE)
 
 

@@ -15,6 +15,7 @@ from tickpath.counters import Counter
 from tickpath.invoke import invoke
 from tickpath.jit import cold, entry, leaf
 from tickpath.layout import (
+    Watch,
     bbo_ask_px,
     bbo_ask_sz,
     bbo_bid_px,
@@ -41,6 +42,8 @@ PACE_SHIFT = np.uint64(14)
 MAX_WAIT_NS = np.uint64(2_000_000)
 """Longest wait inside the loop; Python sleeps through longer ones and can be interrupted."""
 _ENDLESS = np.uint64((1 << 64) - 1)
+_SAMPLED, _BBO = np.uint64(Watch.SAMPLED), np.uint64(Watch.BBO)
+_STRATEGY, _STALE = np.uint64(Watch.STRATEGY), np.uint64(Watch.STALE)
 _LINK_MESSAGES = np.uint64(LINK_MESSAGES)
 _QUANTITY_MASK = np.uint64((1 << 44) - 1)
 _FLAG_MASK = np.uint64(0xFF)
@@ -67,6 +70,7 @@ _TIMERS = np.uint64(Counter.TIMERS)
 @cold
 def _strategy_raised(eng, error):
     """The rule of the design: latched off, the message's intents dropped, counted."""
+    engine.set_watch(eng, engine.watch(eng) & ~_STRATEGY)
     engine.set_strategy_error(eng, error)
     engine.set_strategy_latched(eng, ONE)
     count(eng, _RAISED)
@@ -77,7 +81,7 @@ def _strategy_raised(eng, error):
 @leaf
 def _tell(eng, happened, flags):
     """Call the strategy, then take what it asked for through risk and encode."""
-    if engine.strategy(eng) == ZERO or engine.strategy_latched(eng) != ZERO:
+    if engine.watch(eng) & _STRATEGY == ZERO:
         return
     kind = (happened >> event.KIND_SHIFT) & event.BYTE_MASK
     flags = flags | ((happened >> event.FLAG_SHIFT) & event.BYTE_MASK)
@@ -90,7 +94,7 @@ def _tell(eng, happened, flags):
     )
     if raised != ZERO:
         _strategy_raised(eng, raised)
-    if engine.sampled(eng) != ZERO:
+    if engine.watch(eng) & _SAMPLED != ZERO:
         stamps.stage(eng, stamps.STRATEGY)
     if engine.intents(eng) != ZERO:
         orders.send(eng)
@@ -99,7 +103,7 @@ def _tell(eng, happened, flags):
 @cold
 def _tell_stale(eng):
     """A gap was declared since the last message: an input of its own, before this message."""
-    engine.set_stale_event(eng, ZERO)
+    engine.set_watch(eng, engine.watch(eng) & ~_STALE)
     _tell(eng, event.HOT_STALE, ZERO)
 
 
@@ -152,6 +156,28 @@ def _write_bbo(eng, b):
 
 
 @leaf
+def _watched(eng, watch, happened, flags):
+    """What comes after a message was applied: stamp, best prices, strategy."""
+    if watch & _SAMPLED != ZERO:
+        stamps.stage(eng, stamps.BOOK)
+    if happened == ZERO:
+        return
+    if watch & _BBO != ZERO and (happened >> event.TOP_SHIFT) & ONE != ZERO:
+        _write_bbo(eng, happened & event.BOOK_MASK)
+    _tell(eng, happened, flags)
+
+
+@leaf
+def _set_watch(eng, sampled):
+    """Choose what the next messages are watched for; a gap that was not told stays."""
+    watch = engine.watch(eng) & _STALE
+    watch |= _SAMPLED * sampled | _BBO * np.uint64(engine.bbo_wanted(eng) != ZERO)
+    if engine.strategy(eng) != ZERO and engine.strategy_latched(eng) == ZERO:
+        watch |= _STRATEGY
+    engine.set_watch(eng, watch)
+
+
+@leaf
 def _message(eng, m, length, flags):
     """One input: validate, keep time, decode and apply, tell the strategy."""
     lend_message(m, m + length)
@@ -164,7 +190,7 @@ def _message(eng, m, length, flags):
         return
     seen = type_count.at(eng, kind)
     type_count.set_value(seen, type_count.value(seen) + ONE)
-    if engine.stale_event(eng) != ZERO:
+    if engine.watch(eng) & _STALE != ZERO:
         _tell_stale(eng)
     now = itch.timestamp(m)
     if now < engine.engine_time(eng):
@@ -175,15 +201,12 @@ def _message(eng, m, length, flags):
             _timer(eng, now)
     # Orders are named by the number of their input, so what came before has its own.
     engine.set_input_number(eng, engine.input_number(eng) + ONE)
-    if engine.sampled(eng) != ZERO:
+    watch = engine.watch(eng)
+    if watch & _SAMPLED != ZERO:
         stamps.stage(eng, stamps.DECODE)
     happened = itch.apply(eng, kind, m)
-    if engine.sampled(eng) != ZERO:
-        stamps.stage(eng, stamps.BOOK)
-    if engine.bbo_wanted(eng) != ZERO and (happened >> event.TOP_SHIFT) & ONE != ZERO:
-        _write_bbo(eng, happened & event.BOOK_MASK)
-    if happened != ZERO:
-        _tell(eng, happened, flags)
+    if watch != ZERO:
+        _watched(eng, watch, happened, flags)
 
 
 # ---------------------------------------------------------------- one run of messages
@@ -193,8 +216,11 @@ def _message(eng, m, length, flags):
 def _lend_alone(eng):
     """A message of a daily file counts as a packet of its own, lent when its turn comes."""
     sampled = np.uint64(engine.messages(eng) & engine.sample_mask(eng) == ZERO)
-    engine.set_sampled(eng, sampled)
-    if engine.strategy(eng) != ZERO or sampled != ZERO:
+    watch = engine.watch(eng)
+    if watch & _SAMPLED != sampled:
+        watch = watch ^ _SAMPLED
+        engine.set_watch(eng, watch)
+    if watch != ZERO:
         engine.set_lent_at(eng, cycles())
         engine.set_stamp(eng, engine.lent_at(eng))
 
@@ -278,13 +304,13 @@ def _begin(eng, p):
         engine.set_cursor(eng, address)
         return
     start, end, group, port = frame.payload(eng, link, address, length)
-    if engine.sampled(eng) != ZERO:
+    if engine.watch(eng) & _SAMPLED != ZERO:
         stamps.stage(eng, stamps.FRAME)
     if start == ZERO:
         count_by(eng, _BYTES_SKIPPED, length)
         return
     begin, number = line.accept(eng, start, end, group, port)
-    if engine.sampled(eng) != ZERO:
+    if engine.watch(eng) & _SAMPLED != ZERO:
         stamps.stage(eng, stamps.LINE)
     if begin == ZERO:
         count_by(eng, _BYTES_SKIPPED, length)
@@ -327,7 +353,7 @@ def process(eng, packets, first, number):
                 break
             sampled = np.uint64(engine.packets(eng) & engine.sample_mask(eng) == ZERO)
             engine.set_packets(eng, engine.packets(eng) + ONE)
-            engine.set_sampled(eng, sampled)
+            _set_watch(eng, sampled)
             engine.set_lent_at(eng, cycles())
             if sampled != ZERO:
                 stamps.start(eng)
