@@ -12,7 +12,7 @@ inputs 1 to N: `book_digest` and `state_digest` say so in one number each.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,6 +85,7 @@ class Engine:
         self._on_bbo = on_bbo
         self._orders: list[bytes] = []
         self._rest = b""
+        self._strategy_error: str | None = None  # of before a restore
         self.block.set("orders_wanted", 1)
         self.block.set("bbo_wanted", int(on_bbo is not None))
         self.strategy: Strategy | None = None
@@ -104,7 +105,8 @@ class Engine:
         address, number = np.uint64(packets.ctypes.data), np.uint64(len(packets))
         at = np.uint64(first)
         while True:
-            at = process(self._address, address, at, number)
+            # A number that has been through Python is an int64 to Numba: another function to compile.
+            at = np.uint64(process(self._address, address, at, number))
             paused = self.block.get("pause")
             self._empty_buffers()
             if not paused or self.block.get("stopped"):
@@ -197,17 +199,7 @@ class Engine:
     @property
     def state_digest(self) -> int:
         """64 bits over book digest, own orders, positions, the gate and the strategy's cells."""
-        block = self.block
-        hashed = hashlib.blake2b(self.book_digest.to_bytes(8, "little"), digest_size=8)
-        held = np.flatnonzero(block.position["quantity"] | block.position["cash"])
-        sent = np.flatnonzero(block.own["user_ref_num"])
-        used = np.flatnonzero(block.cell["value"])
-        for rows, indices in ((block.position, held), (block.own, sent), (block.cell, used)):
-            hashed.update(indices.astype("<u8").tobytes())
-            hashed.update(rows[indices].tobytes())
-        hashed.update(block.gate.tobytes())
-        hashed.update(block.get("user_ref_num").to_bytes(8, "little"))
-        return int.from_bytes(hashed.digest(), "little")
+        return state_digest(self.block)
 
     @property
     def symbols(self) -> dict[str, int]:
@@ -310,7 +302,49 @@ class Engine:
     def strategy_error(self) -> str | None:
         """What the strategy raised, once it is latched off."""
         error = self.block.get("strategy_error")
-        return explain(error) if error else None
+        return explain(error) if error else self._strategy_error
+
+    # ------------------------------------------------------------ snapshots
+
+    def snapshot(self) -> bytes:
+        """The state as portable bytes; orders that were not taken yet are part of it.
+
+        Taken between messages: raises `snapshot.SnapshotError` in a callback, and where a message
+        limit stopped the engine inside a packet.
+        """
+        from tickpath import snapshot
+
+        return snapshot.take(self, self._rest, _join(self._orders))
+
+    def restore(self, saved: bytes | bytearray | memoryview) -> None:
+        """Become what a snapshot says, whatever this engine did before; latencies begin anew.
+
+        Strategy, callbacks and configuration stay this engine's.  Raises `snapshot.SnapshotError`
+        for what is no snapshot, is damaged or does not fit; nothing has changed then.
+        """
+        from tickpath.snapshot import RUN_OPTIONS
+        from tickpath.snapshot_restore import read
+
+        restored = read(saved, self.config)
+        for name in RUN_OPTIONS:
+            restored.block.set(name, self.block.get(name))
+        self.block, self._address = restored.block, restored.block.address
+        self._rest, self._orders = restored.unfinished, list(_split(restored.waiting))
+        self._strategy_error = restored.strategy_error
+
+
+def state_digest(block: Block) -> int:
+    """See `Engine.state_digest`."""
+    hashed = hashlib.blake2b(block.get("book_digest").to_bytes(8, "little"), digest_size=8)
+    held = np.flatnonzero(block.position["quantity"] | block.position["cash"])
+    sent = np.flatnonzero(block.own["user_ref_num"])
+    used = np.flatnonzero(block.cell["value"])
+    for rows, indices in ((block.position, held), (block.own, sent), (block.cell, used)):
+        hashed.update(indices.astype("<u8").tobytes())
+        hashed.update(rows[indices].tobytes())
+    hashed.update(block.gate.tobytes())
+    hashed.update(block.get("user_ref_num").to_bytes(8, "little"))
+    return int.from_bytes(hashed.digest(), "little")
 
 
 def _lend(raw: np.ndarray, length: int, link: int, ts_recv: int) -> np.ndarray:
@@ -330,6 +364,11 @@ def _split(run: bytes) -> Iterator[bytes]:
         length = int.from_bytes(run[at : at + _PREFIX], "big")
         yield run[at + _PREFIX : at + _PREFIX + length]
         at += _PREFIX + length
+
+
+def _join(orders: Iterable[bytes]) -> bytes:
+    """What `_split` splits."""
+    return b"".join(len(order).to_bytes(_PREFIX, "big") + order for order in orders)
 
 
 def _session_text(line: np.void) -> str:
