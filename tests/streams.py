@@ -103,6 +103,58 @@ def collisions(seed: int, length: int, refs: Sequence[int] | None = None) -> Ite
         yield rng.choice(BROKEN) if rng.random() < 0.01 else _fill(rng, code, locate, ts, refs)
 
 
+def market(seed: int, length: int) -> Iterator[bytes]:
+    """A calm market in four symbols: two-sided books that trade, now and then a halt."""
+    rng = random.Random(seed)
+    ts, ref, match = 34_200_000_000_000, 0, 0
+    middle = dict.fromkeys(range(1, 5), 1_000_000)
+    live: list[tuple[int, int]] = []
+    for locate in middle:
+        yield message("R", locate, ts, stock=NAMES[locate % len(NAMES)], round_lot_size=100)
+    for _ in range(length - len(middle)):
+        ts += rng.randrange(4_000_000)
+        locate = rng.randint(1, 4)
+        middle[locate] += 100 * rng.choice([-1, 0, 0, 0, 1])
+        dice = rng.random()
+        if dice < 0.02:
+            state = rng.choice("TTTTTTHPQ")
+            yield message("H", locate, ts, stock=NAMES[locate % len(NAMES)], trading_state=state)
+        elif dice < 0.5 or len(live) < 60:
+            ref += 1
+            side = rng.choice("BS")
+            away = 100 * (1 + int(rng.expovariate(0.2)))
+            live.append((ref, locate))
+            yield message(
+                rng.choice("AAAF"),
+                locate,
+                ts,
+                ref=ref,
+                side=side,
+                shares=100 * rng.randint(1, 9),
+                stock=NAMES[locate % len(NAMES)],
+                price=middle[locate] + (away if side == "S" else -away),
+            )
+        else:
+            at = rng.randrange(len(live)) if dice < 0.8 else 0
+            gone, locate = live[at]
+            if dice < 0.6:
+                yield message("X", locate, ts, ref=gone, shares=50)
+                continue
+            if dice > 0.9:
+                match += 1
+                yield message("E", locate, ts, ref=gone, shares=50, match_number=match)
+                continue
+            live.pop(at)
+            if dice > 0.8:
+                ref += 1
+                live.append((ref, locate))
+                price = middle[locate]
+                values = {"new_ref": ref, "shares": 100, "price": price}
+                yield message("U", locate, ts, ref=gone, **values)
+            else:
+                yield message("D", locate, ts, ref=gone)
+
+
 def messages(most: int = 40) -> st.SearchStrategy[list[bytes]]:
     """Lists of colliding messages; hypothesis chooses the random numbers that fill them."""
     one = st.tuples(
