@@ -19,9 +19,8 @@ from typing import Any
 import numpy as np
 from numba import njit
 from numba.core.dispatcher import Dispatcher
-from numba.core.errors import NumbaError
 
-from tickpath.invoke import SIGNATURE
+from tickpath.invoke import ARGUMENTS, SIGNATURE
 from tickpath.jit import HOT
 
 
@@ -70,13 +69,13 @@ class Strategy:
             raise StrategyError(f"strategy {self.name}: is not a function")
         jitted: Any = function if isinstance(function, Dispatcher) else njit(**HOT)(function)
         try:
-            jitted.compile(SIGNATURE)
-        except NumbaError as error:
+            jitted.compile(ARGUMENTS)
+        except Exception as error:  # Numba's own, and what Python raises where Numba asks it
             raise StrategyError(
                 f"strategy {self.name}: does not compile as (engine, book, kind, flags): "
-                + _first_lines(str(error))
+                + _first_lines(error)
             ) from None
-        result = jitted.overloads[SIGNATURE.args]
+        result = jitted.overloads[ARGUMENTS]
         if result.signature.return_type != SIGNATURE.return_type:
             raise StrategyError(
                 f"strategy {self.name}: returns {result.signature.return_type}; it must return "
@@ -87,9 +86,9 @@ class Strategy:
         self.address = np.uint64(result.library.get_pointer_to_function(name_in_library))
 
 
-def _first_lines(error: str) -> str:
-    """Numba's reason without its long trail."""
-    lines = [line.strip() for line in error.splitlines() if line.strip()]
+def _first_lines(error: Exception) -> str:
+    """The reason without Numba's long trail."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     kept = [line for line in lines if not line.startswith(("Failed in", "During:", "^"))]
     return "; ".join(kept[:4])
 
