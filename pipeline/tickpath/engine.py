@@ -309,8 +309,8 @@ class Engine:
     def snapshot(self) -> bytes:
         """The state as portable bytes; orders that were not taken yet are part of it.
 
-        Taken between messages: raises `snapshot.SnapshotError` in a callback, and where a message
-        limit stopped the engine inside a packet.
+        Taken between packets: raises `snapshot.SnapshotError` inside one, where a callback may be
+        called or a message limit may have stopped the engine.
         """
         from tickpath import snapshot
 

@@ -1,0 +1,232 @@
+"""A block from a portable snapshot: what `tickpath.snapshot` took, put where this build keeps it.
+
+A snapshot of any origin is followed only as far as it was checked: digests of the stream, indices
+and codes that compiled code would follow, room, and in the end both state digests.  Every order is
+put back through `book.add` in queue order, so what books keep about their orders is made as ever.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tickpath import book, depth, window
+from tickpath.config import Config
+from tickpath.counters import Counter
+from tickpath.digest import VENUE_NAMES, side_key
+from tickpath.engine import state_digest
+from tickpath.jit import entry, leaf
+from tickpath.layout import GAP_RANGES, LINES, WINDOW, Watch, side
+from tickpath.memory import accessors
+from tickpath.snapshot import (
+    BY_INDEX,
+    BY_KEY,
+    LISTED,
+    NAMED,
+    SCALARS,
+    SECTIONS,
+    STALE_UNTOLD,
+    facts,
+    places,
+    saved_fields,
+)
+from tickpath.snapshot_stream import SnapshotError, conform, unpack
+from tickpath.state import Block
+
+_HEADER = ("configuration", "book_digest", "state_digest", "strategy_error")
+_row = accessors("resting", depth.RESTING)
+_ZERO = np.uint64(0)
+_NOT_EMPTY = np.uint64(1)
+
+
+@leaf
+def _put_back(eng, sd, price, quantity, ref):
+    """Add an order where it was: prices outside the window stay outside, and do not move it."""
+    if window.level_of(eng, sd, price) != _ZERO:
+        return book.add(eng, sd, price, quantity, ref)
+    # A window moves when it is empty, or for its misses: until this add is done it has neither.
+    s = side.at(eng, sd)
+    summary = side.summary(s)
+    side.set_summary(s, _NOT_EMPTY)
+    side.set_misses(s, _ZERO)
+    done = book.add(eng, sd, price, quantity, ref)
+    side.set_summary(s, summary)
+    return done
+
+
+@entry
+def _put_all_back(eng, orders, number):
+    """Add `depth.RESTING` records in turn; gives the number of those that found room."""
+    for n in range(number):
+        row = orders + n * _row.SIZE
+        sd = _row.book(row) + _row.book(row) + _row.side(row)
+        if _put_back(eng, sd, _row.price(row), _row.quantity(row), _row.order_ref(row)) == _ZERO:
+            return n
+    return number
+
+
+class Restored(NamedTuple):
+    """What a snapshot holds: a block, and what an engine has beside its block."""
+
+    block: Block
+    unfinished: bytes
+    waiting: bytes
+    strategy_error: str | None
+
+
+def read(data: bytes | bytearray | memoryview, config: Config) -> Restored:
+    """A new block with the state that a snapshot holds.  Raises `SnapshotError`."""
+    found = unpack(data)
+    header = _read_header(found)
+    sections = conform(found, SECTIONS)
+    _check_facts(header["configuration"], config)
+    _check_values(sections, config)
+    block = Block(config)
+    _fill_scalars(block, sections)
+    _fill_tables(block, sections)
+    _fill_books(block, sections)
+    _fill_counts(block, sections)
+    for name, number in (
+        ("book_digest", block.get("book_digest")),
+        ("state_digest", state_digest(block)),
+    ):
+        if header[name] != f"{number:016x}":
+            raise SnapshotError(f"inconsistent: its {name} is {header[name]}, not {number:016x}")
+    return Restored(
+        block,
+        sections["feed_rest"].tobytes(),
+        sections["waiting_orders"].tobytes(),
+        header["strategy_error"],
+    )
+
+
+def _read_header(found: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    try:
+        header = json.loads(found["header"].tobytes())
+        return {name: header[name] for name in _HEADER}
+    except (KeyError, ValueError, TypeError) as error:
+        raise SnapshotError(f"section header is missing or cannot be read: {error}") from None
+
+
+def _check_facts(there: dict[str, Any], config: Config) -> None:
+    for name, here in facts(config).items():
+        if there.get(name) != here:
+            raise SnapshotError(
+                f"taken with {name} = {there.get(name)}, here it is {here}: make them equal"
+            )
+
+
+def _check_values(sections: Mapping[str, np.ndarray], config: Config) -> None:
+    """Indices and codes that compiled code would follow."""
+    capacity = config.capacity.symbols
+    needed = max(
+        (int(rows["book"].max()) + 1 for rows in sections.values() if _has_books(rows)), default=0
+    )
+    if needed > capacity:
+        raise SnapshotError(f"capacity.symbols is {capacity}, {needed} are needed")
+    orders, windows, books = (sections[name] for name in ("order", "window", "book"))
+    ring = config.indicators.sma_window
+    held = books["sma_count"].astype(np.int64)
+    sound = {
+        "engine": len(sections["engine"]) == 1,
+        "gate": len(sections["gate"]) == 1,
+        "book": bool(np.isin(books["venue"], [0, *VENUE_NAMES]).all() and (held <= ring).all()),
+        "average": np.array_equal(sections["average"]["book"], np.repeat(books["book"], held)),
+        "order": bool((orders["side"] <= 1).all()),
+        "window": bool((windows["side"] <= 1).all()) and _are_bases(windows["base"]),
+        "cell": bool((sections["cell"]["cell"] < config.strategy.cells).all()),
+        "line": len(sections["line"]) == int(sections["engine"]["lines"][0]) <= LINES,
+        "gap": len(sections["gap"]) == int(sections["engine"]["gaps"][0]) <= GAP_RANGES
+        and bool((sections["gap"]["line"] < len(sections["line"])).all()),
+    }
+    for name, is_sound in sound.items():
+        if not is_sound:
+            raise SnapshotError(f"inconsistent: section {name} has what no engine can have")
+
+
+def _are_bases(values: np.ndarray) -> bool:
+    first = values & np.uint32(window.BASE_MASK)
+    highest = int(window.KEY_MASK) + 1 - WINDOW
+    return bool(((values == window.NO_WINDOW) | ((first % 64 == 0) & (first <= highest))).all())
+
+
+def _has_books(rows: np.ndarray) -> bool:
+    return "book" in (rows.dtype.names or ()) and len(rows) > 0
+
+
+def _fill_scalars(block: Block, sections: Mapping[str, np.ndarray]) -> None:
+    for name in SCALARS:
+        block.set(name, int(sections["engine"][name][0]))
+    block.set("watch", Watch.STALE if sections["engine"][STALE_UNTOLD][0] else 0)
+
+
+def _fill_tables(block: Block, sections: Mapping[str, np.ndarray]) -> None:
+    block.cell["value"] = 0  # the configuration's parameters
+    for name in (*BY_INDEX, *BY_KEY, *LISTED):
+        view, rows = block.views[name], sections[name]
+        if name in BY_INDEX:
+            place = rows[BY_INDEX[name][1]]
+        elif name in BY_KEY:
+            place = _free_places(name, rows[BY_KEY[name][1]], len(view))
+        else:
+            place = np.arange(len(rows))
+        for field in saved_fields(view.dtype):
+            view[field][place] = rows[field]
+
+
+def _free_places(name: str, keys: np.ndarray, size: int) -> np.ndarray:
+    place = (keys & np.asarray(size - 1, keys.dtype)).astype(np.int64)
+    if len(np.unique(place)) != len(place):
+        what = "capacity.trades is too small" if name == "trade" else f"section {name}"
+        raise SnapshotError(f"{what}: {len(place)} records do not fit {size} places side by side")
+    return place
+
+
+def _fill_books(block: Block, sections: Mapping[str, np.ndarray]) -> None:
+    """Averages, digest keys, windows, orders."""
+    books, averages, length = sections["book"], sections["average"], block.get("sma_window")
+    counts = books["sma_count"].astype(np.int64)
+    block.sma["price"][averages["book"].astype(np.int64) * length + places(counts)] = averages[
+        "price"
+    ]
+    block.book["sma_at"][books["book"]] = counts % length
+    for number, venue, symbol in books[books["venue"] > 0][["book", "venue", "symbol"]].tolist():
+        for s in (0, 1):
+            block.side["key"][2 * number + s] = side_key(venue, symbol, s)
+    windows, orders = sections["window"], np.ascontiguousarray(sections["order"])
+    sides = 2 * windows["book"] + windows["side"]
+    block.base["value"][sides] = windows["base"]
+    put = _put_all_back(block.address, np.uint64(orders.ctypes.data), np.uint64(len(orders)))
+    if put != len(orders):
+        raise SnapshotError(_why_not(block, int(put), len(orders)))
+    block.side["misses"] = 0
+    block.side["misses"][sides] = windows["misses"]
+
+
+def _why_not(block: Block, put: int, orders: int) -> str:
+    """Which capacity ended before the orders did."""
+    counted = block.counter["value"]
+    for counter, name in (
+        (Counter.ORDER_STORE_FULL, "capacity.orders"),
+        (Counter.LEVEL_STORE_FULL, "capacity.overflow_levels"),
+    ):
+        if counted[counter]:
+            return f"{name} is too small: {put} of {orders} orders fit"
+    return f"inconsistent: order {put + 1} of section order cannot rest in a book"
+
+
+def _fill_counts(block: Block, sections: Mapping[str, np.ndarray]) -> None:
+    """Counts as they were saved; putting orders back has counted too."""
+    for name, numbers in NAMED.items():
+        known = {each.name.lower().encode(): each for each in numbers}
+        values = block.views[name]["value"]
+        values[:] = 0
+        for text, value in sections[name].tolist():
+            if text not in known:
+                raise SnapshotError(
+                    f"section {name}: {text.decode('latin-1')} is not known to this version"
+                )
+            values[known[text]] = value
+    codes = sections["type_count"]
+    block.type_count["value"][codes["code"]] = codes["value"]

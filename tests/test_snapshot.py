@@ -1,0 +1,577 @@
+"""Snapshots: restored and continued equals never stopped, and nothing damaged is ever restored."""
+
+import json
+import random
+from collections import Counter
+from collections.abc import Iterable
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numba import njit
+
+from itch_messages import frame, message, mold, packets, run
+from scenes import TS, add
+from streams import SMALL, collisions, messages
+from structure import validate
+from tickpath import Config, Engine, emit, event, view
+from tickpath.config import Capacity, Indicators, Orders, Risk, StrategyConfig
+from tickpath.generate import Faults, SessionPlan, generate_messages, generate_packets
+from tickpath.layout import ENGINE, LINE, PAGE, REGIONS
+from tickpath.samples import imbalance_taker, two_sided_quoter
+from tickpath.snapshot import (
+    BY_INDEX,
+    BY_KEY,
+    LEFT_OUT,
+    LISTED,
+    NAMED,
+    RUN_OPTIONS,
+    SCALARS,
+    SECTIONS,
+)
+from tickpath.snapshot_stream import MAGIC, SnapshotError, pack, unpack
+
+TRADING = Risk(unknown_trading_state="trade", order_burst=20, orders_per_second=5)
+PARAMETERS = {imbalance_taker: [150, 100, 1], two_sided_quoter: [1, 100, 1]}
+
+
+def config(strategy=None, base: Config = SMALL, **parts) -> Config:
+    """The small configuration with a timer, few orders a second, and a strategy's parameters."""
+    chosen = StrategyConfig(
+        parameters=PARAMETERS.get(strategy, []),
+        cells=base.strategy.cells,
+        timer_interval_ms=300,
+    )
+    return msgspec.structs.replace(base, strategy=chosen, risk=TRADING, **parts)
+
+
+@njit
+def watchful(engine, book, kind, flags):
+    """Writes down all that it can see, and asks for an order at every timer and gap."""
+    cells = view.state(engine)
+    seen = view.bid_px(engine, book) * 3 + view.ask_sz(engine, book) * 5 + view.ema(engine, book)
+    seen += view.vwap(engine, book) * 7 + view.sma(engine, book) * 11 + view.messages(engine)
+    seen += view.quantity_at(engine, 1, view.BUY, 1_000_000) + view.position(engine, book)
+    cells[kind] = cells[kind] * 31 + seen + flags
+    if kind == event.TIMER or kind == event.STALE:
+        price = max(view.ask_px(engine, 1), 1_000_000)
+        cells[9] = emit.new_order(engine, 1, view.BUY, 100, price)
+        emit.cancel_order(engine, cells[9], 40)
+        emit.replace_order(engine, cells[9], 200, 1_000_000)
+
+
+STRATEGIES = [None, imbalance_taker, two_sided_quoter, watchful]
+
+
+class Watched:
+    """An engine and all that it gave to the outside."""
+
+    def __init__(self, settings: Config, strategy=None) -> None:
+        self.rows: list[tuple] = []
+        self.orders: list[bytes] = []
+        self.engine = Engine(settings, strategy=strategy, on_bbo=self._keep)
+
+    def _keep(self, columns: dict[str, np.ndarray]) -> None:
+        self.rows += zip(*(each.tolist() for each in columns.values()), strict=True)
+
+    def take(self) -> None:
+        self.orders += self.engine.take_orders()
+
+
+def assert_same(restored: Watched, original: Watched) -> None:
+    """Whatever can be seen of two engines is equal."""
+    here, there = restored.engine, original.engine
+    assert here.counters == there.counters
+    assert here.book_digest == there.book_digest
+    assert here.state_digest == there.state_digest
+    assert here.messages_by_type == there.messages_by_type
+    assert here.rejects_by_code == there.rejects_by_code
+    assert here.resting().tolist() == there.resting().tolist()
+    assert (here.lines(), here.gaps()) == (there.lines(), there.gaps())
+    assert restored.orders == original.orders
+    assert restored.rows == original.rows
+    assert here.snapshot() == there.snapshot()
+
+
+# ---------------------------------------------------------------- restored equals not stopped
+
+
+def cut_and_gone_on(whole: bytes, cut: int, strategy) -> Engine:
+    """The run as it is and with another engine from the cut on: nothing tells them apart."""
+    original, restored = Watched(config(strategy), strategy), Watched(config(strategy), strategy)
+    original.engine.feed(whole[:cut])
+    restored.engine.restore(original.engine.snapshot())
+    restored.rows = original.rows.copy()
+    validate(restored.engine)
+    assert_same(restored, original)
+    for each in (original, restored):
+        each.engine.feed(whole[cut:])
+        each.take()
+    validate(restored.engine)
+    assert_same(restored, original)
+    return original.engine
+
+
+@settings(max_examples=80)
+@given(messages(60), st.data(), st.sampled_from(STRATEGIES))
+def test_a_run_that_is_cut_anywhere_goes_on_as_if_it_had_not(given_messages, data, strategy):
+    whole = run(given_messages)
+    cut_and_gone_on(whole, data.draw(st.integers(0, len(whole)), label="cut"), strategy)
+
+
+def test_long_runs_that_are_cut_anywhere_go_on_as_if_they_had_not():
+    """With orders sent, filled and rejected, prints broken and windows moved on both sides."""
+    seen: Counter[str] = Counter()
+    for seed in range(60):
+        whole = run(collisions(seed, 500))
+        cut = random.Random(seed).randrange(len(whole))
+        seen.update(cut_and_gone_on(whole, cut, STRATEGIES[seed % 4]).counters)
+    for name in ("orders_sent", "orders_rejected", "assumed_fills", "timers", "broken_trades"):
+        assert seen[name] > 20, name
+    assert seen["recentres"] > 100 and seen["overflow_adds"] > 100
+
+
+@settings(max_examples=60)
+@given(st.integers(0, 1 << 32), st.data(), st.sampled_from(STRATEGIES))
+def test_lines_with_loss_and_duplicates_go_on_as_well(seed, data, strategy):
+    stream = packets(list(collisions(seed, 120)), 3)
+    way = data.draw(st.lists(st.integers(0, len(stream) - 1), min_size=5, max_size=60))
+    cut = data.draw(st.integers(0, len(way)))
+    settings_ = config(strategy)
+    original, restored = Watched(settings_, strategy), Watched(settings_, strategy)
+    for at in sorted(way[:cut]):  # rising, with what is missing and what comes twice
+        original.engine.feed_packet(stream[at])
+    original.take()
+    restored.engine.restore(original.engine.snapshot())
+    restored.rows, restored.orders = original.rows.copy(), original.orders.copy()
+    for each in (original, restored):
+        for at in way[cut:]:
+            each.engine.feed_packet(stream[at])
+        each.take()
+    assert_same(restored, original)
+
+
+def _session(**plan) -> bytes:
+    chunks = generate_messages(SessionPlan(heartbeat_s=0, **plan))
+    return b"".join(chunk.tobytes() for chunk in chunks)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_generated_session_in_many_pieces_each_by_another_engine(strategy):
+    session = _session(messages=30_000, symbols=40, seed=5, crossed=True)
+    settings_ = config(strategy, Config(capacity=Capacity(symbols=64, orders=1 << 17, trades=4096)))
+    original = Watched(settings_, strategy)
+    relay = Watched(settings_, strategy)
+    step = len(session) // 7
+    for at in range(0, len(session), step):
+        saved = relay.engine.snapshot()
+        following = Watched(settings_, strategy)
+        following.rows, following.orders = relay.rows, relay.orders
+        following.engine.restore(saved)
+        assert following.engine.snapshot() == saved
+        relay = following
+        for each in (original, relay):
+            each.engine.feed(session[at : at + step])
+        if at > len(session) // 2:  # until then they wait inside the engine
+            original.take()
+            relay.take()
+    assert_same(relay, original)
+    assert original.engine.orders_live > 1000 and original.engine.counters["overflow_adds"] > 0
+
+
+def test_a_faulty_session_of_packets_in_two_pieces():
+    plan = SessionPlan(
+        messages=20_000,
+        symbols=30,
+        seed=8,
+        faults=Faults(0.02, 0.05, 0.02, 0.01, 0.01),
+    )
+    settings_ = config(watchful, Config(capacity=Capacity(symbols=64, orders=1 << 16)))
+    original, restored = Watched(settings_, watchful), Watched(settings_, watchful)
+    for number, lent in enumerate(generate_packets(plan)):
+        original.engine.process(lent)
+        if number:
+            restored.engine.process(lent)
+        else:
+            restored.engine.restore(original.engine.snapshot())
+            restored.rows = original.rows.copy()
+    for each in (original, restored):
+        each.take()
+    assert original.engine.counters["gaps"] > 10
+    assert_same(restored, original)
+
+
+def test_prices_far_from_the_touch_stay_where_they_were():
+    """An empty window beside a far level, and misses that are counted: nothing moves."""
+    sub_penny = add(1, price=1_000_001)
+    around = [add(10 + n, price=2_000_000 - 100 * n) for n in range(3)]
+    far = [add(40 + n, price=1_000_000 + 100 * n) for n in range(50)]
+    cheap = [add(100, price=9_999), add(101, "S", price=9_998), add(102, "S", price=20_050)]
+    for stream in ([sub_penny], [sub_penny, *around, *far], [*around, *far, sub_penny, *cheap]):
+        original, restored = Watched(SMALL), Watched(SMALL)
+        original.engine.feed(run(stream))
+        restored.engine.restore(original.engine.snapshot())
+        for name in ("base", "side"):
+            here, there = (each.engine.block.views[name] for each in (restored, original))
+            kept = ["key", "best_px", "summary", "misses"] if name == "side" else ["value"]
+            for field in kept:
+                assert here[field].tolist() == there[field].tolist(), field
+        validate(restored.engine)
+
+
+# ---------------------------------------------------------------- which engine
+
+
+def test_an_engine_that_was_used_becomes_what_the_snapshot_says():
+    settings_ = config(imbalance_taker)
+    original, used = (Watched(settings_, imbalance_taker) for _ in range(2))
+    original.engine.feed(run(collisions(1, 400)))
+    used.engine.feed(run(collisions(2, 700)) + b"\0")
+    used.engine.block.gate["killed"] = 1
+    used.engine.restore(original.engine.snapshot())
+    used.rows = original.rows
+    assert_same(used, original)
+    assert used.engine.strategy is not None and used.engine.block.get("strategy")
+
+
+def test_other_capacities_will_do_where_everything_fits():
+    large = msgspec.structs.replace(
+        config(), capacity=Capacity(symbols=100, orders=1 << 18, trades=4096)
+    )
+    original, restored = Watched(config()), Watched(large)
+    stream = list(collisions(3, 800))
+    original.engine.feed(run(stream[:500]))
+    restored.engine.restore(original.engine.snapshot())
+    assert restored.engine.snapshot() == original.engine.snapshot()
+    back = Watched(config())
+    back.engine.restore(restored.engine.snapshot())
+    for each in (original, back):
+        each.rows.clear()
+        each.engine.feed(run(stream[500:]))
+        each.take()
+    assert_same(back, original)
+
+
+def _prints(numbers: Iterable[int]) -> list[bytes]:
+    return [
+        message("P", 1, TS, ref=0, side="B", shares=5, stock="AAPL", price=100, match_number=n)
+        for n in numbers
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "stream", "small"),
+    [
+        ("capacity.symbols is 8, 10 are needed", [add(1, locate=9)], {}),
+        (
+            "capacity.orders is too small",
+            [add(1 + n * PAGE) for n in range(40)],
+            {"orders": 16 * PAGE},
+        ),
+        (
+            "capacity.overflow_levels is too small: 2047 of 3000 orders fit",
+            [add(1 + n, price=1_000_001 + 3 * 100 * n) for n in range(3000)],
+            {"overflow_levels": 2048},
+        ),
+        (
+            "capacity.trades is too small: 2 records do not fit 1024 places",
+            [add(1), *_prints([7, 7 + 1024])],
+            {"trades": 1024},
+        ),
+    ],
+)
+def test_what_does_not_fit_is_named_and_changes_nothing(name, stream, small):
+    large = msgspec.structs.replace(
+        SMALL, capacity=Capacity(symbols=16, orders=1 << 18, overflow_levels=8192, trades=4096)
+    )
+    original = Engine(large)
+    original.feed(run(stream))
+    limits = {"symbols": 16, "orders": 1 << 18, "overflow_levels": 8192, "trades": 4096}
+    limits = limits | small if small else limits | {"symbols": 8}
+    other = Engine(msgspec.structs.replace(SMALL, capacity=Capacity(**limits)))
+    _refused(other, original.snapshot(), name)
+
+
+def _refused(engine: Engine, saved: bytes, *texts: str) -> None:
+    """Restoring raises one line with each of the texts and leaves the engine as it was."""
+    engine.feed(run([add(77, stock="MSFT")]))
+    before, block = engine.snapshot(), engine.block
+    with pytest.raises(SnapshotError) as raised:
+        engine.restore(saved)
+    for text in texts:
+        assert text in str(raised.value)
+    assert "\n" not in str(raised.value)
+    assert engine.block is block and engine.snapshot() == before
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("indicators.sma_window", {"indicators": Indicators(sma_window=6, ema_window=9)}),
+        ("indicators.ema_window", {"indicators": Indicators(sma_window=5, ema_window=8)}),
+        ("strategy.cells", {"strategy": StrategyConfig(cells=17)}),
+        ("strategy.timer_interval_ms", {"strategy": StrategyConfig(cells=16, timer_interval_ms=1)}),
+        ("orders.protocol", {"orders": Orders(protocol="ouch42")}),
+    ],
+)
+def test_another_configuration_is_refused_by_name(name, change):
+    original = Engine(SMALL)
+    original.feed(run([add(1)]))
+    _refused(Engine(msgspec.structs.replace(SMALL, **change)), original.snapshot(), name)
+
+
+# ---------------------------------------------------------------- what belongs to it
+
+
+def test_limits_and_switches_that_were_changed_at_run_time_are_kept():
+    settings_ = config(imbalance_taker)
+    original, restored = Engine(settings_), Engine(settings_)
+    original.feed(run([add(1)]))
+    original.block.gate["killed"] = 1
+    original.block.limit["killed"][1] = 1
+    original.block.limit["max_quantity"][1] = 7
+    restored.restore(original.snapshot())
+    assert restored.block.limit.tobytes() == original.block.limit.tobytes()
+    assert restored.block.gate.tobytes() == original.block.gate.tobytes()
+
+
+@njit
+def raises(engine, book, kind, flags):
+    raise ValueError("not today")
+
+
+def test_a_strategy_that_was_latched_off_stays_so_and_says_why():
+    original, restored = Engine(SMALL, strategy=raises), Engine(SMALL, strategy=raises)
+    original.feed(run([add(1), add(2)]))
+    assert "not today" in (original.strategy_error or "")
+    restored.restore(original.snapshot())
+    assert restored.strategy_error == original.strategy_error
+    assert restored.snapshot() == original.snapshot()
+    restored.feed(run([add(3)]))
+    assert restored.counters["strategy_raised"] == 1
+
+
+def test_what_was_said_about_a_gap_is_said_once():
+    """Saved between the gap and the next message, the strategy is told by who was restored."""
+    stream = packets([add(n) for n in range(1, 9)], 1)
+    original, restored = (Watched(config(watchful), watchful) for _ in range(2))
+    original.engine.feed_packet(stream[0])
+    original.engine.feed_packet(frame(mold([], 5)))  # a heartbeat that reveals a gap
+    assert original.engine.block.get("gapped")
+    assert unpack(original.engine.snapshot())["engine"]["stale_untold"].tolist() == [1]
+    restored.engine.restore(original.engine.snapshot())
+    for each in (original, restored):
+        each.engine.feed_packet(stream[4])
+        each.take()
+    restored.rows = original.rows
+    assert original.engine.block.cell["value"][event.STALE] != 0
+    assert_same(restored, original)
+
+
+def test_a_snapshot_is_refused_inside_a_packet_be_it_in_a_callback_or_at_a_limit():
+    outcomes = []
+
+    def taken(_: object) -> None:
+        try:
+            outcomes.append(len(engine.snapshot()))
+        except SnapshotError as error:
+            outcomes.append(str(error)[:38])
+
+    engine = Engine(SMALL, on_bbo=taken)
+    stream = [add(n, "BS"[n % 2], price=1_000_000 + n % 2 * 100) for n in range(1, 20_000)]
+    engine.feed(run(stream))
+    # The first time in the middle of the run, the second time behind its last message.
+    assert outcomes == ["a snapshot is taken between packets: n", len(engine.snapshot())]
+    stopped = Engine(SMALL)
+    stopped.block.set("message_limit", 3)
+    stopped.feed(run(stream[:5]))
+    with pytest.raises(SnapshotError, match="message limit may have stopped"):
+        stopped.snapshot()
+
+
+def test_every_field_of_the_engine_is_saved_or_is_known_not_to_matter():
+    """A new field or region fails here until somebody has decided what it is."""
+    derived = "book_digest orders_live timer_interval books far0 far_fresh far_free far_used "
+    derived += "page_mask page_fresh page_free page_entries trade_mask sma_window ema_divisor "
+    derived += "order_protocol groups egress_limit bbo_limit"
+    under_way = "intents egress_used bbo_used stopped pause line cursor run_end run_left bare watch"
+    latency = "sample_mask lent_at due_at stamp paced pace_ts pace_cycles pace_multiplier"
+    outside = "strategy_error"  # its text is in the header
+    places = [f"{region.name}_{what}" for region in REGIONS for what in ("at", "count")]
+    decided = [*SCALARS, *RUN_OPTIONS, *places]
+    decided += [name for text in (derived, under_way, latency, outside) for name in text.split()]
+    assert sorted(decided) == sorted(ENGINE.names or ())
+    made_again = "side base bitmap level far order page_entry page_owner sma symbol_limit template "
+    made_again += "group message_length intent egress ahead histogram "
+    made_again += "bbo_seq bbo_ts_event bbo_book bbo_bid_px bbo_bid_sz bbo_ask_px bbo_ask_sz"
+    saved = [*BY_INDEX, *BY_KEY, *LISTED, *NAMED, "type_count"]
+    assert sorted([*saved, *made_again.split()]) == sorted(region.name for region in REGIONS)
+    left_out = {
+        name for region in REGIONS if region.name in saved for name in region.dtype.names
+    } & LEFT_OUT
+    assert left_out == LEFT_OUT
+
+
+# ---------------------------------------------------------------- damage
+
+
+@pytest.fixture(scope="module")
+def saved() -> bytes:
+    engine = Engine(config(watchful), strategy=watchful)
+    engine.feed(run(collisions(4, 300)))
+    for packet in packets([add(9000 + n) for n in range(6)], 2)[::2]:
+        engine.feed_packet(packet)
+    engine.feed(b"\0\x13")
+    return engine.snapshot()
+
+
+def test_a_flipped_bit_anywhere_is_found_and_located(saved):
+    words = ("damaged: the preamble", "damaged: section", "damaged: the end", "not a snapshot")
+    for at in range(len(saved)):
+        broken = bytearray(saved)
+        broken[at] ^= 1 << at % 8
+        with pytest.raises(SnapshotError) as raised:
+            unpack(broken)
+        assert str(raised.value).startswith(words), at
+
+
+def test_a_missing_tail_of_any_length_is_found(saved):
+    for length in range(len(saved)):
+        with pytest.raises(SnapshotError, match=r"truncated: it has|not a snapshot|damaged"):
+            unpack(saved[:length])
+
+
+def test_damage_is_named_by_its_section_and_changes_nothing(saved):
+    at = saved.index(b'{"name":"position"') + 60
+    broken = saved[:at] + bytes([saved[at] ^ 1]) + saved[at + 1 :]
+    _refused(Engine(config()), broken, "section", "(position)")
+    _refused(Engine(config()), saved[:-5], "truncated", f"{len(saved)} were written")
+    _refused(Engine(config()), saved + b"x", "followed by other bytes")
+    _refused(Engine(config()), b"", "not a snapshot")
+    _refused(Engine(config()), b"\n" * 1000, "not a snapshot")
+
+
+def test_another_format_version_is_named(saved, monkeypatch):
+    sections = unpack(saved)
+    monkeypatch.setattr("tickpath.snapshot_stream.FORMAT_VERSION", 2)
+    newer = pack(sections)
+    monkeypatch.undo()
+    assert newer.startswith(MAGIC)
+    _refused(Engine(config()), newer, "format version 2; this package reads version 1")
+
+
+@settings(max_examples=200)
+@given(st.binary(max_size=300), st.booleans())
+def test_arbitrary_bytes_are_refused(content, with_magic):
+    with pytest.raises(SnapshotError):
+        unpack(MAGIC + content if with_magic else content)
+
+
+# ---------------------------------------------------------------- another build's sections
+
+
+def _changed(saved: bytes, name: str, rows: np.ndarray | None) -> bytes:
+    sections = unpack(saved)
+    if rows is None:
+        del sections[name]
+    else:
+        sections[name] = rows
+    return pack(sections)
+
+
+def _retyped(rows: np.ndarray, **kinds: str | None) -> np.ndarray:
+    """The rows with other types of fields, more of them, or (None) less."""
+    old = {name: rows.dtype[name].str for name in rows.dtype.names or ()}
+    fields = {name: kind for name, kind in {**old, **kinds}.items() if kind}
+    result = np.zeros(len(rows), np.dtype(list(reversed(fields.items()))))
+    for name in old.keys() & fields.keys():
+        result[name] = rows[name]
+    return result
+
+
+def test_fields_are_found_by_name_and_may_be_wider(saved):
+    rows = _retyped(unpack(saved)["order"], price="<u8", quantity="<i8", order_ref="<u8")
+    engine = Engine(config())
+    engine.restore(_changed(saved, "order", rows))
+    assert engine.snapshot() == saved
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "text"),
+    [
+        ("position", None, "section position is missing"),
+        ("header", None, "section header is missing"),
+        ("weather", {}, "section weather is not known"),
+        ("order", {"price": None}, "in section order, field price is missing"),
+        ("order", {"mood": "<u4"}, "in section order, field mood is not known"),
+        ("own", {"price": "<u2"}, "state_digest"),
+    ],
+)
+def test_what_another_build_lacks_or_has_more_is_named(saved, name, change, text):
+    rows = unpack(saved).get(name, np.zeros(1, [("a", "<u4")]))
+    _refused(
+        Engine(config()),
+        _changed(saved, name, None if change is None else _retyped(rows, **change)),
+        text,
+    )
+
+
+def test_a_value_that_does_not_fit_is_named(saved):
+    rows = _retyped(unpack(saved)["order"], price="<u8")
+    rows["price"][0] = 1 << 32
+    changed = _changed(saved, "order", rows)
+    _refused(Engine(config()), changed, "section order: a price does not fit <u4")
+
+
+# ---------------------------------------------------------------- snapshots that somebody made up
+
+
+def _first(name: str, field: str, value: int):
+    return lambda sections: sections[name][field].__setitem__(0, value)
+
+
+FORGERIES = {
+    "book beyond capacity": (_first("trade", "book", 1 << 30), "capacity.symbols"),
+    "unknown venue": (_first("book", "venue", 77), "section book"),
+    "average longer than its ring": (_first("book", "sma_count", 6), "section book"),
+    "average of another book": (_first("average", "book", 7), "section average"),
+    "third side": (_first("order", "side", 2), "section order"),
+    "no shares": (_first("order", "quantity", 0), "order 1 of section order cannot rest"),
+    "other shares": (_first("order", "quantity", 123_457), "its book_digest is"),
+    "another position": (_first("position", "cash", 5), "its state_digest is"),
+    "another cell": (_first("cell", "value", 5), "its state_digest is"),
+    "cell beyond": (_first("cell", "cell", 16), "section cell"),
+    "window of no multiple of 64": (_first("window", "base", 65), "section window"),
+    "window beyond prices": (_first("window", "base", (1 << 26) - 512), "section window"),
+    "lines that are not there": (_first("engine", "lines", 2), "section line"),
+    "a gap of no line": (_first("gap", "line", 1), "section gap"),
+    "unknown counter": (_first("counter", "name", b"sunshine"), "sunshine is not known"),
+}
+
+
+@pytest.mark.parametrize("forgery", FORGERIES)
+def test_a_made_up_snapshot_with_sound_checksums_is_refused(saved, forgery):
+    change, text = FORGERIES[forgery]
+    sections = {name: rows.copy() for name, rows in unpack(saved).items()}
+    change(sections)
+    _refused(Engine(config()), pack(sections), text)
+
+
+def test_more_lines_than_there_is_room_for_are_refused(saved):
+    sections = {name: rows.copy() for name, rows in unpack(saved).items()}
+    sections["line"] = np.resize(sections["line"], 65)
+    sections["engine"]["lines"] = 65
+    _refused(Engine(config()), pack(sections), "section line")
+    assert set(LINE.names or ()) >= set(sections["line"].dtype.names or ())
+
+
+def test_the_header_can_be_read_by_anybody(saved):
+    sections = unpack(saved)
+    assert list(sections) == list(SECTIONS)
+    header = json.loads(sections["header"].tobytes())
+    assert header["package"] and header["configuration"]["indicators.sma_window"] == 5
+    assert set(header) == {
+        *("package", "configuration", "book_digest", "state_digest", "strategy_error"),
+    }
