@@ -71,7 +71,6 @@ def test_resting_orders_of_one_symbol_and_of_all(ladder):
     assert rows[0].tolist() == (21, 1, 0, 999_901, 5)
     assert rows[len(BIDS)].tolist() == (41, 1, 1, 1_000_200, 11)
     assert rows[len(BIDS) + 1].tolist() == (62, 1, 1, 1_000_200, 7)
-    assert ladder.resting(2).tolist() == []
 
 
 def test_an_unknown_symbol_is_a_key_error(ladder):
@@ -79,6 +78,8 @@ def test_an_unknown_symbol_is_a_key_error(ladder):
         ladder.book("MSFT")
     with pytest.raises(KeyError, match="MSFT"):
         ladder.resting("MSFT")
+    with pytest.raises(KeyError, match="2"):
+        ladder.resting(2)
 
 
 @given(st.integers(0, 50), st.integers(0, 12))

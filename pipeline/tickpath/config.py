@@ -30,8 +30,8 @@ class Capacity(Component, frozen=True):
 
     symbols: Annotated[int, Meta(ge=2, le=65_536)] = 16_384
     """Books; a stock locate at or above it is counted and left out."""
-    orders: Annotated[int, Meta(ge=512, le=1 << 31)] = 1 << 25
-    """Order slots, in pages of 512 consecutive references."""
+    orders: Annotated[int, Meta(ge=512, le=1 << 31)] = 1 << 26
+    """Order slots, in pages of 256 consecutive references; a page is held while one order lives."""
     overflow_levels: Annotated[int, Meta(ge=2048, le=1 << 24)] = 1 << 19
     """Price levels outside the books' windows."""
     trades: Annotated[int, Meta(ge=1024, le=1 << 26)] = 1 << 18
@@ -146,7 +146,7 @@ def load_config(path: str | Path) -> Config:
         config = msgspec.toml.decode(text, type=Config)
     except msgspec.ValidationError as error:
         raise ConfigError(f"{path}: {_in_words(str(error))}") from None
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not TOML: {error}") from None
     check(config, str(path))
     return config

@@ -207,9 +207,13 @@ class Engine:
         used = np.flatnonzero(self.block.book["venue"])
         return {symbol_text(self.block.book["symbol"][b]): int(b) for b in used}
 
-    def number_of(self, symbol: str) -> int:
-        """Book number of a symbol.  Raises `KeyError`."""
+    def number_of(self, symbol: str | int) -> int:
+        """Book number of a symbol; a number is its own if it is in use.  Raises `KeyError`."""
         books = self.block.book
+        if not isinstance(symbol, str):
+            if not 0 <= symbol < len(books) or not books["venue"][symbol]:
+                raise KeyError(f"no book {symbol}")
+            return int(symbol)
         found = np.flatnonzero((books["symbol"] == symbol_number(symbol)) & (books["venue"] > 0))
         if not len(found):
             raise KeyError(f"no book for {symbol!r}")
@@ -217,7 +221,7 @@ class Engine:
 
     def book(self, symbol: str | int, levels: int | None = None) -> Book:
         """A symbol's book, at most ``levels`` levels a side.  Raises `KeyError`."""
-        number = self.number_of(symbol) if isinstance(symbol, str) else symbol
+        number = self.number_of(symbol)
         record = self.block.book[number]
         return Book(
             VENUE_NAMES[int(record["venue"])],
@@ -240,7 +244,7 @@ class Engine:
         if symbol is None:
             first, last = 0, 2 * self.config.capacity.symbols
         else:
-            number = self.number_of(symbol) if isinstance(symbol, str) else symbol
+            number = self.number_of(symbol)
             first, last = 2 * number, 2 * number + 2
         rows = np.zeros(self.orders_live, depth.RESTING)
         number = depth.read_orders(
