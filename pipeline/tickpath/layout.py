@@ -28,7 +28,7 @@ from tickpath.ouch import TEMPLATE
 WINDOW_BITS = 10
 WINDOW = 1 << WINDOW_BITS
 """Ticks of a side that are found without searching."""
-PAGE_BITS = 11
+PAGE_BITS = 8
 PAGE = 1 << PAGE_BITS
 """Orders with consecutive references that share one page of the order store."""
 QUANTITY_BITS = 44
