@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numba import njit
 
 from itch_messages import frame, message, mold, packets, run
-from scenes import TS, add
+from scenes import TS, add, delete
 from streams import SMALL, collisions, messages
 from structure import validate
 from tickpath import Config, Engine, emit, event, view
@@ -32,6 +32,7 @@ from tickpath.snapshot import (
     SECTIONS,
 )
 from tickpath.snapshot_stream import MAGIC, SnapshotError, pack, unpack
+from tickpath.state import BBO_ROWS
 
 TRADING = Risk(unknown_trading_state="trade", order_burst=20, orders_per_second=5)
 PARAMETERS = {imbalance_taker: [150, 100, 1], two_sided_quoter: [1, 100, 1]}
@@ -209,7 +210,14 @@ def test_prices_far_from_the_touch_stay_where_they_were():
     around = [add(10 + n, price=2_000_000 - 100 * n) for n in range(3)]
     far = [add(40 + n, price=1_000_000 + 100 * n) for n in range(50)]
     cheap = [add(100, price=9_999), add(101, "S", price=9_998), add(102, "S", price=20_050)]
-    for stream in ([sub_penny], [sub_penny, *around, *far], [*around, *far, sub_penny, *cheap]):
+    behind = [add(200 + n, price=1_050_000 + 100 * n) for n in range(100)]
+    left_behind = [add(1), add(2, price=1_200_000), *behind, delete(2)]
+    for stream in (
+        [sub_penny],
+        [sub_penny, *around, *far],
+        [*around, *far, sub_penny, *cheap],
+        left_behind,
+    ):
         original, restored = Watched(SMALL), Watched(SMALL)
         original.engine.feed(run(stream))
         restored.engine.restore(original.engine.snapshot())
@@ -380,7 +388,7 @@ def test_a_snapshot_is_refused_inside_a_packet_be_it_in_a_callback_or_at_a_limit
             outcomes.append(str(error)[:38])
 
     engine = Engine(SMALL, on_bbo=taken)
-    stream = [add(n, "BS"[n % 2], price=1_000_000 + n % 2 * 100) for n in range(1, 20_000)]
+    stream = [add(1), delete(1)] * (BBO_ROWS // 2 + 10)
     engine.feed(run(stream))
     # The first time in the middle of the run, the second time behind its last message.
     assert outcomes == ["a snapshot is taken between packets: n", len(engine.snapshot())]

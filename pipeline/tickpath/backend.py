@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from tickpath.engine import Engine
 
 REFERENCE_TRANSPORT, REFERENCE_EXECUTOR = "file", "software"
+RUN = "; run: "
+"""What stands between the reason and the command in the answer of a ``why_not``."""
 
 
 class BackendError(RuntimeError):
@@ -32,7 +34,7 @@ class Transport(Protocol):
 
     @staticmethod
     def why_not() -> str | None:
-        """Why it cannot run on this machine, with the command that mends it; None where it can."""
+        """Why it cannot run here, as ``reason; run: command that mends it``; None where it can."""
 
     def open(self) -> None:
         """Take hold of its resources.  Raises the transport's own error."""
@@ -65,7 +67,7 @@ class Executor(Protocol):
 
     @staticmethod
     def why_not() -> str | None:
-        """Why it cannot run on this machine, with the command that mends it; None where it can."""
+        """Why it cannot run here, as ``reason; run: command that mends it``; None where it can."""
 
     def run(self, packets: np.ndarray, first: int) -> int:
         """Take lent packets from number ``first`` on; gives the number to go on with."""
