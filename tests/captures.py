@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import zstandard
 from hypothesis import settings
+
 from tickpath.capture import open_capture
 
 MARK = {"little": "<", "big": ">"}

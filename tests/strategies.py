@@ -9,9 +9,10 @@ import pkgutil
 from decimal import Decimal
 from typing import Any
 
-import tickpath.wire
 from hypothesis import settings
 from hypothesis import strategies as st
+
+import tickpath.wire
 from tickpath.wire import appendage
 from tickpath.wire.table import Field, Message, Protocol
 

@@ -11,6 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from captures import (
     DELETE,
     PACK,
@@ -24,8 +27,6 @@ from captures import (
     read,
     zstandardised,
 )
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from tickpath.capture import CaptureError, create_capture, open_capture
 from tickpath.capture.source import WINDOW_BYTES, Mapped
 from tickpath.packet import LINK_LINUX_SLL, LINK_LINUX_SLL2, LINK_MESSAGES, LINK_RAW

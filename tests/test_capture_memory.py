@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import zstandard
+
 from captures import pcap
 from tickpath.capture import create_capture
 from tickpath.packet import LINK_MESSAGES, PACKET

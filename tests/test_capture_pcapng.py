@@ -4,6 +4,9 @@ import struct
 from fractions import Fraction
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
 from captures import (
     PACK,
     REPEATABLE,
@@ -16,8 +19,6 @@ from captures import (
     section,
     simple,
 )
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
 from tickpath.capture import CaptureError, open_capture
 
 ORDERS = pytest.mark.parametrize("order", ["little", "big"])

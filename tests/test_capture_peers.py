@@ -6,6 +6,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+
 from captures import SHARED, Packet, read
 from tickpath.capture import create_capture
 from tickpath.packet import LINK_MESSAGES

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from tickpath import clock
 from tickpath.clock import Clock, ClockError
 from tickpath.jit import entry

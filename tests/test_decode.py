@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from strategies import REPEATABLE, message_values
 from tickpath.capture import CaptureError
 from tickpath.decode import (

@@ -8,6 +8,7 @@ import socket
 import subprocess
 
 import pytest
+
 from tickpath import environment as module
 from tickpath.clock import Clock
 from tickpath.environment import environment

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from tickpath import memory
 from tickpath.capture import open_capture
 from tickpath.generate import (

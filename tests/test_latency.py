@@ -11,6 +11,7 @@ from hdrh.histogram import HdrHistogram
 from hdrh.log import HistogramLogReader
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from tickpath import latency
 from tickpath.latency import COUNTS, HISTOGRAM, TRACKABLE_NS, Interval, LatencyError
 from tickpath.memory import register, unregister

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numba import njit
+
 from strategies import REPEATABLE, field_value
 from tickpath import ouch_encode
 from tickpath.jit import HOT

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from strategies import REPEATABLE, message_values, options, protocols
 from tickpath.wire import appendage, soupbintcp
 from tickpath.wire.itch50 import ITCH50
