@@ -64,7 +64,8 @@ def imports_of(path: Path, root: Path = ROOT) -> tuple[Path, ...]:
         found += _files_of(plain or source, root)
         for name in re.findall(r"\w+", names):
             found += _files_of(f"{source}.{name}", root)
-    return tuple(dict.fromkeys(found))
+    # The package's own file only says where public names are found.
+    return tuple(dict.fromkeys(each for each in found if each != root / "__init__.py"))
 
 
 def source_digest(path: Path, root: Path = ROOT) -> str:
