@@ -119,15 +119,22 @@ def replay(files: tuple[str, ...], **options: Any) -> int:
 @guarded
 def decode(file: str, as_json: bool, limit: int | None) -> int:
     """Print every message of a capture, one line each, with the spec's field names."""
-    from tickpath.decode import decode_capture
+    from tickpath.decode import Summary, decode_capture
 
-    summary = decode_capture(file, sys.stdout, as_json, limit)
+    summary, interrupted = Summary(), False
+    try:
+        decode_capture(file, sys.stdout, as_json, limit, summary)
+    except KeyboardInterrupt:
+        interrupted = True
     sys.stdout.flush()
     counted = {"messages": summary.messages, "unknown": summary.unknown}
     counted |= {"malformed": summary.malformed, **summary.counters}
     click.echo(", ".join(f"{name} {count}" for name, count in counted.items() if count), err=True)
     for finding in summary.findings:
         click.echo(f"tickpath: {finding}", err=True)
+    if interrupted:
+        click.echo("tickpath: interrupted", err=True)
+        return INTERRUPTED
     return FINDING if summary.findings else OK
 
 

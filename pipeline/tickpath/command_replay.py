@@ -9,7 +9,10 @@ import click
 
 from tickpath import backend as backends
 from tickpath.config import Config, load_config, show
+from tickpath.outputs import check_paths
 from tickpath.replay import Plan, ReplayError, replay
+
+OUTPUTS = ("orders", "books", "bbo", "hgrm", "hlog")
 
 
 def _pace(text: str) -> float | None:
@@ -45,7 +48,10 @@ def run(
     from tickpath.narration import byte_progress
 
     if report:
-        from tickpath.report import ReportError  # noqa: F401  (before a long run, not after it)
+        from tickpath.report import require_plotly
+
+        require_plotly()  # before a long run, not after it
+    check_paths([report, *(outputs[name] for name in OUTPUTS)], files)
     plan = Plan(sources=files, pace=_pace(pace), series=report is not None, **outputs)
     title = os.path.basename(files[0]) + (f" and {len(files) - 1} more" if len(files) > 1 else "")
     with byte_progress(title) as (progress, status):

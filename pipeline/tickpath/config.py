@@ -36,6 +36,8 @@ class Capacity(Component, frozen=True):
     """Price levels outside the books' windows."""
     trades: Annotated[int, Meta(ge=1024, le=1 << 26)] = 1 << 18
     """Last trades that a broken-trade message can still undo."""
+    prefault: bool = False
+    """Whether a replay touches all tables before its clock starts, not the small ones only."""
 
 
 class Indicators(Component, frozen=True):

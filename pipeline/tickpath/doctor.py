@@ -189,6 +189,7 @@ def _tuning(found: Environment) -> Iterable[Check]:
 def _compile_cache(found: Environment) -> Iterable[Check]:
     from tickpath import pipeline
     from tickpath.jit import cache_directory
+    from tickpath.replay import is_compiled
 
     directory = Path(cache_directory(Path(pipeline.__file__).resolve()))
     if not directory.name.startswith("pipeline-"):
@@ -198,8 +199,9 @@ def _compile_cache(found: Environment) -> Iterable[Check]:
         return
     files = [path for path in directory.parent.rglob("*") if path.is_file()]
     size = sum(path.stat().st_size for path in files) / 1e6
-    ready = any(directory.glob("*.nbc"))
-    state = "the pipeline is compiled" if ready else "the first run compiles for half a minute"
+    state = (
+        "the pipeline is compiled" if is_compiled() else "the first run compiles for half a minute"
+    )
     yield Check("compile cache", OK, f"{directory.parent}, {size:.1f} MB; {state}")
 
 

@@ -15,7 +15,12 @@ console = Console(stderr=True, highlight=False)
 def byte_progress(
     title: str,
 ) -> Iterator[tuple[Callable[[int, int, int], None], Callable[[str], None]]]:
-    """(progress, status): a bar over bytes with messages a second; silent where stderr is no terminal."""
+    """(progress, status): a bar over bytes and messages, and what is done before there is one.
+
+    Where stderr is no terminal there is no bar, and what takes a while is a line.  The bar is drawn
+    when it is told to, by no thread of its own: that would disturb what is being measured.
+    """
+    is_terminal = sys.stderr.isatty()
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -24,20 +29,31 @@ def byte_progress(
         TimeRemainingColumn(),
         console=console,
         transient=True,
-        disable=not sys.stderr.isatty(),
+        auto_refresh=False,
+        disable=not is_terminal,
     )
     task = bar.add_task(title, total=None, messages=0)
+    waiting = console.status("")
 
     def progress(done: int, total: int, messages: int) -> None:
-        bar.update(task, completed=done, total=total or None, messages=messages)
+        bar.start()
+        bar.update(task, completed=done, total=total or None, messages=messages, refresh=True)
 
     def status(text: str) -> None:
-        bar.update(task, description=text or title)
-        if text and not sys.stderr.isatty():
-            print(f"tickpath: {text}", file=sys.stderr)
+        if not is_terminal:
+            if text:
+                print(f"tickpath: {text}", file=sys.stderr)
+        elif text:
+            waiting.update(text)
+            waiting.start()
+        else:
+            waiting.stop()
 
-    with bar:
+    try:
         yield progress, status
+    finally:
+        waiting.stop()
+        bar.stop()
 
 
 @contextmanager

@@ -7,6 +7,7 @@ that has its name is complete.  A disk that fills up is one clear line, and the 
 import csv
 import os
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
@@ -22,6 +23,26 @@ PX_SCALE = 10_000
 
 class OutputError(OSError):
     """An output that cannot be written; the message names the file and the reason."""
+
+
+def check_paths(
+    outputs: Iterable[str | None], sources: Iterable[str | os.PathLike[str]] = ()
+) -> None:
+    """Raise `OutputError` for outputs that cannot be written: before a long run, not after it."""
+    taken: set[Path] = set()
+    inputs = {Path(source).resolve() for source in sources}
+    for path in (Path(output) for output in outputs if output):
+        if path.is_dir():
+            raise OutputError(f"{path}: is a directory; name a file in it")
+        if not path.parent.is_dir():
+            raise OutputError(f"{path}: its directory does not exist; make it first")
+        if not os.access(path.parent, os.W_OK):
+            raise OutputError(f"{path}: its directory cannot be written to")
+        if path.resolve() in inputs:
+            raise OutputError(f"{path}: is a capture that is read; name another file")
+        if path.resolve() in taken:
+            raise OutputError(f"{path}: is named for two outputs; name another file for one")
+        taken.add(path.resolve())
 
 
 def price_text(px: int) -> str:
@@ -65,10 +86,8 @@ class _Output:
             self._guarded(self._close)
             self._guarded(os.replace, self.part, self.path)
         else:
-            try:
+            with suppress(OSError):  # the error that is under way says what went wrong
                 self._close()
-            except OSError:
-                pass  # the error that is under way says what went wrong
 
 
 class OrdersFile(_Output):
@@ -130,7 +149,7 @@ def _quoted(text: str) -> str:
 
 
 class BboParquet(_Output):
-    """The same rows with integer prices, `px_scale` in the file's metadata; empty sides are null."""
+    """The same rows with integer prices, `px_scale` in the metadata; empty sides are null."""
 
     _writer: Any
 

@@ -13,33 +13,34 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from tickpath import latency, memory
+from tickpath import latency, pipeline
 from tickpath.backend import Backend, Executor, Transport, executor_of
-from tickpath.clock import Clock, calibrate
+from tickpath.clock import Clock, calibrate, now_cycles
 from tickpath.config import Config
 from tickpath.counters import Counter
-from tickpath.digest import symbol_text
 from tickpath.engine import Engine
-from tickpath.environment import environment
-from tickpath.layout import Stage
+from tickpath.jit import cache_directory
 from tickpath.outputs import BooksCsv, OrdersFile, bbo_output
 from tickpath.packet import LINK_MESSAGES, PACKET
 from tickpath.pipeline import PACE_SHIFT
+from tickpath.replay_result import measured_stages, result_of, series_of
+from tickpath.timeline import Timeline
 
-SCHEMA = "tickpath.replay/1"
 PACKETS_PER_BURST = 4096
 RUNS_PER_BURST = 16
 """Runs of messages (up to 1 MiB each) between two looks at the keyboard and the clock."""
-FIRST_INTERVAL_S = 0.02
-MOST_INTERVALS = 256
-"""Points of the timeline before its interval doubles."""
 LONGEST_SLEEP_S = 0.1
-TOP_SYMBOLS = 20
+PROGRESS_INTERVAL_S = 0.1
+NO_LIMIT = 1 << 63
+LARGE = ("level", "order", "far", "page_entry")
+"""Tables that grow with the market: touched beforehand only where the configuration asks for it."""
+MOST_SMALL_BYTES = 16 << 20
 
 
 class ReplayError(ValueError):
@@ -61,46 +62,12 @@ class Plan:
     series: bool = False  # keep what a report draws
 
 
-@dataclass
-class _Timeline:
-    """What happened per interval of the run, for the report and the interval log."""
+class Prepared(NamedTuple):
+    """What was done before the clock started."""
 
-    engine: Engine
-    keep: bool
-    started: float = 0.0
-    interval_s: float = FIRST_INTERVAL_S
-    points: dict[str, list[Any]] = field(default_factory=dict)
-    intervals: list[latency.Interval] = field(default_factory=list)
-
-    def start(self) -> None:
-        self.started = self._last_s = time.perf_counter()
-        self._epoch_ns = time.time_ns()
-        self._messages, self._orders = 0, 0
-        self._before = self.engine.histogram("tick_to_order").copy()
-
-    def look(self, final: bool = False) -> None:
-        """Close the interval if it is over."""
-        now = time.perf_counter()
-        if not self.keep or (now - self._last_s < self.interval_s and not final):
-            return
-        after = self.engine.histogram("tick_to_order").copy()
-        between = latency.interval(after, self._before)
-        summary = latency.summary(between)
-        messages = self.engine.messages
-        orders = int(self.engine.block.counter["value"][Counter.ORDERS_SENT])
-        for name, value in (
-            ("t_s", round(now - self.started, 6)),
-            ("messages", messages - self._messages),
-            ("orders", orders - self._orders),
-            *((f"tick_to_order_ns_{q}", summary[q]) for q in ("p50", "p99", "max")),
-        ):
-            self.points.setdefault(name, []).append(value)
-        start = self._epoch_ns + int((self._last_s - self.started) * 1e9)
-        end = self._epoch_ns + int((now - self.started) * 1e9)
-        self.intervals.append(latency.Interval(start, end, {"tick_to_order": between}))
-        self._last_s, self._messages, self._orders, self._before = now, messages, orders, after
-        if len(self.intervals) % MOST_INTERVALS == 0:
-            self.interval_s *= 2
+    clock: Clock
+    compile_seconds: float
+    tables_prefaulted: str
 
 
 class _Interrupt:
@@ -125,11 +92,30 @@ def _interruptible() -> Iterator[_Interrupt]:
         signal.signal(signal.SIGINT, previous)
 
 
+def is_compiled() -> bool:
+    """Whether the pipeline's machine code is in the cache."""
+    return any(Path(cache_directory(Path(pipeline.__file__).resolve())).rglob("*.nbc"))
+
+
 def warm_up(executor: Executor) -> float:
     """Compile, or load from the cache, what the executor runs; seconds that took."""
     started = time.perf_counter()
     executor.run(np.zeros(0, PACKET), 0)
     return time.perf_counter() - started
+
+
+def prefault(engine: Engine) -> str:
+    """Touch the small tables, or all where the configuration says so; gives which: small or all.
+
+    A page fault takes as long as a thousand messages.
+    """
+    views = engine.block.views
+    if engine.config.capacity.prefault:
+        engine.block.prefault((name, len(view)) for name, view in views.items())
+        return "all"
+    small = (name for name in views if name not in LARGE and views[name].nbytes <= MOST_SMALL_BYTES)
+    engine.block.prefault((name, len(views[name])) for name in small)
+    return "small"
 
 
 def set_clock(engine: Engine, clock: Clock) -> None:
@@ -138,12 +124,13 @@ def set_clock(engine: Engine, clock: Clock) -> None:
     engine.block.set("shift", clock.shift)
 
 
+def _check_pace(plan: Plan, packets: np.ndarray) -> None:
+    if plan.pace is not None and len(packets) and packets[0]["link"] == LINK_MESSAGES:
+        raise ReplayError("--pace needs receive times, which a daily file does not have: use asap")
+
+
 def _start_pace(engine: Engine, clock: Clock, factor: float, first: np.void) -> None:
     """The first packet is due now, all others at their distance from it."""
-    from tickpath.clock import now_cycles
-
-    if first["link"] == LINK_MESSAGES or not first["ts_recv"]:
-        raise ReplayError("--pace needs receive times, which a daily file does not have: use asap")
     block = engine.block
     block.set("pace_ts", int(first["ts_recv"]))
     block.set("pace_cycles", now_cycles())
@@ -154,8 +141,6 @@ def _start_pace(engine: Engine, clock: Clock, factor: float, first: np.void) -> 
 
 def _sleep_until_due(engine: Engine, clock: Clock) -> None:
     """Sleep through most of the time until the next packet is due."""
-    from tickpath.clock import now_cycles
-
     wait_ns = (engine.block.get("due_at") - now_cycles()) / clock.cycles_per_ns
     time.sleep(min(max(wait_ns / 1e9 - 0.001, 0.0), LONGEST_SLEEP_S))
 
@@ -191,6 +176,20 @@ def _drive(
         packets = transport.poll(PACKETS_PER_BURST)
 
 
+def _prepared(executor: Executor, plan: Plan, say: Callable[[str], None]) -> Prepared:
+    """Everything that takes time before the first packet and must not be in the measurement."""
+    engine = executor.engine
+    if not is_compiled():
+        say("compiling the pipeline (first run only, half a minute) ...")
+    compile_s = warm_up(executor)
+    prefaulted = prefault(engine)
+    clock = calibrate()
+    set_clock(engine, clock)
+    engine.block.set("message_limit", NO_LIMIT if plan.limit is None else plan.limit)
+    say("")
+    return Prepared(clock, round(compile_s, 3), prefaulted)
+
+
 def replay(
     backend: Backend,
     config: Config,
@@ -203,177 +202,73 @@ def replay(
     """Replay captures through a backend; gives the ``tickpath.replay/1`` object of the design.
 
     ``progress(done_bytes, total_bytes, messages)`` is called about ten times a second, ``status``
-    with what takes a while.  Raises `CaptureError`, `ConfigError`, `StrategyError`, `ReplayError`,
-    `OutputError`.
+    with what takes a while, and with nothing when that is over.  Raises `CaptureError`,
+    `ConfigError`, `StrategyError`, `ReplayError`, `OutputError`, `LatencyError`.
     """
     say = status or (lambda _: None)
     with ExitStack() as stack:
         transport = backend.transport(plan.sources)
         transport.open()
         stack.callback(transport.close)
+        first = transport.poll(PACKETS_PER_BURST)
+        _check_pace(plan, first)
         orders = stack.enter_context(OrdersFile(plan.orders)) if plan.orders else None
         bbo = stack.enter_context(bbo_output(plan.bbo)) if plan.bbo else None
-        options: dict[str, Any] = {"strategy": strategy}
-        options["on_orders"] = orders.write if orders else lambda _: None
-        if bbo:
-            options["on_bbo"] = lambda columns: bbo.write(executor.engine, columns)
-        say("compiling the pipeline (first run only) ...")
-        executor = executor_of(backend, config, **options)
+        books = stack.enter_context(BooksCsv(plan.books)) if plan.books else None
+        if named := strategy or config.strategy.name:
+            say(f"compiling the strategy {named} ...")
+        executor: Executor = executor_of(
+            backend,
+            config,
+            strategy=strategy,
+            on_orders=orders.write if orders else lambda _: None,
+            on_bbo=(lambda columns: bbo.write(executor.engine, columns)) if bbo else None,
+        )
         engine = executor.engine
-        compile_s = warm_up(executor)
-        say("calibrating the clock ...")
-        clock = calibrate()
-        set_clock(engine, clock)
-        engine.block.set("message_limit", plan.limit if plan.limit is not None else (1 << 63))
-        say("")
-        timeline = _Timeline(engine, plan.series or plan.hlog is not None)
-        looked = [0.0]
+        prepared = _prepared(executor, plan, say)
+        timeline = Timeline(engine, plan.series or plan.hlog is not None)
+        shown_s = 0.0
 
         def each_burst() -> None:
+            nonlocal shown_s
             timeline.look()
-            now = time.perf_counter()
-            if progress and now - looked[0] > 0.1:
-                looked[0] = now
-                progress(*transport.position, engine.messages)
+            if progress and time.perf_counter() - shown_s > PROGRESS_INTERVAL_S:
+                shown_s = time.perf_counter()
+                done, total = transport.position
+                progress(done, total, engine.messages)
 
         with _interruptible() as interrupt:
-            first = transport.poll(PACKETS_PER_BURST)
             timeline.start()
-            _drive(transport, first, executor, plan, clock, interrupt, each_burst)
-            seconds = time.perf_counter() - timeline.started
+            _drive(transport, first, executor, plan, prepared.clock, interrupt, each_burst)
             timeline.look(final=True)
-        result = _result(backend, plan, executor, transport, clock, seconds, compile_s)
+        _pass_over_the_rest(engine)
+        result = result_of(backend, transport, engine, timeline.seconds, prepared.clock)
+        result["sources"] = [os.fspath(source) for source in plan.sources]
+        result["pace"] = plan.pace if plan.pace is not None else "asap"
+        result["environment"]["compile_seconds"] = prepared.compile_seconds
+        result["environment"]["tables_prefaulted"] = prepared.tables_prefaulted
         if interrupt.is_set:
             result["interrupted"] = True
-        _write(plan, engine, timeline)
+        if books:
+            books.write(engine.books())
+        _write_histograms(plan, engine, timeline)
         if plan.series:
-            result["series"] = _series(engine, timeline)
+            result["series"] = series_of(engine, timeline)
         return result
 
 
-def _latencies(engine: Engine) -> dict[str, Any]:
-    found = {
-        "tick_to_order": latency.summary(engine.histogram("tick_to_order")),
-        "stages": {name: latency.summary(engine.histogram(name)) for name in Stage.NAMES},
-    }
-    if engine.block.get("paced"):
-        found["response"] = latency.summary(engine.histogram("response"))
-    return found
+def _pass_over_the_rest(engine: Engine) -> None:
+    """The packet in which the limit was reached is not read any further: its rest is skipped."""
+    block = engine.block
+    if block.get("cursor"):
+        rest = block.get("run_end") - block.get("cursor")
+        block.counter["value"][Counter.BYTES_SKIPPED] += np.uint64(rest)
+        block.set("cursor", 0)
 
 
-def _findings(engine: Engine, transport: Transport, strategy: str) -> list[str]:
-    found = list(transport.findings)
-    if error := engine.strategy_error:
-        found.append(f"strategy {strategy} raised and was latched off: {error}")
-    if violations := memory.violations()[0]:
-        found.append(f"checked accessors recorded {violations} bad addresses: please report it")
-    rejected = engine.rejects_by_code.get("TRADING_STATE", 0)
-    if rejected and not int(engine.block.type_count["value"][ord("H")]):
-        found.append(
-            f"{rejected} orders were rejected because the capture has no trading actions: set "
-            'risk.unknown_trading_state = "trade" to trade all the same'
-        )
-    return found
-
-
-def _result(
-    backend: Backend,
-    plan: Plan,
-    executor: Executor,
-    transport: Transport,
-    clock: Clock,
-    seconds: float,
-    compile_s: float,
-) -> dict[str, Any]:
-    engine = executor.engine
-    messages, counters = engine.messages, engine.counters
-    captures = {f"capture_{name}": count for name, count in transport.counters.items()}
-    strategy = engine.strategy.name if engine.strategy else None
-    return {
-        "schema": SCHEMA,
-        "backend": backend.name,
-        "sources": [os.fspath(source) for source in plan.sources],
-        "packets": counters["packets"],
-        "messages": messages,
-        "messages_by_type": engine.messages_by_type,
-        "counters": {**counters, **captures},
-        "symbols": len(engine.symbols),
-        "orders_live": engine.orders_live,
-        "book_digest": f"{engine.book_digest:016x}",
-        "state_digest": f"{engine.state_digest:016x}",
-        "throughput": {
-            "ns_per_message": round(seconds * 1e9 / messages, 3) if messages else None,
-            "messages_per_second": round(messages / seconds) if messages else None,
-            "seconds": round(seconds, 6),
-        },
-        "latency_ns": _latencies(engine),
-        "orders": {
-            "sent": counters["orders_sent"],
-            "rejected": counters["orders_rejected"],
-            "rejects_by_code": engine.rejects_by_code,
-        },
-        "lines": engine.lines(),
-        "gaps": [vars(each) for each in engine.gaps()],
-        "findings": _findings(engine, transport, strategy or ""),
-        "strategy": strategy,
-        "pace": plan.pace if plan.pace is not None else "asap",
-        "environment": {
-            **environment(clock),
-            "config_digest": engine.config.digest(),
-            "stage_sample": engine.config.latency.sample,
-            "compile_seconds": round(compile_s, 3),
-            "tables_prefaulted": False,
-        },
-    }
-
-
-def _series(engine: Engine, timeline: _Timeline) -> dict[str, Any]:
-    """What the report draws."""
-    names = ["tick_to_order", *Stage.NAMES]
-    if engine.block.get("paced"):
-        names.insert(1, "response")
-    return {
-        "histograms": {name: latency.buckets(engine.histogram(name)) for name in names},
-        "timeline": timeline.points,
-        "symbols": _top_symbols(engine),
-    }
-
-
-def _top_symbols(engine: Engine) -> list[dict[str, Any]]:
-    """The symbols with the largest volume printed."""
-    books, positions = engine.block.book, engine.block.position
-    busiest = np.argsort(books["volume"])[::-1][:TOP_SYMBOLS]
-    orders = np.bincount(engine.block.own["book"][engine.block.own["user_ref_num"] > 0])
-    rows = []
-    for number in busiest.tolist():
-        record = books[number]
-        if not record["venue"] or not record["volume"]:
-            continue
-        rows.append(
-            {
-                "symbol": symbol_text(record["symbol"]),
-                "volume": int(record["volume"]),
-                "trades": int(record["trades"]),
-                "last_px": int(record["last_px"]) / 10_000,
-                "vwap": int(record["notional"]) / int(record["volume"]) / 10_000,
-                "orders": int(orders[number]) if number < len(orders) else 0,
-                "position": int(positions[number]["quantity"]),
-            }
-        )
-    return rows
-
-
-def _write(plan: Plan, engine: Engine, timeline: _Timeline) -> None:
-    """The outputs that come at the end."""
-    if plan.books:
-        with BooksCsv(plan.books) as books:
-            books.write(engine.books())
+def _write_histograms(plan: Plan, engine: Engine, timeline: Timeline) -> None:
     if plan.hgrm:
-        names = [
-            "tick_to_order",
-            *(["response"] if engine.block.get("paced") else []),
-            *Stage.NAMES,
-        ]
+        names = measured_stages(engine)
         latency.write_hgrm(plan.hgrm, {name: engine.histogram(name) for name in names})
     if plan.hlog:
         latency.write_hlog(plan.hlog, timeline.intervals)

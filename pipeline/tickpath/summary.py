@@ -23,9 +23,9 @@ def _ns(value: int | None) -> str:
 
 def _latency_table(result: dict[str, Any]) -> Table:
     table = Table(title="latency", title_justify="left", box=box.SIMPLE)
-    table.add_column("stage")
+    table.add_column("stage", no_wrap=True)
     for name in _COLUMNS:
-        table.add_column(name.replace("_", "."), justify="right")
+        table.add_column(name.replace("_", "."), justify="right", no_wrap=True)
     latencies = result["latency_ns"]
     rows = {"tick to order": latencies["tick_to_order"]}
     if "response" in latencies:
