@@ -105,7 +105,7 @@ class Engine:
         address, number = np.uint64(packets.ctypes.data), np.uint64(len(packets))
         at = np.uint64(first)
         while True:
-            # A number that has been through Python is an int64 to Numba: another function to compile.
+            # A number that has been through Python is an int64 to Numba: another function for it.
             at = np.uint64(process(self._address, address, at, number))
             paused = self.block.get("pause")
             self._empty_buffers()

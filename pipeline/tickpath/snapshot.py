@@ -9,11 +9,11 @@ are not.  The order bytes that nobody has taken yet and the start of a message t
 yet (`Engine.feed`) are part of it: whoever sends orders takes them first, or sends them twice.
 
 A snapshot is taken between packets: not in a callback in the middle of one, not where a message
-limit stopped inside one.  It restores into an engine of other capacities where everything fits; what decides
-outcomes otherwise (`facts`) must be equal.  The strategy, order session, feed groups and the limits
-of symbols that are seen for the first time stay those of the restoring engine.  Restoring builds a
-new block, puts every order back through `book.add`, compares both digests with those saved, and
-only then replaces the old block; when it fails nothing has changed.
+limit stopped inside one.  It restores into an engine of other capacities where everything fits;
+what decides outcomes otherwise (`facts`) must be equal.  The strategy, order session, feed groups
+and the limits of symbols that are seen for the first time stay those of the restoring engine.
+Restoring builds a new block, puts every order back through `book.add`, compares both digests with
+those saved, and only then replaces the old block; when it fails nothing has changed.
 """
 
 import json

@@ -21,7 +21,11 @@ MOLDUDP64 = Protocol(
             "",
             "request_packet",
             20,
-            (("session", "ascii:10"), ("sequence_number", "u64"), ("requested_message_count", "u16")),
+            (
+                ("session", "ascii:10"),
+                ("sequence_number", "u64"),
+                ("requested_message_count", "u16"),
+            ),
         ),
     ),
 )
