@@ -159,8 +159,18 @@ def generate(out: str, as_json: bool, **options: Any) -> int:
 
 
 @main.command()
-@click.option("--backend", "backends", multiple=True, metavar="NAME", help="Compare backends.")
-@click.option("--messages", type=click.IntRange(min=1000), help="Size of the session.")
+@click.option(
+    "--backend",
+    "backends",
+    multiple=True,
+    metavar="NAME",
+    help="Compare backends; may be repeated.",
+)
+@click.option(
+    "--messages",
+    type=click.IntRange(min=1000),
+    help="Size of the session: 10 million, 1 million with --quick or --backend.",
+)
 @click.option("--quick", is_flag=True, help="A small session and no curves.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option("--report", metavar="OUT.html", help="A self-contained report.")

@@ -1,0 +1,171 @@
+"""The figures in the README, generated from a result: no number there is typed by hand.
+
+    python benchmarks/readme_figures.py            # write them between the markers
+    python benchmarks/readme_figures.py --check    # exit with 1 where they are not the result's
+
+The place in the README is between ``<!-- bench -->`` and ``<!-- /bench -->``.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+README, RESULT = ROOT / "README.md", ROOT / "benchmarks" / "results" / "bench.json"
+BEGIN, END = "<!-- bench -->", "<!-- /bench -->"
+HASH_LENGTH = 12
+
+
+class FiguresError(ValueError):
+    """A README or a result that cannot be used; the message says what is missing."""
+
+
+def _ns(value: float | None) -> str:
+    """Three digits that mean something."""
+    if value is None:
+        return "-"
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
+
+
+def _row(row: Mapping[str, Any]) -> str:
+    wrong = "" if row["verified"] else " **(wrong or unchecked answer)**"
+    runs = [_ns(run) for run in sorted(row["runs"])]
+    spread = f"{runs[0]} to {runs[-1]}" if runs else "-"
+    note = row["note"].replace("|", "\\|")
+    return f"| {row['name']}{wrong} | **{_ns(row['ns_per_message'])}** | {spread} | {note} |"
+
+
+def _machine(result: Mapping[str, Any]) -> str:
+    """Where, when and of what: one paragraph."""
+    environment, session = result["environment"], result["session"]
+    cpu, kernel = environment["cpu"] or {}, environment["kernel"] or {}
+    versions = environment["versions"] or {}
+    commit = versions.get("commit") or "no commit"
+    dirty = ", with changes" if commit.endswith("-dirty") else ""
+    guest = ", a virtual machine" if kernel.get("virtualised") else ""
+    return (
+        f"{session['messages']:,} generated messages over {session['symbols']:,} symbols, "
+        f"{session['orders_live']:,} orders live at the end; as fast as possible on one core, "
+        f"tables pre-faulted, CPU time, median of {result['rounds']} rounds in which all take "
+        f"turns. {cpu.get('model')}, {cpu.get('cores')} cores{guest}; "
+        f"{kernel.get('distribution')}, {versions.get('python')}, Numba {versions.get('numba')}; "
+        f"{environment['date'][:10]}, commit {commit[:HASH_LENGTH]}{dirty}."
+    )
+
+
+def _beside(result: Mapping[str, Any]) -> str:
+    """What else ran, because it decides what the figures are worth."""
+    shares = result["beside_us"]
+    shown = {name: "unknown" if each is None else f"{each:.0%}" for name, each in shares.items()}
+    return (
+        f"During the rounds other processes had {shown['others_share']} of the core, the "
+        f"hypervisor kept {shown['stolen_share']} of it, and the other cores were "
+        f"{shown['other_cores_busy_share']} busy."
+    )
+
+
+def _latency(result: Mapping[str, Any]) -> list[str]:
+    found = result["latency_ns"]["tick_to_order"]
+    names = ("p50", "p90", "p99", "p99_9", "max")
+    return [
+        f"Tick to order, one packet at a time in arrival order ({found['count']:,} orders), ns:",
+        "",
+        "| " + " | ".join(name.replace("_", ".") for name in names) + " |",
+        "|" + "---:|" * len(names),
+        "| " + " | ".join(_ns(found[name]) for name in names) + " |",
+    ]
+
+
+def _curve(curve: Mapping[str, Any]) -> str:
+    wrong = "" if curve["verified"] else " **(wrong answer)**"
+    points = zip(curve["x"], curve["ns_per_message"], strict=True)
+    values = ", ".join(f"{size:,}: {_ns(ns)}" for size, ns in points)
+    return f"- book over {curve['x_label']}, ns a message{wrong}: {values}"
+
+
+def _others(result: Mapping[str, Any]) -> list[str]:
+    memory, start = result["memory"], result["start"]
+    lines = [_curve(curve) for curve in result["curves"]]
+    lines.append(
+        f"- peak memory of the replay: {memory['peak_bytes'] / 1e9:.2f} GB; `tickpath --help`: "
+        f"{start['help_seconds']:.2f} s; a second replay of one message, start to exit: "
+        f"{start['replay_seconds']:.2f} s"
+    )
+    missed = [each for each in result["targets"] if not each["met"]]
+    if result["targets"]:
+        met = len(result["targets"]) - len(missed)
+        named = ", ".join(f"{each['name']} ({each['value']:.4g} {each['unit']})" for each in missed)
+        lines.append(
+            f"- {met} of {len(result['targets'])} targets met"
+            + (f"; missed here: {named}" if missed else "")
+        )
+    lines += [f"- left out: {each['name']} ({each['reason']})" for each in result["skipped"]]
+    return lines
+
+
+def figures(result: Mapping[str, Any]) -> str:
+    """The Markdown between the markers."""
+    return "\n".join(
+        [
+            _machine(result),
+            _beside(result),
+            "",
+            "| one core | ns a message | runs | what it does |",
+            "|---|---:|---:|---|",
+            *(_row(row) for row in result["results"]),
+            "",
+            *_latency(result),
+            "",
+            *_others(result),
+        ]
+    )
+
+
+def between(readme: str) -> tuple[str, str, str]:
+    """(text before the figures, the figures, text after them), markers with the outer two.
+
+    Raises `FiguresError` where the markers are not there once each, in order.
+    """
+    if (
+        readme.count(BEGIN) != 1
+        or readme.count(END) != 1
+        or readme.index(BEGIN) > readme.index(END)
+    ):
+        raise FiguresError(f"the README has no place for the figures: {BEGIN} and {END}")
+    before, rest = readme.split(BEGIN)
+    inside, after = rest.split(END)
+    return before + BEGIN, inside, END + after
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Write or check; gives the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--check", action="store_true", help="change nothing")
+    parser.add_argument("--result", type=Path, default=RESULT)
+    parser.add_argument("--readme", type=Path, default=README)
+    chosen = parser.parse_args(arguments)
+    try:
+        result = json.loads(chosen.result.read_text())
+        before, inside, after = between(chosen.readme.read_text())
+    except (OSError, ValueError) as error:
+        print(f"readme_figures.py: {error}", file=sys.stderr)
+        return 2
+    wanted = f"\n{figures(result)}\n"
+    if inside == wanted:
+        return 0
+    if chosen.check:
+        print(
+            f"readme_figures.py: {chosen.readme.name} does not show what {chosen.result.name} "
+            "says: run python benchmarks/readme_figures.py",
+            file=sys.stderr,
+        )
+        return 1
+    chosen.readme.write_text(before + wanted + after)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
