@@ -164,7 +164,7 @@ def generate(out: str, as_json: bool, **options: Any) -> int:
     "backends",
     multiple=True,
     metavar="NAME",
-    help="Compare backends; may be repeated.",
+    help="Compare backends (may be repeated).",
 )
 @click.option(
     "--messages",
