@@ -305,6 +305,29 @@ def test_the_last_message_of_a_packet_says_so():
     assert engine.block.cell["value"][1] == 58
 
 
+@njit
+def quantities(engine, book, kind, flags):
+    """Shares at 20 prices of each side, from the first cell's price on by the second's steps."""
+    cells = view.state(engine)
+    for at in range(20):
+        px = cells[0] + at * cells[1]
+        cells[2 + at] = view.quantity_at(engine, book, view.BUY, px)
+        cells[22 + at] = view.quantity_at(engine, book, view.SELL, px)
+
+
+def test_shares_at_a_price_of_the_window():
+    engine = engine_with(quantities, [999_950, 50])
+    engine.feed(run([add(1, "B", 300, 1_000_000), add(2, "S", 200, 1_000_200), add(3)]))
+    cells = engine.block.cell["value"][2:42].tolist()
+    expected = [0] * 40
+    expected[1], expected[20 + 5] = 400, 200
+    assert cells == expected
+    for ref, first in enumerate((-100_000, 1 << 40, 1, 900_000_000), 50):
+        engine.block.cell["value"][:42] = [first, 100, *[7] * 40]
+        engine.feed(run([add(ref)]))
+        assert not engine.block.cell["value"][2:42].any(), first
+
+
 # ---------------------------------------------------------------- the samples
 
 
