@@ -127,6 +127,7 @@ def test_the_result_says_what_was_measured(result):
     assert result["session"]["messages"] == sum(result["session"]["messages_by_type"].values())
     assert result["core"] in os.sched_getaffinity(0)
     assert result["prefaulted_bytes"] > 0
+    assert result["session"]["held_bytes"] > 2 * result["session"]["bytes"]
     assert result["environment"]["tables_prefaulted"] is True
     assert result["environment"]["clock"]["cycles_per_ns"] > 0
     assert result["environment"]["compile_seconds"] > 0

@@ -33,6 +33,16 @@ FILE_BYTES = 1 << 35
 """Most bytes of a daily file; only what is used of them takes memory."""
 
 
+def huge_page_bytes() -> int | None:
+    """Bytes of this process that lie on huge pages; None where the kernel does not say."""
+    try:
+        lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return None
+    found = [line.split()[1] for line in lines if line.startswith("AnonHugePages:")]
+    return int(found[0]) * 1024 if found else None
+
+
 class HugeBytes:
     """Bytes in one mapping on huge pages, appended to up to ``most``."""
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from tickpath.bench import kernels
 from tickpath.bench.answer import TOUCH, Answer, queue_problems, touch, truth_problems
-from tickpath.bench.held import HeldSession
+from tickpath.bench.held import HeldSession, huge_page_bytes
 from tickpath.bench.turns import Outcome, timed
 from tickpath.clock import Clock
 from tickpath.config import Config, StrategyConfig
@@ -106,6 +106,7 @@ class EngineRun:
         self.clock = clock
         self.spans: list[tuple[str, int]] = []
         self.prefaulted_bytes = 0
+        self.huge_page_bytes: int | None = None  # of the process, session included
         self.histograms: list[np.ndarray] = []  # HISTOGRAM[Stage.COUNT] of each run that counts
         self.intents = 0
         self.rejects: dict[str, int] = {}
@@ -123,6 +124,7 @@ class EngineRun:
         warm_up = not self.spans
         if not warm_up:
             self.prefaulted_bytes = engine.block.prefault(self.spans)
+            self.huge_page_bytes = huge_page_bytes()
         _, timing = timed(engine.process, self.packets)
         for orders in taken:
             sent.update(orders)

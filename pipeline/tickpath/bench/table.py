@@ -89,6 +89,16 @@ def _targets(result: Mapping[str, Any]) -> Table:
     return table
 
 
+def _pages(result: Mapping[str, Any]) -> str:
+    held, tables = result["session"]["held_bytes"], result["prefaulted_bytes"]
+    huge = result["huge_page_bytes"]
+    shown = "unknown how much" if huge is None else f"{huge / 1e9:.2f} GB"
+    return (
+        f"in memory: session {held / 1e9:.2f} GB, pre-faulted tables {tables / 1e9:.2f} GB; "
+        f"{shown} of the process on huge pages"
+    )
+
+
 def _processes(result: Mapping[str, Any]) -> str:
     memory, start = result["memory"], result["start"]
     return (
@@ -153,6 +163,7 @@ def print_bench(result: Mapping[str, Any]) -> None:
     for curve in result["curves"]:
         console.print(_curve(curve))
     if "memory" in result:
+        console.print(_pages(result))
         console.print(_processes(result))
     console.print(_beside(result["beside_us"]))
     jitter = result["jitter"]["gap_ns"]
