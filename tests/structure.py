@@ -97,7 +97,8 @@ def _tree(engine: Engine, sd: int) -> list[tuple[int, int]]:
     """(node, price) of a side's tree, worst first."""
     far = engine.block.far
     found: list[tuple[int, int]] = []
-    waiting, node = [], int(engine.block.side["far_root"][sd])
+    waiting: list[int] = []
+    node = int(engine.block.side["far_root"][sd])
     if node:
         assert far["parent"][node] == 0
     while waiting or node:
@@ -147,7 +148,8 @@ def _bests(engine: Engine, levels: list[tuple[int, int, int]]) -> None:
 
 def _queue(engine: Engine, level: int) -> list[int]:
     """Slots of a level's orders, whose links, quantities and total must agree."""
-    block, found, previous = engine.block, [], 0
+    block, previous = engine.block, 0
+    found: list[int] = []
     slot, quantity = int(block.level["head"][level]), 0
     while slot:
         record = block.order[slot]
