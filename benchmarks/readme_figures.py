@@ -97,7 +97,10 @@ def _others(result: Mapping[str, Any]) -> list[str]:
     missed = [each for each in result["targets"] if not each["met"]]
     if result["targets"]:
         met = len(result["targets"]) - len(missed)
-        named = ", ".join(f"{each['name']} ({each['value']:.4g} {each['unit']})" for each in missed)
+        amounts = [f"{each['value']:.4g} {each['unit']}".strip() for each in missed]
+        named = ", ".join(
+            f"{each['name']} ({amount})" for each, amount in zip(missed, amounts, strict=True)
+        )
         lines.append(
             f"- {met} of {len(result['targets'])} targets met"
             + (f"; missed here: {named}" if missed else "")
