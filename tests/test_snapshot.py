@@ -340,7 +340,9 @@ def test_limits_and_switches_that_were_changed_at_run_time_are_kept():
     original.block.gate["killed"] = 1
     original.block.limit["killed"][1] = 1
     original.block.limit["max_quantity"][1] = 7
+    original.block.cell["value"][0] = 0  # a parameter that the strategy has set to nothing
     restored.restore(original.snapshot())
+    assert restored.block.cell.tobytes() == original.block.cell.tobytes()
     assert restored.block.limit.tobytes() == original.block.limit.tobytes()
     assert restored.block.gate.tobytes() == original.block.gate.tobytes()
 

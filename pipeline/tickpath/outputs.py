@@ -29,8 +29,8 @@ def check_paths(
     outputs: Iterable[str | None], sources: Iterable[str | os.PathLike[str]] = ()
 ) -> None:
     """Raise `OutputError` for outputs that cannot be written: before a long run, not after it."""
-    taken: set[Path] = set()
-    inputs = {Path(source).resolve() for source in sources}
+    taken: set[str] = set()
+    inputs = {os.path.realpath(source) for source in sources}
     for path in (Path(output) for output in outputs if output):
         if path.is_dir():
             raise OutputError(f"{path}: is a directory; name a file in it")
@@ -38,11 +38,12 @@ def check_paths(
             raise OutputError(f"{path}: its directory does not exist; make it first")
         if not os.access(path.parent, os.W_OK):
             raise OutputError(f"{path}: its directory cannot be written to")
-        if path.resolve() in inputs:
+        real = os.path.realpath(path)
+        if real in inputs:
             raise OutputError(f"{path}: is a capture that is read; name another file")
-        if path.resolve() in taken:
+        if real in taken:
             raise OutputError(f"{path}: is named for two outputs; name another file for one")
-        taken.add(path.resolve())
+        taken.add(real)
 
 
 def price_text(px: int) -> str:

@@ -9,6 +9,9 @@ from rich.table import Table
 PLAIN_WIDTH = 120
 """Columns where stdout is no terminal."""
 _COLUMNS = ("count", "min", "p50", "p90", "p99", "p99_9", "p99_99", "max")
+_FEW_COLUMNS = ("count", "p50", "p90", "p99", "p99_9", "max")
+_WIDE = 100
+"""Columns of a terminal that all of the above fit into."""
 
 
 def _ns(value: int | None) -> str:
@@ -21,10 +24,11 @@ def _ns(value: int | None) -> str:
     return f"{value:,} ns"
 
 
-def _latency_table(result: dict[str, Any]) -> Table:
+def _latency_table(result: dict[str, Any], width: int) -> Table:
     table = Table(title="latency", title_justify="left", box=box.SIMPLE)
-    table.add_column("stage", no_wrap=True)
-    for name in _COLUMNS:
+    columns = _COLUMNS if width >= _WIDE else _FEW_COLUMNS
+    table.add_column("stage", no_wrap=True, min_width=len("tick to order"))
+    for name in columns:
         table.add_column(name.replace("_", "."), justify="right", no_wrap=True)
     latencies = result["latency_ns"]
     rows = {"tick to order": latencies["tick_to_order"]}
@@ -32,7 +36,7 @@ def _latency_table(result: dict[str, Any]) -> Table:
         rows["response"] = latencies["response"]
     rows |= latencies["stages"]
     for stage, row in rows.items():
-        cells = [f"{row['count']:,}", *(_ns(row[name]) for name in _COLUMNS[1:])]
+        cells = [f"{row['count']:,}", *(_ns(row[name]) for name in columns[1:])]
         table.add_row(stage, *cells)
     return table
 
@@ -72,4 +76,4 @@ def print_replay(result: dict[str, Any]) -> None:
     console.print(f"by type: {mix}")
     console.print(f"book digest {result['book_digest']}, state digest {result['state_digest']}")
     console.print(_counter_table(result))
-    console.print(_latency_table(result))
+    console.print(_latency_table(result, console.width))
