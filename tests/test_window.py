@@ -178,6 +178,17 @@ def test_prices_below_a_dollar_have_ticks_of_a_hundredth_of_a_cent(side):
 
 
 @pytest.mark.parametrize("side", "BS")
+def test_coarse_levels_whose_keys_a_fine_window_has_too(side):
+    """Five cents are tick 5 of a coarse window and tick 500 of a fine one: the same keys."""
+    coarse = [add(1, side, price=15_000), add(2, side, price=500), add(3, side, price=90_000)]
+    fine = [add(10 + n, side, price=401 + 3 * n) for n in range(90)]
+    engine = follow([*coarse, delete(1), *fine, delete(2)], SMALL, whole_every=1)
+    assert engine.block.base["value"][2 + (side == "S")] >> 31 == (side == "S")
+    engine = follow([*coarse, delete(1), delete(3), *fine, delete(2)], SMALL, whole_every=1)
+    assert engine.block.base["value"][2 + (side == "S")] >> 31 == 1, "the window became fine"
+
+
+@pytest.mark.parametrize("side", "BS")
 @pytest.mark.parametrize("seed", range(3))
 def test_a_market_that_crosses_the_dollar_again_and_again(side, seed):
     """The window changes between coarse and fine ticks with a book on either side of a dollar."""
