@@ -1,13 +1,15 @@
 """The file transport: captures, in the order in which their packets were captured.
 
 Several files are merged by receive time, those with the same time (and daily files, which have
-none) in the order given.  Packets stay where the captures map them; only their records are sorted.
-A capture that ends early ends alone: it leaves a finding, the others go on.
+none) in the order given.  A capture whose clock steps back keeps its own order: its packets count
+as captured no earlier than the one before.  Packets stay where the captures map them; only their
+records are sorted.  A capture that ends early ends alone: it leaves a finding, the others go on.
 """
 
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from typing import Literal
 
 import numpy as np
 
@@ -23,33 +25,32 @@ class _Source:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.capture = open_capture(path)
         self._batches: Iterator[np.ndarray] | None = None
-        self.waiting = NONE
+        self._latest = np.uint64(0)
+        self.waiting, self.times = NONE, NONE["ts_recv"]
         self.is_finished = False
 
-    def fill(self, most: int) -> None:
+    def fill(self) -> None:
         """Have packets waiting, unless the capture is at its end."""
         if self._batches is None:
-            self._batches = iter(self.capture.batches(most))
+            self._batches = iter(self.capture.batches())
         while not len(self.waiting) and not self.is_finished:
             batch = next(self._batches, None)
             if batch is None:
                 self.is_finished = True
             else:
                 self.waiting = batch
+                self.times = np.maximum.accumulate(np.maximum(batch["ts_recv"], self._latest))
+                self._latest = self.times[-1]
 
-    def take(self, horizon: int) -> np.ndarray:
-        """The waiting packets received no later than ``horizon``."""
-        number = int(np.searchsorted(self._rising(), horizon, side="right"))
-        taken, self.waiting = self.waiting[:number], self.waiting[number:]
+    def drop(self) -> None:
+        """Forget what is waiting."""
+        self.waiting, self.times = NONE, NONE["ts_recv"]
+
+    def take(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+        """The next packets, and the times to sort them by."""
+        taken = self.waiting[:number], self.times[:number]
+        self.waiting, self.times = self.waiting[number:], self.times[number:]
         return taken
-
-    def _rising(self) -> np.ndarray:
-        # A capture whose clock steps back is not sorted: its packets keep their order.
-        return np.maximum.accumulate(self.waiting["ts_recv"])
-
-    @property
-    def last(self) -> int:
-        return int(self._rising()[-1])
 
 
 class FileTransport:
@@ -58,6 +59,7 @@ class FileTransport:
     def __init__(self, paths: Sequence[str | os.PathLike[str]]) -> None:
         self._paths = list(paths)
         self._sources: list[_Source] = []
+        self._merged = NONE
         self._lent = NONE
 
     @staticmethod
@@ -75,21 +77,32 @@ class FileTransport:
             raise
 
     def poll(self, most: int = 4096) -> np.ndarray:
-        """The next packets in order of their capture; none at the end."""
-        self.release()
+        """The next packets in order of their capture, at most ``most``; none at the end."""
+        if not len(self._merged):
+            self._merged = self._merge()
+        self._lent, self._merged = self._merged[:most], self._merged[most:]
+        return self._lent
+
+    def _merge(self) -> np.ndarray:
+        """All that is waiting up to the moment behind which something else may come in between."""
         for source in self._sources:
-            source.fill(most)
+            source.fill()
         live = [source for source in self._sources if len(source.waiting)]
         if not live:
             return NONE
         if len(live) == 1:
-            self._lent, live[0].waiting = live[0].waiting, NONE
-            return self._lent
-        # Up to the earliest end of what is waiting, nothing can come in between any more.
-        horizon = min(source.last for source in live)
-        taken = np.concatenate([source.take(horizon) for source in live])
-        self._lent = taken[np.argsort(taken["ts_recv"], kind="stable")]
-        return self._lent
+            return live[0].take(len(live[0].waiting))[0]
+        # The first capture whose waiting packets end earliest may go on with the same time: until
+        # that is known, the ones given behind it keep back what they have of that time.
+        ends = [int(source.times[-1]) for source in live]
+        horizon = min(ends)
+        first = ends.index(horizon)
+        taken = []
+        for number, source in enumerate(live):
+            side: Literal["left", "right"] = "right" if number <= first else "left"
+            taken.append(source.take(int(np.searchsorted(source.times, horizon, side))))
+        packets = np.concatenate([each for each, _ in taken])
+        return packets[np.argsort(np.concatenate([times for _, times in taken]), kind="stable")]
 
     def release(self) -> None:
         """Give back what the last `poll` lent."""
@@ -101,15 +114,16 @@ class FileTransport:
 
     def close(self) -> None:
         """Close every capture."""
-        self.release()
+        self._merged = self._lent = NONE
         for source in self._sources:
-            source.waiting = NONE
+            source.drop()
             source.capture.close()
 
     @property
     def is_finished(self) -> bool:
         """True when every capture is at its end and all was lent."""
-        return all(source.is_finished and not len(source.waiting) for source in self._sources)
+        left = len(self._merged) + sum(len(source.waiting) for source in self._sources)
+        return not left and all(source.is_finished for source in self._sources)
 
     @property
     def position(self) -> tuple[int, int]:

@@ -97,13 +97,25 @@ def find(name: str) -> Backend:
     elif name in transports:
         pair = transports[name], executors[REFERENCE_EXECUTOR]
     else:
-        known = ", ".join(sorted({*executors, *transports} - {REFERENCE_TRANSPORT}))
-        raise BackendError(f"no backend is called {name!r}; known here: {known}")
-    transport, executor = (each.load() for each in pair)
+        raise BackendError(f"no backend is called {name!r}; known here: {', '.join(known())}")
+    transport, executor = (_loaded(name, each) for each in pair)
     for part in (transport, executor):
         if reason := part.why_not():
             raise BackendError(f"backend {name} cannot run here: {reason}")
     return Backend(name, transport, executor)
+
+
+def _loaded(name: str, entry: Any) -> Any:
+    try:
+        return entry.load()
+    except Exception as error:  # whatever somebody's module raises
+        what = f"{type(error).__name__}: {error}"
+        raise BackendError(f"backend {name}: {entry.value} cannot be loaded: {what}") from None
+
+
+def known() -> list[str]:
+    """Names that `find` knows, sorted."""
+    return sorted({*available("executors"), *available("transports")} - {REFERENCE_TRANSPORT})
 
 
 def executor_of(backend: Backend, config: Config, **options: Any) -> Executor:
