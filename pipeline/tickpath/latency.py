@@ -11,6 +11,7 @@ can reach an index outside `counts`, because it is clamped first.  Worst case: a
 unclamped in `max`.
 """
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -314,7 +315,9 @@ class _TaggedLogWriter(HistogramLogWriter):
     log: TextIO
 
     def output_start_time(self, start_time_msec: float) -> None:
-        self.output_comment(f"[StartTime: {start_time_msec / 1e3:.3f} (seconds since epoch)]")
+        # Rounded up it would lie behind the first interval, which readers would leave out then.
+        start_s = math.floor(start_time_msec) / 1e3
+        self.output_comment(f"[StartTime: {start_s:.3f} (seconds since epoch)]")
 
     def output_tagged(self, tag: str, start_s: float, length_s: float, hdr: Any) -> None:
         max_ms = hdr.get_max_value() / 1e6

@@ -229,7 +229,8 @@ def _lend_alone(eng):
 def _messages(eng):
     """Take the messages of the run under way; stops early when a buffer asks for it."""
     m, end, left = engine.cursor(eng), engine.run_end(eng), engine.run_left(eng)
-    allowed = engine.message_limit(eng) - engine.messages(eng)
+    done, limit = engine.messages(eng), engine.message_limit(eng)
+    allowed = limit - done if limit > done else ZERO
     bare = engine.bare(eng) != ZERO
     begin = m
     looked, turn = ZERO, ZERO
