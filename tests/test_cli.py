@@ -457,6 +457,19 @@ def test_an_interrupted_decode_says_how_far_it_came():
     assert json.loads(first)["message"]
 
 
+def test_an_interrupted_session_is_not_left_behind(tmp_path):
+    path = tmp_path / "long.pcap"
+    process = _started("generate", path, "--messages", 200_000_000, "--symbols", 20)
+    try:
+        _wait_for(lambda: path.exists() and path.stat().st_size > 0, process)
+        process.send_signal(signal.SIGINT)
+        stdout, stderr = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert (process.returncode, stdout) == (130, "") and not path.exists()
+    assert stderr == f"tickpath: interrupted; {path} was not complete and is removed\n"
+
+
 def test_a_reader_who_stops_early_meets_no_traceback():
     process = _started("decode", session())
     assert process.stdout is not None and process.stderr is not None

@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+from captures import SHARED
 from itch_messages import frame, mold, run
 from sessions import (
     PLAN,
@@ -308,6 +309,18 @@ def test_a_file_that_ends_early_ends_alone(tmp_path):
     assert len(merged["findings"]) == 1 and str(first) in merged["findings"][0]
     alone = replay(second)
     assert alone["packets"] < merged["packets"] < 2 * alone["packets"]
+
+
+AAPL = SHARED / "nasdaq_itch50" / "aapl_20191230_part1.pcap"
+
+
+@pytest.mark.skipif(not AAPL.exists(), reason="no real captures in ../shared/data")
+def test_a_real_capture_and_its_daily_file():
+    packed = replay(AAPL, *TAKER)
+    bare = replay(AAPL.with_suffix(".NASDAQ_ITCH50"), *TAKER)
+    same([packed, bare], *STATE)
+    assert packed["messages"] == 26_000 and packed["symbols"] == 993
+    assert packed["counters"]["unknown_type"] == packed["counters"]["wrong_length"] == 0
 
 
 # ---------------------------------------------------------------- narration

@@ -401,6 +401,15 @@ def test_a_snapshot_is_refused_inside_a_packet_be_it_in_a_callback_or_at_a_limit
         stopped.snapshot()
 
 
+def test_a_message_limit_that_the_snapshot_is_beyond_lets_nothing_more_in():
+    original, restored = Engine(SMALL), Engine(SMALL)
+    original.feed(run([add(n) for n in range(1, 6)]))
+    restored.block.set("message_limit", 3)
+    restored.restore(original.snapshot())
+    restored.feed(run([add(6)]))
+    assert restored.messages == 5 and restored.block.get("stopped")
+
+
 def test_every_field_of_the_engine_is_saved_or_is_known_not_to_matter():
     """A new field or region fails here until somebody has decided what it is."""
     derived = "book_digest orders_live timer_interval books far0 far_fresh far_free far_used "

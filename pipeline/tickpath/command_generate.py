@@ -4,6 +4,7 @@ import json
 import sys
 import time
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import click
@@ -17,8 +18,14 @@ def run(out: str, as_json: bool, *, faults: str, **options: Any) -> int:
 
     plan = SessionPlan(faults=parse_faults(faults), **options)
     started = time.perf_counter()
-    with count_progress(f"generating {out}", plan.messages) as progress:
-        truth = generate(out, plan, progress)
+    try:
+        with count_progress(f"generating {out}", plan.messages) as progress:
+            truth = generate(out, plan, progress)
+    except KeyboardInterrupt:
+        if Path(out).is_file():
+            Path(out).unlink()
+        click.echo(f"tickpath: interrupted; {out} was not complete and is removed", err=True)
+        return 130
     seconds = time.perf_counter() - started
     result = {
         "schema": "tickpath.generate/1",

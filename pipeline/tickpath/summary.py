@@ -73,7 +73,8 @@ def print_replay(result: dict[str, Any]) -> None:
     orders = result["orders"]
     console.print(f"{orders['sent']:,} orders sent, {orders['rejected']:,} rejected")
     mix = "  ".join(f"{code} {count:,}" for code, count in result["messages_by_type"].items())
-    console.print(f"by type: {mix}")
+    if mix:
+        console.print(f"by type: {mix}")
     console.print(f"book digest {result['book_digest']}, state digest {result['state_digest']}")
     console.print(_counter_table(result))
     console.print(_latency_table(result, console.width))

@@ -32,8 +32,7 @@ class Timeline:
 
     def start(self) -> None:
         self.started = self._last_s = time.perf_counter()
-        # An interval log's own start has milliseconds, and readers skip what began before it.
-        self._epoch_ns = time.time_ns() // 1_000_000 * 1_000_000
+        self._epoch_ns = time.time_ns()
         self._messages, self._orders = 0, 0
         self._before = self.engine.histogram("tick_to_order").copy()
 
