@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -350,6 +351,38 @@ def test_stdout_is_one_json_object_and_stderr_has_no_traceback():
     assert done.returncode == 0
     assert json.loads(done.stdout)["schema"] == "tickpath.replay/1"
     assert all(line.startswith("tickpath: ") for line in done.stderr.splitlines())
+
+
+def test_a_terminal_sees_what_is_waited_for_and_how_far_it_is():
+    ours, theirs = os.openpty()
+    command = ["replay", str(session()), "--strategy", "tickpath.samples:imbalance_taker", "--json"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tickpath.cli", *command],
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "120"},
+    )
+    os.close(theirs)
+    shown = b""
+    try:
+        while portion := _read(ours):
+            shown += portion
+        assert process.stdout is not None
+        assert json.loads(process.stdout.read())["messages"] == PLAN.messages
+        assert process.wait(60) == 0
+    finally:
+        process.kill()
+        os.close(ours)
+    text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown.decode())
+    assert "compiling the strategy tickpath.samples:imbalance_taker" in text
+    assert session().name in text and "messages" in text and "Traceback" not in text
+
+
+def _read(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 1 << 16)
+    except OSError:  # nobody holds its other end any more
+        return b""
 
 
 @pytest.mark.parametrize(

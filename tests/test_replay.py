@@ -123,6 +123,13 @@ def test_tables_are_touched_where_the_configuration_asks_for_it(tmp_path):
     assert result["messages"] == PLAN.messages
 
 
+def test_what_is_the_default_can_be_said(result):
+    same(
+        [result, replay(session(), *TAKER, "--feed", "itch50", "--backend", "software")],
+        *("messages", "book_digest", "state_digest", "orders", "counters", "backend"),
+    )
+
+
 def test_text_for_a_person(result):
     text = tickpath("replay", session(), *TAKER).stdout
     assert "20,000 messages in" in text and "50 symbols" in text
