@@ -130,7 +130,9 @@ def test_the_result_says_what_was_measured(result):
     assert result["session"]["held_bytes"] > 2 * result["session"]["bytes"]
     assert result["environment"]["tables_prefaulted"] is True
     assert result["environment"]["clock"]["cycles_per_ns"] > 0
-    assert result["environment"]["compile_seconds"] > 0
+    assert isinstance(
+        result["environment"]["compile_seconds"], float
+    )  # 0.0 when it was compiled before
     assert result["jitter"]["gap_ns"]["count"] > 0
     assert set(result["beside_us"]) == {"stolen_share", "others_share", "other_cores_busy_share"}
     assert [curve["x"] for curve in result["curves"]] == [[500, 2_000], [5, 20]]
