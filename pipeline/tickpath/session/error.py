@@ -1,0 +1,5 @@
+"""The one exception of the session layer."""
+
+
+class SessionError(RuntimeError):
+    """A session that cannot do what it was asked; the message says what, where and what to do."""
