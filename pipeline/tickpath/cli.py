@@ -11,6 +11,8 @@ from typing import Any
 
 import click
 
+from tickpath.command_audit import audit
+
 OK, FINDING, USAGE, INTERRUPTED = 0, 1, 2, 130
 
 
@@ -191,6 +193,8 @@ def doctor(as_json: bool) -> int:
 
     return run(as_json)
 
+
+main.add_command(audit)
 
 if __name__ == "__main__":
     main()
