@@ -63,7 +63,7 @@ def _window(engine: Engine, sd: int) -> list[tuple[int, int, int]]:
 
 def _base(engine: Engine, sd: int) -> tuple[int, int]:
     """First key of a side's window, and the size of its ticks in 1e-4."""
-    first = int(engine.block.base["value"][sd])
+    first = int(engine.block.side["base"][sd])
     return first & BASE_MASK, 1 if first > BASE_MASK else 100
 
 

@@ -152,7 +152,7 @@ def test_a_level_takes_half_a_million_orders_and_counts_the_rest():
 
 
 def test_a_full_order_store_leaves_the_order_out_and_goes_on():
-    tiny = Config(capacity=Capacity(symbols=4, orders=512, overflow_levels=2048, trades=1024))
+    tiny = Config(capacity=Capacity(symbols=4, orders=2 * PAGE, overflow_levels=2048, trades=1024))
     engine = played(
         *(add(1), add(2), add(PAGE), add(2 * PAGE), replace(1, 2 * PAGE), delete(2)),
         *(add(2 * PAGE), add(2), delete(2 * PAGE), delete(PAGE)),

@@ -144,7 +144,7 @@ def test_what_is_not_given_has_its_default(tmp_path):
         ("[risk.symbols.AAPL]\nmax_position = 0\n", ["risk.symbols", ">= 1"]),
         ("[capacity]\nsymbols = 1\n", ["capacity.symbols", ">= 2"]),
         ("[capacity]\nsymbols = 65537\n", ["capacity.symbols", "<= 65536"]),
-        ("[capacity]\norders = 511\n", ["capacity.orders", ">= 512"]),
+        ("[capacity]\norders = 2047\n", ["capacity.orders", ">= 2048"]),
         ("[capacity]\noverflow_levels = 2047\n", ["capacity.overflow_levels", ">= 2048"]),
         ("[capacity]\ntrades = 3000\n", ["capacity.trades", "power of two"]),
         ("[indicators]\nsma_window = 0\n", ["indicators.sma_window", ">= 1"]),

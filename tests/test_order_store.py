@@ -17,7 +17,7 @@ from tickpath.config import Capacity
 from tickpath.layout import PAGE, PAGE_BITS
 
 FEW_PAGES = Config(capacity=Capacity(symbols=4, orders=4 * PAGE, overflow_levels=2048, trades=1024))
-ONE_PAGE = Config(capacity=Capacity(symbols=4, orders=512, overflow_levels=2048, trades=1024))
+ONE_PAGE = Config(capacity=Capacity(symbols=4, orders=PAGE, overflow_levels=2048, trades=1024))
 MASK = 15
 """Directory of `FEW_PAGES`: at least twice as many entries as there are pages."""
 

@@ -221,11 +221,9 @@ def test_prices_far_from_the_touch_stay_where_they_were():
         original, restored = Watched(SMALL), Watched(SMALL)
         original.engine.feed(run(stream))
         restored.engine.restore(original.engine.snapshot())
-        for name in ("base", "side"):
-            here, there = (each.engine.block.views[name] for each in (restored, original))
-            kept = ["key", "best_px", "summary", "misses"] if name == "side" else ["value"]
-            for field in kept:
-                assert here[field].tolist() == there[field].tolist(), field
+        here, there = (each.engine.block.side for each in (restored, original))
+        for field in ("key", "base", "best_px", "summary", "misses"):
+            assert here[field].tolist() == there[field].tolist(), field
         validate(restored.engine)
 
 
@@ -422,7 +420,7 @@ def test_every_field_of_the_engine_is_saved_or_is_known_not_to_matter():
     decided = [*SCALARS, *RUN_OPTIONS, *places]
     decided += [name for text in (derived, under_way, latency, outside) for name in text.split()]
     assert sorted(decided) == sorted(ENGINE.names or ())
-    made_again = "side base bitmap level far order page_entry page_owner sma symbol_limit template "
+    made_again = "side bitmap level far order page_entry page_owner sma symbol_limit template "
     made_again += "group message_length intent egress ahead histogram "
     made_again += "bbo_seq bbo_ts_event bbo_book bbo_bid_px bbo_bid_sz bbo_ask_px bbo_ask_sz"
     saved = [*BY_INDEX, *BY_KEY, *LISTED, *NAMED, "type_count"]

@@ -183,9 +183,9 @@ def test_coarse_levels_whose_keys_a_fine_window_has_too(side):
     coarse = [add(1, side, price=15_000), add(2, side, price=500), add(3, side, price=90_000)]
     fine = [add(10 + n, side, price=401 + 3 * n) for n in range(90)]
     engine = follow([*coarse, delete(1), *fine, delete(2)], SMALL, whole_every=1)
-    assert engine.block.base["value"][2 + (side == "S")] >> 31 == (side == "S")
+    assert engine.block.side["base"][2 + (side == "S")] >> 31 == (side == "S")
     engine = follow([*coarse, delete(1), delete(3), *fine, delete(2)], SMALL, whole_every=1)
-    assert engine.block.base["value"][2 + (side == "S")] >> 31 == 1, "the window became fine"
+    assert engine.block.side["base"][2 + (side == "S")] >> 31 == 1, "the window became fine"
 
 
 @pytest.mark.parametrize("side", "BS")

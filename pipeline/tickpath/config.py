@@ -30,8 +30,8 @@ class Capacity(Component, frozen=True):
 
     symbols: Annotated[int, Meta(ge=2, le=65_536)] = 16_384
     """Books; a stock locate at or above it is counted and left out."""
-    orders: Annotated[int, Meta(ge=512, le=1 << 31)] = 1 << 26
-    """Order slots, in pages of 256 consecutive references; a page is held while one order lives."""
+    orders: Annotated[int, Meta(ge=2048, le=1 << 31)] = 1 << 26
+    """Order slots, in pages of 1,024 references in a row; a page is held while one order lives."""
     overflow_levels: Annotated[int, Meta(ge=2048, le=1 << 24)] = 1 << 19
     """Price levels outside the books' windows."""
     trades: Annotated[int, Meta(ge=1024, le=1 << 26)] = 1 << 18

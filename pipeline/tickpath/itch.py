@@ -72,7 +72,8 @@ def _add(eng, b, m):
     if not symbols.is_open(eng, b):
         symbols.open_book(eng, b, VENUE, add_order.stock(m))
     letter = add_order.buy_sell_indicator(m)
-    if letter != _BUY and letter != _SELL:
+    # One test, because neither letter can be foreseen.
+    if (letter != _BUY) & (letter != _SELL):
         return _no_side(eng)
     sd = b + b + np.uint64(letter == _SELL)
     ref = add_order.order_reference_number(m)

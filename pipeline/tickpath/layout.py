@@ -28,7 +28,7 @@ from tickpath.ouch import TEMPLATE
 WINDOW_BITS = 10
 WINDOW = 1 << WINDOW_BITS
 """Ticks of a side that are found without searching."""
-PAGE_BITS = 8
+PAGE_BITS = 10
 PAGE = 1 << PAGE_BITS
 """Orders with consecutive references that share one page of the order store."""
 QUANTITY_BITS = 44
@@ -76,13 +76,15 @@ BOOK = _record(
     ("last_sz", "u4"),
     ("trades", "u4"),  # prints
     ("sma_at", "u4"),  # where the next price goes in the window
+    ("sma_count", "u4"),
+    ("generation", "u4"),  # how many other symbols the book had before
+    # So far the line that a print touches.
     ("reference_px", "u4"),  # auction: current reference price (I)
     ("near_px", "u4"),
     ("far_px", "u4"),
     ("imbalance", "u4"),  # shares, saturating
     ("upper_collar_px", "u4"),  # LULD auction collar (J)
     ("lower_collar_px", "u4"),
-    ("sma_count", "u4"),
     ("venue", "u1"),  # 0: this book is not in use
     ("trading_state", "u1"),  # H, P, Q, T of the last trading action; 0 before the first
     ("operational_halt", "u1"),  # 1 while halted on this venue
@@ -92,14 +94,13 @@ BOOK = _record(
     ("stale", "u1"),  # 1 from a gap on
     ("reserved", "u1"),
     ("round_lot_size", "u4"),
-    ("generation", "u4"),  # how many other symbols the book had before
-    ("reserved2", "u8", (3,)),
-    ("reserved3", "u4"),
+    ("reserved2", "u4"),
+    ("reserved3", "u8", (3,)),
     size=128,
 )
 SIDE = _record(
     ("key", "u8"),  # digest key of venue, symbol and side
-    ("reserved", "u4"),
+    ("base", "u4"),  # first key of the window, a multiple of 64, and how fine its ticks are
     ("best_px", "u4"),  # 0 (bid) or 0xffffffff (offer) while the side is empty
     ("best", "u4"),  # index of the best level, 0 while the side is empty
     ("far_root", "u4"),  # tree of the levels outside the window
@@ -108,9 +109,6 @@ SIDE = _record(
     ("misses", "u2"),  # adds since the last re-centring that the ideal window would have held
     size=32,
 )
-BASE = _record(("value", "u4"))
-"""First key of a side's window, a multiple of 64, and how fine its ticks are.  Apart from `SIDE`,
-because looking ahead needs nothing else: so many fit into the nearest cache."""
 LEVEL = _record(("total", "u8"), ("head", "u4"), ("tail", "u4"), size=16)
 ORDER = _record(
     ("quantity", "u4"),
@@ -212,7 +210,8 @@ LINE = _record(
 )
 GAP = _record(("first", "u8"), ("last", "u8"), ("line", "u8"), ("input_number", "u8"), size=32)
 GROUP = _record(("address", "u4"), ("port", "u4"), size=8)
-AHEAD = _record(("message", "u8"), ("order", "u4"), ("level", "u4"), size=16)
+AHEAD = _record(("message", "u8"), ("order", "u8"), ("level", "u8"), ("reserved", "u8"), size=32)
+"""A message that has been looked at: addresses, because they live no longer than the run."""
 BYTE = _record(("value", "u1"))
 CELL = _record(("value", "i8"))
 
@@ -232,7 +231,6 @@ REGIONS = tuple(
         "reject": WORD,
         "book": BOOK,
         "side": SIDE,
-        "base": BASE,
         "bitmap": WORD,
         "level": LEVEL,
         "far": FAR,
@@ -267,6 +265,20 @@ REGIONS = tuple(
         "message_length": WORD,
     }.items()
 )
+
+FIXED = {
+    "type_count": 256,
+    "message_length": 256,
+    "ahead": LOOKAHEAD,
+    "counter": len(Counter),
+    "gate": 1,
+    "intent": MAX_INTENTS,
+    "line": LINES,
+    "histogram": Stage.COUNT,
+}
+"""Records of the regions whose size no configuration changes.  They stand right behind `ENGINE`,
+packed, at offsets that are constants of the compiled code: what every message touches needs no load
+to be found, and does not fall into the few cache sets where pages begin."""
 
 ENGINE = _record(
     # The inputs so far
@@ -336,12 +348,42 @@ ENGINE = _record(
 )
 
 ENGINE_REGION = len(REGIONS)
+LINE_SIZE = 64
+"""Bytes of a cache line, on which every region begins."""
+
+
+def _fixed_offsets() -> tuple[dict[str, int], int]:
+    """Where the fixed regions begin, and where they end."""
+    dtypes = {region.name: region.dtype for region in REGIONS}
+    offsets, end = {}, ENGINE.itemsize
+    for name, number in FIXED.items():
+        end = -(-end // LINE_SIZE) * LINE_SIZE
+        offsets[name] = end
+        end += number * dtypes[name].itemsize
+    return offsets, end
+
+
+FIXED_OFFSETS, FIXED_END = _fixed_offsets()
+
+
+def _offset(name: str):
+    """``offset(engine)``: where a region begins."""
+    assert ENGINE.fields is not None
+    if name not in FIXED:
+        return constant_load(ENGINE.fields[f"{name}_at"][1])
+    constant = np.uint64(FIXED_OFFSETS[name])
+
+    @leaf
+    def offset(engine):
+        return constant
+
+    return offset
 
 
 def _at(name: str, dtype: np.dtype, number: int):
     """``at(engine, index)``: the address of one record of a region."""
     assert ENGINE.fields is not None
-    offset_of = constant_load(ENGINE.fields[f"{name}_at"][1])
+    offset_of = _offset(name)
     count_of = constant_load(ENGINE.fields[f"{name}_count"][1])
     size, region = np.uint64(dtype.itemsize), np.uint64(number)
 
@@ -372,7 +414,6 @@ type_count = _SPACES["type_count"]
 reject = _SPACES["reject"]
 book = _SPACES["book"]
 side = _SPACES["side"]
-base = _SPACES["base"]
 bitmap = _SPACES["bitmap"]
 level = _SPACES["level"]
 far = _SPACES["far"]

@@ -12,7 +12,7 @@ import numpy as np
 
 from tickpath import order_store, window
 from tickpath.jit import leaf
-from tickpath.layout import LOOKAHEAD, ahead, bitmap, book, engine, level, order
+from tickpath.layout import LOOKAHEAD, ahead, bitmap, book, engine, level, order, side, sma, trade
 from tickpath.line import PREFIX_LENGTH, message_length
 from tickpath.memory import prefetch
 from tickpath.wire.hot import peek
@@ -23,16 +23,19 @@ DISTANCE = 8
 assert 2 * DISTANCE < LOOKAHEAD
 
 _ADD, _REPLACE = ITCH50["add_order_no_mpid_attribution"], ITCH50["order_replace"]
+_EXECUTED = ITCH50["order_executed"]
 _type = peek(_ADD, "message_type")
 _stock_locate = peek(_ADD, "stock_locate")
 _ref = peek(_ADD, "order_reference_number")
 _letter = peek(_ADD, "buy_sell_indicator")
 _price = peek(_ADD, "price")
 _new_price = peek(_REPLACE, "price")
+_match_number = peek(_EXECUTED, "match_number")
 _A, _F, _E, _U = (np.uint64(ord(code)) for code in "AFEU")
 _S = np.uint64(ord("S"))
 _RING = np.uint64(LOOKAHEAD - 1)
-_WORD, _SIDE_BITS, _INSIDE = np.uint64(6), np.uint64(10), np.uint64(1023)
+_WORD, _SIDE_BITS, _BOOK_BITS = np.uint64(6), np.uint64(10), np.uint64(11)
+_INSIDE = np.uint64(1023)
 ZERO, ONE = np.uint64(0), np.uint64(1)
 _DISTANCE, _TWICE = np.uint64(DISTANCE), np.uint64(2 * DISTANCE)
 REACH = np.uint64(PREFIX_LENGTH + np.uint64(max(_ADD.length, _REPLACE.length)))
@@ -40,9 +43,12 @@ REACH = np.uint64(PREFIX_LENGTH + np.uint64(max(_ADD.length, _REPLACE.length)))
 
 
 @leaf
-def _likely_level(eng, sd, price):
-    """The level of a price, if the side's window holds it; another of the side's levels if not."""
-    tick = price if window.base_of(eng, sd) >> window.FINE_SHIFT != ZERO else price // window.TICK
+def _likely_level(sd, price):
+    """The level of a price if it is a tick of the side's window; another of the side's if not.
+
+    Whether a window's ticks are fine is guessed from the price, which is in a register.
+    """
+    tick = price if price < window.DOLLAR else price // window.TICK
     return (sd << _SIDE_BITS) | ((tick ^ (_INSIDE * (sd & ONE))) & _INSIDE)
 
 
@@ -55,37 +61,43 @@ def _fetch_level(eng, lvl):
 
 @leaf
 def _look_first(eng, m, k):
-    """Fetch the order's slot and an add's level."""
+    """Fetch the order's slot, the sides (which share a line), an add's level and a print's book."""
     kind, ref, locate = _type(m), _ref(m), _stock_locate(m)
     entry = order_store.entry_of(eng, ref)
-    slot = order_store.slot_of(entry, ref)
-    prefetch(order.at(eng, slot))
+    o = order.at(eng, order_store.slot_of(entry, ref))
+    prefetch(o)
     is_add = (kind == _A) | (kind == _F)
     locate = locate if locate < engine.books(eng) else ZERO
+    prefetch(side.at(eng, locate + locate))
     sd = locate + locate + np.uint64(_letter(m) == _S)
-    lvl = _likely_level(eng, sd, _price(m)) * np.uint64(is_add)
+    lvl = _likely_level(sd, _price(m)) * np.uint64(is_add)
     _fetch_level(eng, lvl)
     prefetch(book.at(eng, locate * np.uint64(kind == _E)))
     place = ahead.at(eng, k & _RING)
     ahead.set_message(place, m)
-    ahead.set_order(place, slot)
-    ahead.set_level(place, lvl)
+    ahead.set_order(place, o)
+    ahead.set_level(place, level.at(eng, lvl))
 
 
 @leaf
 def _look_again(eng, k):
-    """Fetch the order's level and neighbours, where an add is queued, and a replace's level."""
+    """Fetch the order's level and neighbours, where an add is queued, and what only some need."""
     place = ahead.at(eng, k & _RING)
-    o = order.at(eng, ahead.order(place))
+    o = ahead.order(place)
     lvl = order.level(o)
     prefetch(order.at(eng, order.next(o)))
     prefetch(order.at(eng, order.previous(o)))
-    prefetch(order.at(eng, level.tail(level.at(eng, ahead.level(place)))))
+    prefetch(order.at(eng, level.tail(ahead.level(place))))
     if lvl < engine.far0(eng):
         _fetch_level(eng, lvl)
         m = ahead.message(place)
-        if _type(m) == _U:
-            _fetch_level(eng, _likely_level(eng, lvl >> _SIDE_BITS, _new_price(m)))
+        kind = _type(m)
+        if kind == _U:
+            _fetch_level(eng, _likely_level(lvl >> _SIDE_BITS, _new_price(m)))
+        elif kind == _E:
+            b = lvl >> _BOOK_BITS
+            prefetch(sma.at(eng, b * engine.sma_window(eng) + book.sma_at(book.at(eng, b))))
+            prefetch(trade.at(eng, _match_number(m) & engine.trade_mask(eng)))
     else:
         prefetch(level.at(eng, lvl))
 

@@ -347,20 +347,22 @@ def accessors(name: str, dtype: np.dtype, region: int | None = None) -> python_t
 
 
 _WIRE = "wire"
+_FORTY_EIGHT = np.uint64((1 << 48) - 1)
 
 
 def wire_load(bits: int, offset: int, big: bool, size: int, region: int = MESSAGE_REGION):
-    """A load of a wire field, in the message's byte order; 48-bit fields are two loads.
+    """A load of a wire field, in the message's byte order.
 
+    A 48-bit field is loaded with the two bytes in front of it, which are the message's too.
     In the checked variant the whole message (``size`` bytes) must have been lent.
     """
     if bits == 48:
-        high = _load(16, offset if big else offset + 4, swap=big, tag=_WIRE)
-        low = _load(32, offset + 2 if big else offset, swap=big, tag=_WIRE)
+        assert offset >= 2, "nothing stands in front of this 48-bit field"
+        wide = _load(64, offset - 2, swap=big, tag=_WIRE)
 
         @leaf
         def raw(address):
-            return (high(address) << np.uint64(32)) | low(address)
+            return wide(address) & _FORTY_EIGHT if big else wide(address) >> _SIXTEEN
     else:
         raw = _load(bits, offset, swap=big, tag=_WIRE)
     if not CHECKED:

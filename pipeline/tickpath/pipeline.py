@@ -231,25 +231,24 @@ def _messages(eng):
     m, end, left = engine.cursor(eng), engine.run_end(eng), engine.run_left(eng)
     done, limit = engine.messages(eng), engine.message_limit(eng)
     allowed = limit - done if limit > done else ZERO
+    turns = min(left, allowed)
     bare = engine.bare(eng) != ZERO
     begin = m
     looked, turn = ZERO, ZERO
     ahead = m
     if left > ONE:
         ahead, looked = lookahead.fill(eng, m, end, looked)
-    while left != ZERO and allowed != ZERO and m + PREFIX <= end:
+    while turn < turns and m + PREFIX <= end:
         length = line.message_length(m)
         following = m + PREFIX + length
         if following > end:
             break
         if looked != ZERO:
             ahead, looked = lookahead.step(eng, ahead, end, looked, turn)
-            turn += ONE
+        turn += ONE
         if bare:
             _lend_alone(eng)
-        left -= ONE
-        allowed -= ONE
-        last = np.uint64(left == ZERO or following + PREFIX > end)
+        last = np.uint64(turn == left or following + PREFIX > end)
         if not bare:
             line.advance(eng)
         _message(eng, m + PREFIX, length, last)
@@ -258,8 +257,8 @@ def _messages(eng):
             break
     count_by(eng, _BYTES_MESSAGES, m - begin)
     engine.set_cursor(eng, m)
-    engine.set_run_left(eng, left)
-    if allowed == ZERO:
+    engine.set_run_left(eng, left - turn)
+    if turn == allowed:
         engine.set_stopped(eng, ONE)
         engine.set_pause(eng, ONE)
 

@@ -200,7 +200,7 @@ def _averages(block: Block) -> np.ndarray:
 
 def _windows(block: Block) -> np.ndarray:
     """Where each side's window stands, which decides what `view.quantity_at` sees."""
-    bases = block.base["value"]
+    bases = block.side["base"]
     used = np.flatnonzero((bases != NO_WINDOW) | (block.side["misses"] != 0))
     rows = np.zeros(len(used), _WINDOW)
     rows["book"], rows["side"] = used // 2, used % 2

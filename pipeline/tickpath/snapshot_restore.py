@@ -196,7 +196,7 @@ def _fill_books(block: Block, sections: Mapping[str, np.ndarray]) -> None:
             block.side["key"][2 * number + s] = side_key(venue, symbol, s)
     windows, orders = sections["window"], np.ascontiguousarray(sections["order"])
     sides = 2 * windows["book"] + windows["side"]
-    block.base["value"][sides] = windows["base"]
+    block.side["base"][sides] = windows["base"]
     put = _put_all_back(block.address, np.uint64(orders.ctypes.data), np.uint64(len(orders)))
     if put != len(orders):
         raise SnapshotError(_why_not(block, int(put), len(orders)))

@@ -15,23 +15,22 @@ import numpy as np
 
 from tickpath import latency, memory
 from tickpath.config import Config, Limits, parse_group
-from tickpath.counters import Counter
 from tickpath.digest import symbol_number
 from tickpath.jit import CHECKED
 from tickpath.layout import (
     ENGINE,
     ENGINE_REGION,
+    FIXED,
+    FIXED_END,
+    FIXED_OFFSETS,
     GAP_RANGES,
     LEVEL,
     LIMIT,
-    LINES,
-    LOOKAHEAD,
-    MAX_INTENTS,
+    LINE_SIZE,
     OWN_ORDERS,
     PAGE,
     REGIONS,
     WINDOW,
-    Stage,
 )
 from tickpath.ouch import Ouch42Session, Ouch50Session, OuchError, OuchSession, templates
 from tickpath.risk import Reject
@@ -59,12 +58,10 @@ def counts(config: Config) -> dict[str, int]:
     books, capacity = config.capacity.symbols, config.capacity
     pages = -(-capacity.orders // PAGE) + 1
     return {
-        "counter": len(Counter),
-        "type_count": 256,
+        **FIXED,
         "reject": len(Reject),
         "book": books,
         "side": 2 * books,
-        "base": 2 * books,
         "bitmap": 2 * books * (WINDOW // 64),
         "level": 2 * books * WINDOW + capacity.overflow_levels,
         "far": capacity.overflow_levels,
@@ -76,20 +73,14 @@ def counts(config: Config) -> dict[str, int]:
         "limit": books,
         "symbol_limit": 1 + len(config.risk.symbols),
         "position": books,
-        "gate": 1,
         "own": OWN_ORDERS,
-        "intent": MAX_INTENTS,
         "template": 4,
         "egress": EGRESS_BYTES,
         **dict.fromkeys(BBO_COLUMNS, BBO_ROWS),
         "bbo_last": books,
-        "line": LINES,
         "gap": GAP_RANGES,
         "group": max(1, len(config.feed.groups)),
         "cell": config.strategy.cells,
-        "histogram": Stage.COUNT,
-        "ahead": LOOKAHEAD,
-        "message_length": 256,
     }
 
 
@@ -99,10 +90,13 @@ class Block:
     def __init__(self, config: Config) -> None:
         sizes = counts(config)
         offsets: dict[str, int] = {}
-        end = -(-ENGINE.itemsize // _ALIGN) * _ALIGN
+        end = FIXED_END
         for region in REGIONS:
+            if region.name in FIXED:
+                offsets[region.name] = FIXED_OFFSETS[region.name]
+                continue
             large = region.dtype.itemsize * sizes[region.name] >= HUGE
-            align = HUGE if large else _ALIGN
+            align = HUGE if large else LINE_SIZE
             end = -(-end // align) * align
             offsets[region.name] = end
             end += region.dtype.itemsize * sizes[region.name]
@@ -184,7 +178,7 @@ def _initialise(block: Block, config: Config) -> None:
     block.set("bbo_limit", BBO_ROWS - 1)
     block.set("timer_interval", config.strategy.timer_interval_ms * 1_000_000)
     block.set("timer_next", 0 if config.strategy.timer_interval_ms else (1 << 64) - 1)
-    block.base["value"] = NO_WINDOW
+    block.side["base"] = NO_WINDOW
     block.side["best_px"][1::2] = 0xFFFFFFFF
     block.message_length["value"] = ITCH50.lengths
     parameters = config.strategy.parameters

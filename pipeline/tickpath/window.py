@@ -20,7 +20,6 @@ from tickpath.jit import cold, leaf
 from tickpath.layout import (
     WINDOW,
     WINDOW_BITS,
-    base,
     bitmap,
     count,
     engine,
@@ -66,7 +65,7 @@ def price_key(price, sd):
 @leaf
 def base_of(eng, sd):
     """First key of a side's window, with the bit that says how fine its ticks are."""
-    return base.value(base.at(eng, sd))
+    return side.base(side.at(eng, sd))
 
 
 @leaf
@@ -262,7 +261,7 @@ def recentre(eng, sd, price):
     if side.summary(s) != ZERO and _move_out(eng, sd, new_base) == ZERO:
         return
     count(eng, _RECENTRES)
-    base.set_value(base.at(eng, sd), new_base)
+    side.set_base(s, new_base)
     _move_in(eng, sd)
     if side.best(s) != ZERO:
         # The best price stays what it was; its level may have another index now.
