@@ -56,7 +56,8 @@ from tickpath.session.soup_event import (
     Unsequenced,
 )
 from tickpath.session.soup_link import Counters, Limits
-from tickpath.session.soup_server import Kept, Server, ServerSession, ServerState
+from tickpath.session.soup_server import Server, ServerState
+from tickpath.session.soup_session import Kept, ServerSession
 
 __all__ = [
     "Acceptor",

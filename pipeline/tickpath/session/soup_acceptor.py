@@ -15,7 +15,8 @@ from msgspec import Meta
 from tickpath.session.credentials import Secret
 from tickpath.session.soup_event import Reason
 from tickpath.session.soup_link import SECOND_NS, Limits
-from tickpath.session.soup_server import Server, ServerSession
+from tickpath.session.soup_server import Server
+from tickpath.session.soup_session import ServerSession
 
 Count = Annotated[int, Meta(ge=1)]
 
