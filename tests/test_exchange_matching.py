@@ -175,7 +175,7 @@ class Naive:
             Executed(
                 self.matches, other["locate"], quantity, other["price"], other["ref"],
                 other["owner"], other["side"], was_shown, other["leaves"], order["ref"],
-                order["owner"], order["leaves"],
+                order["owner"], order["leaves"], other["price"], True,
             )
         ]  # fmt: skip
         if not other["leaves"]:
@@ -480,7 +480,8 @@ def test_a_recorded_trade_happens_at_any_price_and_place():
     matching = _matching()
     matching.enter(1, SELL, 100, PX)
     matching.enter(1, SELL, 100, PX)
-    (trade,) = matching.execute(2, 500, PX + 7)
+    (trade,) = matching.execute(2, 500, PX + 7, False)
+    assert (trade.resting_price, trade.is_printable) == (PX, False)
     assert (trade.ref, trade.quantity, trade.price, trade.leaves) == (2, 100, PX + 7, 0)
     assert matching.execute(2, 1, PX) == [Rejected(0, 0, Reason.ORDER)]
 

@@ -40,7 +40,11 @@ class Rested(NamedTuple):
 
 
 class Executed(NamedTuple):
-    """A trade, at the price of the order that was there.  ``leaves`` are those after it."""
+    """A trade of the order ``ref``, which was there first, with an incoming one.
+
+    ``leaves`` are those after it.  ``resting_price`` is what the market saw the order at, which is
+    the price of the trade but for recorded ones.
+    """
 
     match_number: int
     locate: int
@@ -54,6 +58,8 @@ class Executed(NamedTuple):
     incoming_ref: int
     incoming_owner: int
     incoming_leaves: int
+    resting_price: int
+    is_printable: bool
 
 
 class Canceled(NamedTuple):

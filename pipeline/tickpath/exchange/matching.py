@@ -26,6 +26,7 @@ from tickpath.exchange.book import (
 from tickpath.exchange.error import ExchangeError
 from tickpath.exchange.event import (
     ANONYMOUS,
+    BUY,
     Accepted,
     Broken,
     Canceled,
@@ -136,7 +137,9 @@ class Matching:
             return self._shrink(old, quantity)
         return self._exchange(old, quantity, price, terms)
 
-    def execute(self, ref: int, quantity: int, price: int) -> list[Event]:
+    def execute(
+        self, ref: int, quantity: int, price: int, is_printable: bool = True
+    ) -> list[Event]:
         """Trade a resting order with an anonymous one at any price, whatever its place.
 
         For recorded trades that no book explains, such as those of a cross; at most what is left
@@ -150,8 +153,18 @@ class Matching:
             self._new_ref(), ANONYMOUS, order.locate, order.side ^ 1, quantity, price, PLAIN
         )
         events: list[Event] = []
-        self._trade(book, order, incoming, quantity, price, events)
+        self._trade(book, order, incoming, quantity, price, events, is_printable)
         return [*events, *self._reprice(book)]
+
+    def print_trade(self, locate: int, quantity: int, price: int) -> list[Event]:
+        """A recorded trade of hidden orders: it touches no book."""
+        self._last_match += 1
+        trade = Executed(
+            self._last_match, locate, quantity, price, 0, ANONYMOUS, BUY, False, 0, 0, ANONYMOUS, 0,
+            price, True,
+        )  # fmt: skip
+        self._remember(trade)
+        return [trade]
 
     def break_trade(self, match_number: int) -> list[Event]:
         """Undo a trade that is still remembered, once."""
@@ -232,6 +245,7 @@ class Matching:
         quantity: int,
         price: int,
         events: list[Event],
+        is_printable: bool = True,
     ) -> None:
         is_shown = resting.shown > 0
         resting.leaves -= quantity
@@ -252,15 +266,20 @@ class Matching:
             incoming.ref,
             incoming.owner,
             incoming.leaves,
+            resting.price,
+            is_printable,
         )
         events.append(trade)
-        self.trades[self._last_match] = trade
-        if len(self.trades) > self.max_trades:
-            self.trades.popitem(last=False)
+        self._remember(trade)
         if not resting.leaves:
             self._remove(book, resting)
         elif is_shown and not resting.shown:
             events.append(Refreshed(resting.ref, *self._renamed(book, resting, resting.price)))
+
+    def _remember(self, trade: Executed) -> None:
+        self.trades[trade.match_number] = trade
+        if len(self.trades) > self.max_trades:
+            self.trades.popitem(last=False)
 
     def _renamed(self, book: Book, order: Order, price: int) -> tuple:
         """Put an order with a new reference at the end of a queue; how it stands there."""
