@@ -191,7 +191,7 @@ def test_silence_is_heartbeats_and_the_end_is_said():
     stream.end(3600)
     assert stream.take() == [
         _mold([b"one"], 1),
-        *[mold([], 2, b"T1".ljust(10))] * 2,
+        *[mold([], 2, b"T1".ljust(10))] * 3,
         mold([], 2, b"T1".ljust(10), number=0xFFFF),
     ]
 
