@@ -231,6 +231,9 @@ class AuditWriter:
         if kind is None:
             self.close()
         elif self._fd >= 0:
+            with contextlib.suppress(AuditError):  # the exception says what went wrong
+                if self._fsync != "none":
+                    self.sync()
             self._release()
 
     def _ready(self) -> None:
@@ -336,7 +339,10 @@ class AuditWriter:
     def _go_on(self, description: dict[str, Any], key: bytes | None) -> None:
         """Verify the file and write behind its last sound block that it goes on."""
         with os.fdopen(os.dup(self._fd), "rb") as file:
-            walk = Walk(file, self.path, key)
+            try:
+                walk = Walk(file, self.path, key)
+            except DamagedError as error:
+                raise AuditError(f"{error}; go on in a new file") from None
             same_run(self.path, walk.description, description)
             try:
                 for _ in walk:

@@ -3,13 +3,13 @@
 Exit codes: 0 fine; 1 a finding; 2 usage, or no audit file that can be read; 130 interrupted.
 """
 
-import json
 import os
 import re
 import sys
 from collections.abc import Callable
 from contextlib import suppress
 from functools import wraps
+from json import dumps
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -99,7 +99,7 @@ def verify(file: str, key_file: str | None, head: str | None, as_json: bool) -> 
     with byte_progress(os.path.basename(file)) as (progress, _):
         verdict = verified(file, key, expected, progress)
     if as_json:
-        click.echo(json.dumps(_verdict_json(verdict, expected)))
+        click.echo(dumps(_verdict_json(verdict, expected)))
     else:
         _print_verdict(verdict, expected)
     for finding in verdict.findings:
@@ -154,18 +154,20 @@ def _print_verdict(verdict: "Verdict", expected: bytes | None) -> None:
     if verdict.scheme is None or verdict.ts_created is None or verdict.identity is None:
         return
     click.echo(f"{verdict.path}: {_headline(verdict)}")
-    told = {"scheme": _SCHEMES[verdict.scheme], "created": utc(verdict.ts_created)}
+    told = [("scheme", _SCHEMES[verdict.scheme]), ("created", utc(verdict.ts_created))]
     for name, value in verdict.identity.items():
         if name != "tables":
-            told[quoted(name)] = quoted(value if isinstance(value, str) else json.dumps(value))
-    told["blocks"] = f"{verdict.blocks:,} ({verdict.sound_bytes:,} bytes)"
-    told["records"] = f"{verdict.records:,}, {verdict.lost:,} lost before they were written"
-    told["head"] = str(verdict.head)
+            told.append((quoted(name), quoted(value if isinstance(value, str) else dumps(value))))
+    told += [
+        ("blocks", f"{verdict.blocks:,} ({verdict.sound_bytes:,} bytes)"),
+        ("records", f"{verdict.records:,}, {verdict.lost:,} lost before they were written"),
+        ("head", str(verdict.head)),
+    ]
     if expected is not None and verdict.head_block is not None:
         since = verdict.blocks - 1 - verdict.head_block
-        told["head given"] = f"the file had it {since:,} blocks ago" if since else "the file has it"
-    width = max(map(len, told))
-    for name, text in told.items():
+        told.append(("head given", f"was the file's {since:,} blocks ago" if since else "is its"))
+    width = max(len(name) for name, _ in told)
+    for name, text in told:
         click.echo(f"  {name:<{width}}  {text}")
     for each in verdict.continued:
         click.echo(f"  {each}")
@@ -281,5 +283,5 @@ def head(file: str, key_file: str | None, as_json: bool) -> int:
         "closed": walk.end is not None,
         "proved": walk.proved,
     }
-    click.echo(json.dumps(shown) if as_json else shown["head"])
+    click.echo(dumps(shown) if as_json else shown["head"])
     return code
