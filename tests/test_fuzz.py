@@ -400,7 +400,17 @@ def test_the_checked_variant_comes_to_the_same_states():
     "name",
     [
         *("book", "window", "overflow", "order_store", "line", "frame", "itch", "trades"),
-        *("orders", "risk", "pipeline", "lookahead", "strategy", "engine", "depth", "symbols"),
+        *(
+            "orders",
+            "risk",
+            "pipeline",
+            "lookahead",
+            "glance",
+            "strategy",
+            "engine",
+            "depth",
+            "symbols",
+        ),
     ],
 )
 def test_the_other_tests_pass_in_the_checked_variant_too(name):

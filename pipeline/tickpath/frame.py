@@ -70,6 +70,18 @@ _UDP_INVALID = np.uint64(Counter.UDP_INVALID)
 _OTHER_GROUP = np.uint64(Counter.UDP_OTHER_GROUP)
 
 
+PLAIN_LENGTH = _ETHERNET_LENGTH + _IPV4_LENGTH + _UDP_LENGTH
+"""Headers of the plain frame: see `is_plain`."""
+_PLAIN = np.uint64(4 << 4 | 5)
+
+
+@leaf
+def is_plain(address):
+    """True for Ethernet without tags, then IPv4 without options, then UDP, whole or not."""
+    ip = address + _ETHERNET_LENGTH
+    return (_ether_type(address) == _IPV4) & (_version_ihl(ip) == _PLAIN) & (_protocol(ip) == _UDP)
+
+
 @cold
 def _pass_over(eng, reason):
     count(eng, reason)

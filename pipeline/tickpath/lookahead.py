@@ -38,7 +38,7 @@ _WORD, _SIDE_BITS, _BOOK_BITS = np.uint64(6), np.uint64(10), np.uint64(11)
 _INSIDE = np.uint64(1023)
 ZERO, ONE = np.uint64(0), np.uint64(1)
 _DISTANCE, _TWICE = np.uint64(DISTANCE), np.uint64(2 * DISTANCE)
-REACH = np.uint64(PREFIX_LENGTH + np.uint64(max(_ADD.length, _REPLACE.length)))
+BYTES = np.uint64(PREFIX_LENGTH + np.uint64(max(_ADD.length, _REPLACE.length)))
 """Bytes behind a message's prefix that the first look may read."""
 
 
@@ -60,19 +60,41 @@ def _fetch_level(eng, lvl):
 
 
 @leaf
-def _look_first(eng, m, k):
-    """Fetch the order's slot, the sides (which share a line), an add's level and a print's book."""
+def _guess(eng, m):
+    """The order's slot, the book, and the level of an add: (slot's address, book, level)."""
     kind, ref, locate = _type(m), _ref(m), _stock_locate(m)
     entry = order_store.entry_of(eng, ref)
-    o = order.at(eng, order_store.slot_of(entry, ref))
-    prefetch(o)
     is_add = (kind == _A) | (kind == _F)
     locate = locate if locate < engine.books(eng) else ZERO
-    prefetch(side.at(eng, locate + locate))
     sd = locate + locate + np.uint64(_letter(m) == _S)
     lvl = _likely_level(sd, _price(m)) * np.uint64(is_add)
+    return order.at(eng, order_store.slot_of(entry, ref)), locate, lvl
+
+
+@leaf
+def fetch(eng, m):
+    """The first look: the order's slot, the sides (they share a line), an add's level, a book.
+
+    Gives the slot's address and the level.
+    """
+    o, locate, lvl = _guess(eng, m)
+    prefetch(o)
+    prefetch(side.at(eng, locate + locate))
     _fetch_level(eng, lvl)
-    prefetch(book.at(eng, locate * np.uint64(kind == _E)))
+    prefetch(book.at(eng, locate * np.uint64(_type(m) == _E)))
+    return o, lvl
+
+
+@leaf
+def fetch_more(eng, m):
+    """The second look, at a message that is not in the ring."""
+    o, _, lvl = _guess(eng, m)
+    _follow(eng, m, o, level.at(eng, lvl))
+
+
+@leaf
+def _look_first(eng, m, k):
+    o, lvl = fetch(eng, m)
     place = ahead.at(eng, k & _RING)
     ahead.set_message(place, m)
     ahead.set_order(place, o)
@@ -81,16 +103,19 @@ def _look_first(eng, m, k):
 
 @leaf
 def _look_again(eng, k):
-    """Fetch the order's level and neighbours, where an add is queued, and what only some need."""
     place = ahead.at(eng, k & _RING)
-    o = ahead.order(place)
+    _follow(eng, ahead.message(place), ahead.order(place), ahead.level(place))
+
+
+@leaf
+def _follow(eng, m, o, likely):
+    """Fetch the order's level and neighbours, where an add is queued, and what only some need."""
     lvl = order.level(o)
     prefetch(order.at(eng, order.next(o)))
     prefetch(order.at(eng, order.previous(o)))
-    prefetch(order.at(eng, level.tail(ahead.level(place))))
+    prefetch(order.at(eng, level.tail(likely)))
     if lvl < engine.far0(eng):
         _fetch_level(eng, lvl)
-        m = ahead.message(place)
         kind = _type(m)
         if kind == _U:
             _fetch_level(eng, _likely_level(lvl >> _SIDE_BITS, _new_price(m)))
@@ -105,7 +130,7 @@ def _look_again(eng, k):
 @leaf
 def fill(eng, m, end, looked):
     """Look at messages from ``m`` until the ring holds 2 * `DISTANCE`; gives (m, looked)."""
-    while looked < _TWICE and m + REACH <= end:
+    while looked < _TWICE and m + BYTES <= end:
         _look_first(eng, m + PREFIX_LENGTH, looked)
         m += PREFIX_LENGTH + message_length(m)
         looked += ONE
@@ -115,7 +140,7 @@ def fill(eng, m, end, looked):
 @leaf
 def step(eng, m, end, looked, turn):
     """One message more at either look; gives (m, looked).  ``turn`` is the message applied next."""
-    if m + REACH <= end:
+    if m + BYTES <= end:
         _look_first(eng, m + PREFIX_LENGTH, looked)
         m += PREFIX_LENGTH + message_length(m)
         looked += ONE

@@ -8,6 +8,8 @@ file) lends runs of length-prefixed messages as if each were one packet of link 
 
 import numpy as np
 
+from tickpath.memory import accessors
+
 PACKET = np.dtype(
     [
         ("address", "<u8"),
@@ -27,3 +29,6 @@ LINK_IPV4 = 228
 LINK_LINUX_SLL2 = 276
 LINK_MESSAGES = 0xFFFF
 """Not a link type of pcap: messages back to back, each behind a 2-byte big-endian length."""
+
+packet = accessors("packet", PACKET)
+"""Hot code's view of the record: ``packet.length(address)``."""

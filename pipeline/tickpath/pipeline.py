@@ -10,7 +10,7 @@ strategy sees, and latencies, depend on it.
 
 import numpy as np
 
-from tickpath import event, frame, itch, line, lookahead, orders, stamps
+from tickpath import event, frame, glance, itch, line, lookahead, orders, stamps
 from tickpath.counters import Counter
 from tickpath.invoke import invoke
 from tickpath.jit import cold, entry, leaf
@@ -32,8 +32,8 @@ from tickpath.layout import (
     side,
     type_count,
 )
-from tickpath.memory import accessors, cycles, lend_message, lend_run
-from tickpath.packet import LINK_MESSAGES, PACKET
+from tickpath.memory import cycles, lend_message, lend_run
+from tickpath.packet import LINK_MESSAGES, packet
 
 ZERO, ONE = np.uint64(0), np.uint64(1)
 PREFIX = line.PREFIX_LENGTH
@@ -47,8 +47,6 @@ _STRATEGY, _STALE = np.uint64(Watch.STRATEGY), np.uint64(Watch.STALE)
 _LINK_MESSAGES = np.uint64(LINK_MESSAGES)
 _QUANTITY_MASK = np.uint64((1 << 44) - 1)
 _FLAG_MASK = np.uint64(0xFF)
-
-packet = accessors("packet", PACKET)
 
 _PACKETS, _BYTES = np.uint64(Counter.PACKETS), np.uint64(Counter.BYTES)
 _BYTES_HEADERS = np.uint64(Counter.BYTES_HEADERS)
@@ -226,8 +224,11 @@ def _lend_alone(eng):
 
 
 @leaf
-def _messages(eng):
-    """Take the messages of the run under way; stops early when a buffer asks for it."""
+def _messages(eng, glanced):
+    """Take the messages of the run under way; stops early when a buffer asks for it.
+
+    ``glanced`` is true where the run's first messages have been looked at already.
+    """
     m, end, left = engine.cursor(eng), engine.run_end(eng), engine.run_left(eng)
     done, limit = engine.messages(eng), engine.message_limit(eng)
     allowed = limit - done if limit > done else ZERO
@@ -236,7 +237,7 @@ def _messages(eng):
     begin = m
     looked, turn = ZERO, ZERO
     ahead = m
-    if left > ONE:
+    if left > glance.MOST or (left > ONE and not glanced):
         ahead, looked = lookahead.fill(eng, m, end, looked)
     while turn < turns and m + PREFIX <= end:
         length = line.message_length(m)
@@ -264,9 +265,9 @@ def _messages(eng):
 
 
 @leaf
-def _run(eng):
+def _run(eng, glanced):
     """Take the run under way as far as it goes; a finished run leaves no cursor."""
-    _messages(eng)
+    _messages(eng, glanced)
     if engine.pause(eng) != ZERO:
         return
     m, end = engine.cursor(eng), engine.run_end(eng)
@@ -353,13 +354,14 @@ def process(eng, packets, first, number):
                 break
             sampled = np.uint64(engine.packets(eng) & engine.sample_mask(eng) == ZERO)
             engine.set_packets(eng, engine.packets(eng) + ONE)
+            glance.behind(eng, packets, at, number)
             _set_watch(eng, sampled)
             engine.set_lent_at(eng, cycles())
             if sampled != ZERO:
                 stamps.start(eng)
             _begin(eng, p)
         if engine.cursor(eng) != ZERO:
-            _run(eng)
+            _run(eng, at >= first + glance.FIRST)
             if engine.pause(eng) != ZERO:
                 break
         at += ONE
