@@ -105,6 +105,7 @@ def _give_up(eng, entry):
 @leaf
 def add(eng, sd, price, quantity, ref):
     """A new order at the end of its level's queue."""
+    engine.set_newest_ref(eng, ref)
     if quantity == ZERO:
         count(eng, _ZERO_QUANTITY)
         return ZERO

@@ -17,6 +17,19 @@ Share = Annotated[int, Meta(ge=1, le=999_999)]
 Code = Annotated[str, Meta(min_length=1, max_length=1)]
 
 
+BANDS = 8
+"""Price bands that the gate has room for."""
+SWITCHES = (
+    *("symbol_not_allowed", "halted", "operational_halt", "luld_pause", "trading_state_unknown"),
+    *("auction", "market_hours", "stale_book", "short_sale_restricted", "no_locate", "quantity"),
+    *("notional", "no_reference", "stale_reference", "price_collar", "market_order"),
+    *("duplicate_order", "order_rate", "symbol_order_rate", "open_orders", "symbol_open_orders"),
+    *("position_long", "position_short", "gross_notional", "net_notional", "daily_quantity"),
+    *("daily_notional", "self_match", "loss_limit"),
+)
+"""Checks of the gate that can be switched off; the others are what keeps it sound."""
+
+
 class ConfigError(ValueError):
     """A configuration that cannot be used; the message names file, key and what is expected."""
 
@@ -60,35 +73,113 @@ class StrategyConfig(Component, frozen=True):
     """Engine time between timer events; 0: none."""
 
 
+Money = Annotated[float, Meta(gt=0, le=1e14)]
+Percent = Annotated[float, Meta(ge=0, le=1000)]
+Dollars = Annotated[float, Meta(ge=0, le=199_999)]
+Rate = Annotated[int, Meta(ge=1, le=1_000_000_000)]
+
+
 class Limits(Component, frozen=True):
-    """Risk limits of one symbol; a field that is not given in a symbol's table is the default's."""
+    """Limits of one symbol, or of one strategy; a field that is not given is the default's."""
 
     allowed: bool | None = None
     kill_switch: bool | None = None
     max_quantity: Share | None = None
-    max_notional: Annotated[float, Meta(gt=0, le=1e14)] | None = None
+    max_notional: Money | None = None
     max_position: Positive | None = None
-    collar_percent: Annotated[float, Meta(ge=0, le=1000)] | None = None
-    collar_price: Annotated[float, Meta(ge=0, le=199_999)] | None = None
+    max_long: Natural | None = None
+    max_short: Natural | None = None
+    max_open_orders: Positive | None = None
+    max_daily_quantity: Positive | None = None
+    max_daily_notional: Money | None = None
+    max_loss: Money | None = None
+    orders_per_second: Rate | None = None
+    order_burst: Positive | None = None
+    collar_percent: Percent | None = None
+    collar_price: Dollars | None = None
+
+
+class Band(Component, frozen=True):
+    """The collar from a reference price on, up to the next band's; the wider of the two applies."""
+
+    from_price: Dollars
+    percent: Percent
+    price: Dollars = 0.0
+
+
+class Total(Component, frozen=True):
+    """Limits of the engine as a whole, over all symbols."""
+
+    max_open_orders: Positive = 10_000
+    max_gross_notional: Money = 1e11
+    max_net_notional: Money = 1e11
+    max_daily_quantity: Positive = 1_000_000_000
+    max_daily_notional: Money = 1e12
+    max_loss: Money = 1e10
 
 
 class Risk(Component, frozen=True):
-    """The pre-trade gate.  Money in dollars, quantities and positions in shares."""
+    """The pre-trade gate.  Money in dollars, quantities and positions in shares.
+
+    The limits in front are each symbol's unless a table of its own says otherwise.
+    """
 
     kill_switch: bool = False
     allowed: bool = True
     """Whether symbols without a table of their own may be traded."""
     max_quantity: Share = 10_000
-    max_notional: Annotated[float, Meta(gt=0, le=1e14)] = 1_000_000.0
+    max_notional: Money = 1_000_000.0
     max_position: Positive = 50_000
-    collar_percent: Annotated[float, Meta(ge=0, le=1000)] = 5.0
-    collar_price: Annotated[float, Meta(ge=0, le=199_999)] = 0.05
+    """Long or short, where the next two do not say otherwise."""
+    max_long: Natural | None = None
+    max_short: Natural | None = None
+    max_open_orders: Positive = 1_000
+    max_daily_quantity: Positive = 1_000_000_000
+    max_daily_notional: Money = 1e11
+    max_loss: Money = 1e10
+    """Of a symbol's profit and loss of the day, positions at their marks."""
+    collar_percent: Percent = 5.0
+    collar_price: Dollars = 0.05
     """The wider of the two collars applies."""
-    orders_per_second: Annotated[int, Meta(ge=1, le=1_000_000_000)] = 10_000
+    orders_per_second: Rate = 10_000
     order_burst: Positive = 1_000
+    """Of the engine as a whole; a symbol's bucket is `symbol_orders_per_second`."""
+    symbol_orders_per_second: Rate = 10_000
+    symbol_order_burst: Positive = 1_000
     unknown_trading_state: Literal["reject", "trade"] = "reject"
     """What to do before a symbol's first trading action, as in a capture that begins mid-day."""
+    trading_hours: Literal["regular", "extended", "any"] = "extended"
+    """regular: start to end of market hours; extended: start to end of system hours."""
+    auctions: Literal["reject", "trade"] = "trade"
+    """During an opening or closing auction; one after a halt always rejects."""
+    market_orders: bool = False
+    locate_required: bool = False
+    """Whether a short sale needs shares located (the start-of-day file says how many)."""
+    duplicate_window_ms: Natural = 0
+    """An order like one sent this recently (book, side, price, quantity) is rejected; 0: never."""
+    max_spread_percent: Percent = 10.0
+    """A wider market is no reference price: the last sale or the prior close is."""
+    last_sale_max_age_s: Positive = 600
+    soft_percent: Annotated[float, Meta(gt=0, le=100)] = 80.0
+    """Share of a hard limit from which on accepted orders are counted as warned of."""
+    audit_full: Literal["stop", "count"] = "stop"
+    """What happens when decisions cannot be written down: no more orders, or a count of them."""
+    off: list[str] = []
+    """Checks that are not made, by their reject codes in lower case."""
+    start_of_day: str | None = None
+    """CSV with the columns symbol, position, prior_close, locate."""
+    total: Total = Total()
+    bands: list[Band] = []
+    strategies: dict[str, Limits] = {}
+    """By the strategy's name; of its limits and the symbol's, the tighter one applies."""
     symbols: dict[Annotated[str, Meta(min_length=1, max_length=8)], Limits] = {}
+
+
+class Fills(Component, frozen=True):
+    """Who answers orders: a model in replay, an exchange where there is one."""
+
+    model: Literal["touch", "through", "queue", "exchange"] = "touch"
+    """See `tickpath.fills`."""
 
 
 class Orders(Component, frozen=True):
@@ -129,6 +220,7 @@ class Config(Component, frozen=True):
     indicators: Indicators = Indicators()
     strategy: StrategyConfig = StrategyConfig()
     risk: Risk = Risk()
+    fills: Fills = Fills()
     orders: Orders = Orders()
     feed: Feed = Feed()
     latency: Latency = Latency()
@@ -166,6 +258,17 @@ def check(config: Config, source: str = "configuration") -> None:
     sample = config.latency.sample
     if sample & (sample - 1):
         raise ConfigError(f"{source}: latency.sample: {sample} is not a power of two")
+    given = config.risk.bands
+    # Where no band begins at zero, the defaults are the first one.
+    if len(given) + (not given or given[0].from_price > 0) > BANDS:
+        raise ConfigError(f"{source}: risk.bands: more than {BANDS}, the one at zero included")
+    starts = [band.from_price for band in given]
+    if starts != sorted(set(starts)):
+        raise ConfigError(f"{source}: risk.bands: from_price must rise from band to band")
+    for name in config.risk.off:
+        if name not in SWITCHES:
+            known = ", ".join(SWITCHES)
+            raise ConfigError(f"{source}: risk.off: {name!r} is not one of {known}")
     if len(config.strategy.parameters) > config.strategy.cells:
         raise ConfigError(f"{source}: strategy.parameters: more than strategy.cells")
     if config.capacity.trades & (config.capacity.trades - 1):
@@ -197,31 +300,31 @@ def show(config: Config) -> str:
     """The whole configuration as TOML; keys that are not set are left out."""
     lines: list[str] = []
     for component in config.__struct_fields__:
-        lines += ["", f"[{component}]"]
-        value = getattr(config, component)
-        for key in value.__struct_fields__:
-            if (each := getattr(value, key)) is not None and not isinstance(each, dict):
-                lines.append(f"{key} = {msgspec.json.encode(each).decode()}")
-            elif isinstance(each, dict) and each:
-                lines += _tables(f"{component}.{key}", each)
+        lines += _section(component, getattr(config, component))
     return "\n".join(lines[1:])
 
 
-def _tables(name: str, tables: dict) -> list[str]:
-    lines: list[str] = []
-    plain = {key: each for key, each in tables.items() if not isinstance(each, msgspec.Struct)}
-    if plain:
-        lines.append(
-            f"{name.rpartition('.')[2]} = {{ "
-            + ", ".join(
-                f"{key} = {msgspec.json.encode(each).decode()}" for key, each in plain.items()
-            )
-            + " }"
-        )
-    for key, each in tables.items():
+def _section(name: str, component: msgspec.Struct) -> list[str]:
+    """A component as a table, and tables behind it for what it holds by name."""
+    lines, behind = ["", f"[{name}]"], []
+    for key in component.__struct_fields__:
+        each = getattr(component, key)
         if isinstance(each, msgspec.Struct):
-            lines += ["", f'[{name}."{key}"]']
-            for field in each.__struct_fields__:
-                if (value := getattr(each, field)) is not None:
-                    lines.append(f"{field} = {msgspec.json.encode(value).decode()}")
-    return lines
+            behind += _section(f"{name}.{key}", each)
+        elif isinstance(each, dict) and any(isinstance(v, msgspec.Struct) for v in each.values()):
+            for inner, value in each.items():
+                behind += _section(f"{name}.{key}.{msgspec.json.encode(inner).decode()}", value)
+        elif each is not None and each != {}:
+            lines.append(f"{key} = {_value(each)}")
+    return lines + behind
+
+
+def _value(each: object) -> str:
+    """A value as TOML writes it on one line."""
+    if isinstance(each, msgspec.Struct):
+        each = {key: getattr(each, key) for key in each.__struct_fields__}
+    if isinstance(each, dict):
+        return "{ " + ", ".join(f"{key} = {_value(value)}" for key, value in each.items()) + " }"
+    if isinstance(each, list):
+        return "[" + ", ".join(_value(value) for value in each) + "]"
+    return msgspec.json.encode(each).decode()

@@ -10,6 +10,7 @@ import numpy as np
 from tickpath.counters import Counter
 from tickpath.jit import leaf
 from tickpath.layout import MAX_INTENTS, count, engine, intent
+from tickpath.risk import MARKET_PRICE
 from tickpath.view import BUY, SELL
 
 NEW, CANCEL, REPLACE, MODIFY = 1, 2, 3, 4
@@ -58,6 +59,12 @@ def new_order(eng, book, side, quantity, price):
     return _emit(
         eng, np.uint64(NEW), np.uint64(book), code, np.uint64(quantity), np.uint64(price), _ZERO
     )
+
+
+@leaf
+def market_order(eng, book, side, quantity):
+    """An order at any price; the gate refuses it unless ``risk.market_orders`` is set."""
+    return new_order(eng, book, side, quantity, np.int64(MARKET_PRICE))
 
 
 @leaf

@@ -24,11 +24,13 @@ from tickpath.counters import Counter
 from tickpath.digest import VENUE_NAMES, symbol_number, symbol_text
 from tickpath.invoke import explain
 from tickpath.layout import Stage
-from tickpath.packet import LINK_ETHERNET, LINK_MESSAGES, PACKET
+from tickpath.own_orders import State
+from tickpath.packet import LINK_COMMANDS, LINK_ETHERNET, LINK_MESSAGES, LINK_RESPONSES, PACKET
 from tickpath.pipeline import process, whole_messages
 from tickpath.risk import Reject
 from tickpath.state import BBO_COLUMNS, Block
 from tickpath.strategy import Strategy, load
+from tickpath.wire.control import CONTROL
 from tickpath.wire.itch50 import ITCH50
 from tickpath.wire.moldudp64 import MOLDUDP64
 
@@ -67,31 +69,38 @@ class Engine:
         strategy: Callable[..., Any] | str | None = None,
         on_orders: Callable[[memoryview], None] | None = None,
         on_bbo: Callable[[dict[str, np.ndarray]], None] | None = None,
+        on_audit: Callable[[np.ndarray], bool | None] | None = None,
     ) -> None:
         """An empty engine.
 
         ``strategy`` is a function or ``MODULE:NAME``; it goes before the configuration's.
         ``on_orders`` gets encoded orders, each behind a 2-byte big-endian length, and ``on_bbo``
-        columns of changed best bids and offers; both see the engine's own memory, valid during the
-        call.  Without them, orders wait for `take_orders`, and best prices are not recorded.
+        columns of changed best bids and offers; ``on_audit`` gets the gate's decisions
+        (`layout.AUDIT`), and keeps them waiting where it gives False (``risk.audit_full`` says what
+        happens when there is no more room).  They see the engine's own memory, valid during the
+        call.  Without them, orders wait for `take_orders`, and the other two are not recorded.
 
         Raises `ConfigError`, `StrategyError`.
         """
         self.config = config or Config()
         check(self.config)
-        self.block = Block(self.config)
+        chosen = strategy if strategy is not None else self.config.strategy.name
+        self.strategy: Strategy | None = None
+        if chosen is not None:
+            self.strategy = load(chosen) if isinstance(chosen, str) else Strategy(chosen)
+        name = self.strategy.name if self.strategy is not None else None
+        self.block = Block(self.config, name)
         self._address = self.block.address
         self._on_orders = on_orders
+        self._on_audit = on_audit
         self._on_bbo = on_bbo
         self._orders: list[bytes] = []
         self._rest = b""
         self._strategy_error: str | None = None  # of before a restore
         self.block.set("orders_wanted", 1)
         self.block.set("bbo_wanted", int(on_bbo is not None))
-        self.strategy: Strategy | None = None
-        chosen = strategy if strategy is not None else self.config.strategy.name
-        if chosen is not None:
-            self.strategy = load(chosen) if isinstance(chosen, str) else Strategy(chosen)
+        self.block.set("audit_wanted", int(on_audit is not None))
+        if self.strategy is not None:
             self.block.set("strategy", int(self.strategy.address))
 
     # ------------------------------------------------------------ inputs
@@ -137,6 +146,27 @@ class Engine:
         raw = np.frombuffer(packet, np.uint8)
         self.process(_lend(raw, len(raw), link, ts_recv))
 
+    def feed_responses(self, messages: bytes | bytearray | memoryview) -> None:
+        """Whole messages of an exchange to us, each behind a 2-byte big-endian length."""
+        raw = np.frombuffer(messages, np.uint8)
+        if len(raw):
+            self.process(_lend(raw, len(raw), LINK_RESPONSES, 0))
+
+    def feed_commands(self, messages: bytes | bytearray | memoryview) -> None:
+        """Whole operator commands (`wire.control`), each behind a 2-byte big-endian length."""
+        raw = np.frombuffer(messages, np.uint8)
+        if len(raw):
+            self.process(_lend(raw, len(raw), LINK_COMMANDS, 0))
+
+    def command(self, name: str, *, who: str, why: str, **values: Any) -> None:
+        """One operator command by its name and fields, at the present engine time.
+
+        Raises `WireError` for a value that does not fit its field.
+        """
+        values.setdefault("timestamp", self.block.get("engine_time"))
+        raw = CONTROL[name].encode(who=who, why=why, **values)
+        self.feed_commands(_join([raw]))
+
     # ------------------------------------------------------------ outputs
 
     def _empty_buffers(self) -> None:
@@ -148,6 +178,9 @@ class Engine:
                 self._on_orders(waiting.data)
             else:
                 self._orders.extend(_split(waiting.tobytes()))
+        if used := self.block.get("audit_used"):
+            if self._on_audit is None or self._on_audit(self.block.audit[:used]) is not False:
+                self.block.set("audit_used", 0)
         if used := self.block.get("bbo_used"):
             self.block.set("bbo_used", 0)
             if self._on_bbo is not None:
@@ -180,6 +213,13 @@ class Engine:
         """Rejected intents by code, without those that did not occur."""
         values = self.block.reject["value"]
         return {each.name: int(values[each]) for each in Reject if values[each]}
+
+    def own_orders(self, *, open_only: bool = False) -> np.ndarray:
+        """Own orders as far as they are kept (`layout.OWN`), by user_ref_num."""
+        rows = self.block.own[self.block.own["user_ref_num"] > 0]
+        if open_only:
+            rows = rows[(rows["state"] != State.FREE) & (rows["state"] <= State.PARTIALLY_FILLED)]
+        return rows[np.argsort(rows["user_ref_num"])]
 
     @property
     def messages(self) -> int:
@@ -340,14 +380,18 @@ class Engine:
 def state_digest(block: Block) -> int:
     """See `Engine.state_digest`."""
     hashed = hashlib.blake2b(block.get("book_digest").to_bytes(8, "little"), digest_size=8)
-    held = np.flatnonzero(block.position["quantity"] | block.position["cash"])
-    sent = np.flatnonzero(block.own["user_ref_num"])
-    used = np.flatnonzero(block.cell["value"])
-    for rows, indices in ((block.position, held), (block.own, sent), (block.cell, used)):
-        hashed.update(indices.astype("<u8").tobytes())
-        hashed.update(rows[indices].tobytes())
+    for name in ("position", "own", "execution", "recent", "revert", "limit", "cell"):
+        view = block.views[name]
+        words = view.view("<u4").reshape(len(view), -1)
+        used = np.flatnonzero(words.any(axis=1))
+        rows = view[used]
+        if name == "own":
+            rows["next_named"] = 0  # the order in a chain of a hash is nobody's business
+        hashed.update(used.astype("<u8").tobytes())
+        hashed.update(rows.tobytes())
     hashed.update(block.gate.tobytes())
-    hashed.update(block.get("user_ref_num").to_bytes(8, "little"))
+    for scalar in ("user_ref_num", "newest_ref", "next_match", "revert_next"):
+        hashed.update(block.get(scalar).to_bytes(8, "little"))
     return int.from_bytes(hashed.digest(), "little")
 
 

@@ -15,6 +15,10 @@ STALE = 4
 """A gap was declared: the books may be wrong from here on (book 0: all of them)."""
 TIMER = 5
 """Engine time passed the next multiple of the timer's interval (book 0)."""
+ORDER = 6
+"""Something happened to an order of our own: see `tickpath.view.order_event_kind` and its like."""
+COMMAND = 7
+"""An operator's command was applied (book 0)."""
 
 LAST = 1
 """Last message of its packet.  How messages are packed is the sender's choice: a strategy that
@@ -32,6 +36,8 @@ BOOK_INTO_TRADE = HOT_BOOK ^ HOT_TRADE
 HOT_STATUS = np.uint64(STATUS << 32)
 HOT_STALE = np.uint64(STALE << 32)
 HOT_TIMER = np.uint64(TIMER << 32)
+HOT_ORDER = np.uint64(ORDER << 32)
+HOT_COMMAND = np.uint64(COMMAND << 32)
 HOT_LAST = np.uint64(LAST << 40)
 HOT_BROKEN = np.uint64(BROKEN << 40)
 TOP_SHIFT = np.uint64(41)

@@ -6,7 +6,7 @@
 
 import numpy as np
 
-from tickpath import book, event, symbols, trades
+from tickpath import book, event, fills, symbols, trades
 from tickpath.counters import Counter
 from tickpath.digest import VENUES
 from tickpath.jit import cold, leaf
@@ -166,6 +166,23 @@ def _rare(eng, b, kind, m):
         broken = trades.break_trade(eng, broken_trade.match_number(m))
         return event.HOT_TRADE | event.HOT_BROKEN | broken if broken != ZERO else ZERO
     return _status(eng, b, kind, m)
+
+
+@cold
+def announce(eng, kind, m):
+    """Tell the fill model what a message is about to take off an order of the market."""
+    if kind == executed.TYPE:
+        fills.before(eng, executed.order_reference_number(m), executed.executed_shares(m), True)
+    elif kind == cancel.TYPE:
+        fills.before(eng, cancel.order_reference_number(m), cancel.canceled_shares(m), False)
+    elif kind == delete.TYPE:
+        fills.before(eng, delete.order_reference_number(m), _U32_MAX, False)
+    elif kind == replace.TYPE:
+        fills.before(eng, replace.original_order_reference_number(m), _U32_MAX, False)
+    elif kind == executed_price.TYPE:
+        # Executed elsewhere than at its price: it leaves the queue, but takes nobody's turn.
+        ref, shares = executed_price.order_reference_number(m), executed_price.executed_shares(m)
+        fills.before(eng, ref, shares, False)
 
 
 @leaf

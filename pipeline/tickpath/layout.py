@@ -37,6 +37,16 @@ MAX_INTENTS = 16
 """Order intents a strategy may emit for one message."""
 OWN_ORDERS = 1 << 16
 """Own orders that can still be cancelled or replaced."""
+BANDS = 8
+"""Price bands of the collar."""
+OWN_EVENTS = 256
+"""Events of own orders that can wait for the strategy, a power of two."""
+EXECUTION_BITS = 16
+NAMED_BITS = 16
+RECENT_BITS = 10
+REVERTS = 64
+"""Limits that can be waiting to go back at one time."""
+AUDIT_RECORDS = 4096
 LINES = 64
 GAP_RANGES = 4096
 LOOKAHEAD = 64
@@ -55,7 +65,7 @@ class Stage:
 class Watch:
     """Bits of `ENGINE`'s ``watch``: one load tells that a message has only to be applied."""
 
-    SAMPLED, BBO, STRATEGY, STALE = 1, 2, 4, 8
+    SAMPLED, BBO, STRATEGY, STALE, OWN, FILLS = 1, 2, 4, 8, 16, 32
 
 
 def _record(*fields: tuple, size: int | None = None) -> np.dtype:
@@ -67,7 +77,7 @@ def _record(*fields: tuple, size: int | None = None) -> np.dtype:
 WORD = _record(("value", "u8"))
 
 BOOK = _record(
-    ("symbol", "u8"),  # eight space-padded characters, as the big-endian number they spell
+    ("last_ts", "u8"),  # engine time of the last print
     ("volume", "u8"),  # shares printed: E, C if printable, P, Q
     ("notional", "u8"),  # sum of price * shares of the same prints, in 1e-4
     ("ema", "i8"),  # exponential average of trade prices, 1e-4 / 65536, rounded down
@@ -79,6 +89,7 @@ BOOK = _record(
     ("sma_count", "u4"),
     ("generation", "u4"),  # how many other symbols the book had before
     # So far the line that a print touches.
+    ("symbol", "u8"),  # eight space-padded characters, as the big-endian number they spell
     ("reference_px", "u4"),  # auction: current reference price (I)
     ("near_px", "u4"),
     ("far_px", "u4"),
@@ -95,7 +106,7 @@ BOOK = _record(
     ("reserved", "u1"),
     ("round_lot_size", "u4"),
     ("reserved2", "u4"),
-    ("reserved3", "u8", (3,)),
+    ("reserved3", "u8", (2,)),
     size=128,
 )
 SIDE = _record(
@@ -140,43 +151,171 @@ TRADE = _record(
 )
 _LIMITS = (
     ("max_notional", "u8"),  # 1e-4
-    ("max_position", "i8"),  # shares, long or short
+    ("max_long", "i8"),  # shares
+    ("max_short", "i8"),  # shares, as a positive number
+    ("max_daily_quantity", "u8"),
+    ("max_daily_notional", "u8"),
+    ("max_loss", "i8"),  # 1e-4 of the day's profit and loss, as a positive number
+    ("rate_interval", "u8"),  # ns of engine time that one order takes from the symbol's bucket
+    ("rate_burst", "u8"),  # ns that bucket can run ahead
     ("max_quantity", "u4"),
     ("collar_bp", "u4"),  # basis points of the reference price
     ("collar_px", "u4"),  # 1e-4; the wider of the two applies
+    ("max_open_orders", "u4"),
+    ("own_collar", "u1"),  # 1: the two above; 0: those of the reference price's band
     ("allowed", "u1"),
-    ("killed", "u1"),
-    ("reserved", "u2"),
+    ("killed", "u1"),  # a level of `Kill`
+    ("reserved", "u1"),
+    ("reserved2", "u4"),
 )
-LIMIT = _record(*_LIMITS, size=32)
-SYMBOL_LIMIT = _record(*_LIMITS, ("symbol", "u8"), size=40)
+LIMIT = _record(*_LIMITS, size=88)
+SYMBOL_LIMIT = _record(*_LIMITS, ("symbol", "u8"), size=96)
 """Limits by symbol, copied to the book when its symbol is known; the first are the defaults."""
+BAND = _record(("from_px", "u4"), ("collar_bp", "u4"), ("collar_px", "u4"), size=12)
+"""Price collars by the reference price: the last band that begins at or below it."""
+START = _record(
+    ("symbol", "u8"),
+    ("quantity", "i8"),
+    ("prior_close", "u4"),
+    ("locate", "u4"),  # shares that may be sold short
+    size=24,
+)
+"""What a symbol begins the day with, sorted by symbol."""
 POSITION = _record(
     ("quantity", "i8"),  # shares, negative when short
-    ("cash", "i8"),  # 1e-4, received minus paid
-    size=16,
+    ("cash", "i8"),  # 1e-4, received minus paid since the day's start
+    ("start_value", "i8"),  # 1e-4: the day's first position at the prior close
+    ("mark", "u8"),  # 1e-4: the price that `gross`, `net` and `pnl` of the gate count it at
+    ("open_buy", "u8"),  # shares of open orders that may still be executed
+    ("open_sell", "u8"),
+    ("open_buy_notional", "u8"),
+    ("open_sell_notional", "u8"),
+    ("day_quantity", "u8"),  # shares executed
+    ("day_notional", "u8"),
+    ("rate_arrival", "u8"),  # theoretical arrival time of the symbol's next order
+    ("best_buy", "u4"),  # highest price of our own open buys; 0: none
+    ("best_sell", "u4"),  # lowest price of our own open sells; 0: none
+    ("first_buy", "u4"),  # own order's place + 1
+    ("first_sell", "u4"),
+    ("open_orders", "u4"),
+    ("prior_close", "u4"),
+    ("locate", "u4"),
+    ("reserved", "u4"),
+    size=120,
 )
 GATE = _record(
     ("rate_interval", "u8"),  # ns of engine time that one order takes from the bucket
     ("rate_burst", "u8"),  # ns the bucket can run ahead
     ("rate_arrival", "u8"),  # theoretical arrival time of the next order
-    ("killed", "u1"),
+    ("enabled", "u8"),  # bit n: the check of `Reject` n is made
+    ("gross", "i8"),  # 1e-4: sum over books of |position| at its mark
+    ("net", "i8"),
+    ("pnl", "i8"),  # 1e-4: the day's profit and loss, positions at their marks
+    ("open_buy_notional", "i8"),  # 1e-4
+    ("open_sell_notional", "i8"),
+    ("day_quantity", "u8"),
+    ("day_notional", "u8"),
+    ("max_gross", "i8"),
+    ("max_net", "i8"),
+    ("max_loss", "i8"),
+    ("max_daily_quantity", "u8"),
+    ("max_daily_notional", "u8"),
+    ("duplicate_window", "u8"),  # ns; 0: the check is off
+    ("max_age", "u8"),  # ns after which a last sale is stale
+    ("open_orders", "u4"),
+    ("max_open_orders", "u4"),
+    ("max_spread_bp", "u4"),  # of the offer: a wider market is no reference
+    ("soft", "u4"),  # 1/256ths of a hard limit from which on an order is warned of
+    ("killed", "u1"),  # a level of `Kill`
+    ("strategy_killed", "u1"),
     ("unknown_state_trades", "u1"),
-    ("reserved", "u2"),
-    ("reserved2", "u4"),
-    size=32,
+    ("hours", "u1"),  # 0 regular, 1 extended, 2 any
+    ("auctions_trade", "u1"),
+    ("market_orders", "u1"),  # 1: allowed
+    ("locate_required", "u1"),
+    ("fill_model", "u1"),  # a number of `FillModel`
+    ("audit_stops", "u1"),  # 1: a full audit ring stops trading; 0: what is lost is counted
+    ("immediate", "u1"),  # 1: what is not executed at once is cancelled (IOC)
+    ("reserved", "u1"),
+    ("reserved2", "u1"),
+    ("reserved3", "u4"),
+    size=176,
 )
 OWN = _record(
     ("order_id", "u8"),
     ("price", "u8"),
+    ("market_ref", "u8"),  # the exchange's order_reference_number
+    ("ahead", "u8"),  # shares in front of it in the queue (fill model)
+    ("newest_ref", "u8"),  # market orders with a larger reference are behind it (fill model)
+    ("ts_sent", "u8"),  # engine time
     ("user_ref_num", "u4"),
     ("book", "u4"),
     ("quantity", "u4"),
+    ("executed", "u4"),
     ("leaves", "u4"),  # 0: closed
-    ("side", "u4"),
-    ("reserved", "u4"),
-    size=40,
+    ("replaces", "u4"),  # user_ref_num of the order that this one replaces
+    ("replaced_by", "u4"),  # of the replacement that was asked for
+    ("next", "u4"),  # own open orders of the book and side: place + 1
+    ("previous", "u4"),
+    ("side", "u1"),
+    ("state", "u1"),  # a number of `State`
+    ("asked", "u1"),  # what the exchange has not answered yet: 1 cancel, 2 replace, 4 modify
+    ("reserved", "u1"),
+    ("next_named", "u4"),  # own orders whose order_id has the same hash: place + 1
+    ("reserved2", "u4"),
+    size=96,
 )
+NAMED = _record(("first", "u4"))
+"""Own orders by the hash of their order_id: OUCH 4.2 names them by it.  Place + 1, 0 for none."""
+EXECUTION = _record(
+    ("match_number", "u8"),
+    ("price", "u8"),
+    ("user_ref_num", "u4"),  # 0: none here
+    ("quantity", "u4"),
+    size=24,
+)
+"""Executions of own orders, by a hash: what came before is not applied twice, and can be broken."""
+OWN_EVENT = _record(
+    ("price", "u8"),
+    ("match_number", "u8"),
+    ("user_ref_num", "u4"),
+    ("book", "u4"),
+    ("kind", "u4"),
+    ("quantity", "u4"),
+    size=32,
+)
+"""What happened to own orders, until the strategy has been told."""
+RECENT = _record(("key", "u8"), ("ts", "u8"), size=16)
+"""Orders sent lately, by a hash: see `Reject.DUPLICATE_ORDER`."""
+REVERT = _record(
+    ("expires", "u8"),  # engine time; 0: not in use
+    ("value", "u8"),
+    ("symbol", "u8"),
+    ("limit", "u8"),
+    size=32,
+)
+"""Limits that go back to what they were."""
+AUDIT = _record(
+    ("input_number", "u8"),
+    ("ts_event", "u8"),  # engine time
+    ("order_id", "u8"),
+    ("symbol", "u8"),
+    ("price", "u8"),
+    ("failed", "u8"),  # bit n: the check of `Reject` n failed
+    ("warned", "u8"),  # bit n: within its limit, but beyond the soft level
+    ("position", "i8"),
+    ("reference_px", "u4"),
+    ("quantity", "u4"),
+    ("user_ref_num", "u4"),
+    ("orig_user_ref_num", "u4"),
+    ("book", "u4"),
+    ("kind", "u1"),
+    ("side", "u1"),
+    ("code", "u1"),  # `Reject`
+    ("reducing", "u1"),
+    size=88,
+)
+"""One decision of the gate."""
 INTENT = _record(
     ("price", "u8"),
     ("kind", "u4"),
@@ -241,9 +380,17 @@ REGIONS = tuple(
         "trade": TRADE,
         "limit": LIMIT,
         "symbol_limit": SYMBOL_LIMIT,
+        "band": BAND,
+        "start": START,
         "position": POSITION,
         "gate": GATE,
         "own": OWN,
+        "named": NAMED,
+        "execution": EXECUTION,
+        "own_event": OWN_EVENT,
+        "recent": RECENT,
+        "revert": REVERT,
+        "audit": AUDIT,
         "intent": INTENT,
         "template": TEMPLATE,
         "egress": BYTE,
@@ -263,16 +410,24 @@ REGIONS = tuple(
         "histogram": HISTOGRAM,
         "ahead": AHEAD,
         "message_length": WORD,
+        "response_length": WORD,
+        "command_length": WORD,
     }.items()
 )
 
 FIXED = {
     "type_count": 256,
     "message_length": 256,
+    "response_length": 256,
+    "command_length": 256,
     "ahead": LOOKAHEAD,
     "counter": len(Counter),
     "gate": 1,
+    "band": BANDS,
     "intent": MAX_INTENTS,
+    "own_event": OWN_EVENTS,
+    "recent": 1 << RECENT_BITS,
+    "revert": REVERTS,
     "line": LINES,
     "histogram": Stage.COUNT,
 }
@@ -289,6 +444,7 @@ ENGINE = _record(
     ("orders_live", "u8"),
     ("timer_interval", "u8"),  # ns; 0: no timer
     ("timer_next", "u8"),
+    ("alarm", "u8"),  # the earlier of the next timer and the next limit to go back
     # Stores
     ("books", "u8"),
     ("far0", "u8"),  # index of the first level outside the windows
@@ -308,11 +464,19 @@ ENGINE = _record(
     ("strategy_error", "u8"),  # what it raised, for `invoke.explain`
     ("intents", "u8"),
     ("user_ref_num", "u8"),
+    ("newest_ref", "u8"),  # reference of the market order added last
+    ("next_match", "u8"),  # of the fill model's executions
+    ("own_event_first", "u8"),  # events of own orders: told up to here
+    ("own_event_end", "u8"),
+    ("own_event", "u8"),  # the one that the strategy is being told
+    ("audit_used", "u8"),
+    ("revert_next", "u8"),  # engine time at which the next limit goes back
     ("order_protocol", "u8"),
     ("egress_used", "u8"),
     ("egress_limit", "u8"),
     ("orders_wanted", "u8"),  # 1: keep the encoded bytes until Python has taken them
     ("bbo_wanted", "u8"),
+    ("audit_wanted", "u8"),  # 1: write every decision into the ring
     ("bbo_used", "u8"),
     ("bbo_limit", "u8"),
     ("message_limit", "u8"),
@@ -337,6 +501,7 @@ ENGINE = _record(
     ("lent_at", "u8"),  # cycles when the packet under way was lent
     ("due_at", "u8"),  # cycles when it was due, when paced
     ("stamp", "u8"),
+    ("run_kind", "u8"),  # 0 market data, else the link type of what the run is made of
     ("bare", "u8"),  # 1: the run is a daily file's, whose messages came in no packet
     ("packets", "u8"),
     ("paced", "u8"),
@@ -427,6 +592,14 @@ symbol_limit = _SPACES["symbol_limit"]
 position = _SPACES["position"]
 gate = _SPACES["gate"]
 own = _SPACES["own"]
+audit = _SPACES["audit"]
+revert = _SPACES["revert"]
+recent = _SPACES["recent"]
+own_event = _SPACES["own_event"]
+named = _SPACES["named"]
+execution = _SPACES["execution"]
+start = _SPACES["start"]
+band = _SPACES["band"]
 intent = _SPACES["intent"]
 template = _SPACES["template"]
 egress = _SPACES["egress"]
@@ -445,6 +618,8 @@ cell = _SPACES["cell"]
 histogram = _SPACES["histogram"]
 ahead = _SPACES["ahead"]
 message_length = _SPACES["message_length"]
+response_length = _SPACES["response_length"]
+command_length = _SPACES["command_length"]
 
 
 @leaf

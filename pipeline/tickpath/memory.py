@@ -11,6 +11,7 @@ expression, because Numba would make it a float.
 """
 
 import types as python_types
+from enum import IntEnum
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -343,6 +344,14 @@ def accessors(name: str, dtype: np.dtype, region: int | None = None) -> python_t
             store = _checked_store(store, _record_is_valid, dtype.itemsize, region)
         setattr(space, field, load)
         setattr(space, "set_" + field, store)
+    return space
+
+
+def constants(numbers: type[IntEnum]) -> python_types.ModuleType:
+    """A namespace with an enumeration's members as ``uint64``, for hot code to compare with."""
+    space: Any = python_types.ModuleType(numbers.__name__)
+    for each in numbers:
+        setattr(space, each.name, np.uint64(each))
     return space
 
 

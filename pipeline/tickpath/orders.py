@@ -1,28 +1,31 @@
-"""From intents to bytes: the risk gate, own orders, the encoder, the send buffer.
+"""From intents to bytes: the risk gate, own orders, the encoder, the send buffer, the audit.
 
 An order's id is ``input number * MAX_INTENTS + place among the message's intents``: it follows from
 the inputs alone, so a replay or a standby names the same order the same way.  It is the text of
-ClOrdID (OUCH 5.0) or the order token (4.2).  Own orders are kept by user_ref_num in a ring of
-`OWN_ORDERS`; an order that has been overwritten there counts as unknown.
+ClOrdID (OUCH 5.0) or the order token (4.2).
 """
 
 import numpy as np
 
-from tickpath import emit, ouch_encode, risk, stamps
+from tickpath import emit, fills, ouch_encode, own_orders, risk, stamps
 from tickpath.counters import Counter
 from tickpath.jit import cold, leaf
 from tickpath.layout import (
+    AUDIT_RECORDS,
     MAX_INTENTS,
-    OWN_ORDERS,
+    audit,
     book,
     count,
     egress,
     engine,
+    gate,
     intent,
     own,
+    position,
     reject,
     template,
 )
+from tickpath.memory import trailing_zeros
 from tickpath.ouch import MAX_LENGTH
 from tickpath.wire import hot
 from tickpath.wire.moldudp64 import MOLDUDP64
@@ -32,74 +35,132 @@ _block = hot.message(MOLDUDP64["message_block"])
 ROOM = MAX_INTENTS * (MAX_LENGTH + MOLDUDP64["message_block"].length)
 """Bytes of the send buffer that one message's orders can take."""
 
-_OWN_MASK = np.uint64(OWN_ORDERS - 1)
 _INTENTS = np.uint64(MAX_INTENTS)
 _NEW, _CANCEL, _REPLACE = np.uint64(emit.NEW), np.uint64(emit.CANCEL), np.uint64(emit.REPLACE)
-_UNKNOWN_ORDER = np.uint64(risk.Reject.UNKNOWN_ORDER)
-_MALFORMED = np.uint64(risk.Reject.MALFORMED)
+_BUY, _SELL = risk.BUY, risk.SELL
+_UNKNOWN_ORDER = ONE << np.uint64(risk.Reject.UNKNOWN_ORDER)
+_OWN_FULL = ONE << np.uint64(risk.Reject.OWN_ORDERS_FULL)
+_AUDIT_FULL = ONE << np.uint64(risk.Reject.AUDIT_FULL)
+_MALFORMED = ONE << np.uint64(risk.Reject.MALFORMED)
 _COUNT_INTENTS = np.uint64(Counter.INTENTS)
 _SENT, _REJECTED = np.uint64(Counter.ORDERS_SENT), np.uint64(Counter.ORDERS_REJECTED)
+_WARNED, _AUDIT_LOST = np.uint64(Counter.ORDERS_WARNED), np.uint64(Counter.AUDIT_LOST)
+_AUDIT_RECORDS = np.uint64(AUDIT_RECORDS)
+_AUDIT_LIMIT = np.uint64(AUDIT_RECORDS - MAX_INTENTS)
 
 
 @leaf
-def _own_of(eng, user_ref_num):
-    return own.at(eng, user_ref_num & _OWN_MASK)
-
-
-@leaf
-def _is_open(o, user_ref_num):
-    return user_ref_num != ZERO and own.user_ref_num(o) == user_ref_num and own.leaves(o) != ZERO
-
-
-@leaf
-def _verdict(eng, i):
-    """The gate's answer to one intent."""
-    kind, quantity = intent.kind(i), intent.quantity(i)
-    if kind == _NEW:
-        return risk.check(eng, intent.book(i), intent.side(i), quantity, intent.price(i))
+def _orig_of(eng, i):
+    """The open own order that an intent is about; 0 where there is none."""
     orig = intent.orig_user_ref_num(i)
-    o = _own_of(eng, orig)
-    if not _is_open(o, orig):
-        return _UNKNOWN_ORDER
+    o = own_orders.at_place(eng, orig)
+    return o if own_orders.is_known(o, orig) and own_orders.is_open(o) else ZERO
+
+
+@leaf
+def _bars(eng, i):
+    """Bits of what stands in the way of any new order or replacement."""
+    o = own_orders.at_place(eng, intent.user_ref_num(i))
+    full = gate.audit_stops(gate.at(eng, ZERO)) & np.uint64(
+        engine.audit_used(eng) >= _AUDIT_RECORDS
+    )
+    return _OWN_FULL * np.uint64(own_orders.is_open(o)) | _AUDIT_FULL * full
+
+
+@leaf
+def _verdict(eng, i, old):
+    """The gate's answer to one intent: (failed, warned, reference price, side, reducing)."""
+    kind, quantity, price = intent.kind(i), intent.quantity(i), intent.price(i)
+    if kind == _NEW:
+        bars = _bars(eng, i)
+        failed, warned, reference, wire_side, reducing = risk.check(
+            eng, intent.book(i), intent.side(i), quantity, price, ZERO, ZERO, ONE
+        )
+        return failed | bars, warned, reference, wire_side, reducing
+    if old == ZERO:
+        return _UNKNOWN_ORDER, ZERO, ZERO, ZERO, ZERO
     if kind == _REPLACE:
-        return risk.check(eng, own.book(o), own.side(o), quantity, intent.price(i))
+        bars = _bars(eng, i)
+        less = own.leaves(old)
+        plain_side = _BUY if own.side(old) == _BUY else _SELL
+        failed, warned, reference, wire_side, reducing = risk.check(
+            eng, own.book(old), plain_side, quantity, price, less, less * own.price(old), ZERO
+        )
+        return failed | bars, warned, reference, wire_side, reducing
     # Cancels and modifications only ever take shares off an order: they always pass.
-    return ZERO if quantity < own.quantity(o) else _MALFORMED
+    failed = ZERO if quantity < own.quantity(old) else _MALFORMED
+    return failed, ZERO, ZERO, own.side(old), ONE
 
 
 @leaf
-def _keep(eng, i, order_id, b, side_code):
-    """A new own order, which may be filled at once."""
-    o = _own_of(eng, intent.user_ref_num(i))
-    own.set_order_id(o, order_id)
-    own.set_user_ref_num(o, intent.user_ref_num(i))
-    own.set_book(o, b)
-    own.set_side(o, side_code)
-    own.set_price(o, intent.price(i))
-    own.set_quantity(o, intent.quantity(i))
-    own.set_leaves(o, intent.quantity(i))
-    risk.assume_fill(eng, o)
+def _note_sent(eng, i, old, order_id, wire_side):
+    """What an order that was sent changes about the own orders; the fill model answers it."""
+    kind, quantity, price = intent.kind(i), intent.quantity(i), intent.price(i)
+    ref = intent.user_ref_num(i)
+    if kind == _NEW:
+        b = intent.book(i)
+        risk.take_rate(eng, b, wire_side == _BUY, quantity, price)
+        own_orders.place(eng, ref, order_id, b, wire_side, quantity, quantity, price, ZERO)
+        fills.answer_new(eng, ref)
+    elif kind == _REPLACE:
+        b, orig = own.book(old), intent.orig_user_ref_num(i)
+        risk.take_rate(eng, b, wire_side == _BUY, quantity, price)
+        done = own.executed(old)
+        leaves = quantity - done if quantity > done else ZERO
+        own_orders.ask(old, own_orders.REPLACE_ASKED)
+        own.set_replaced_by(old, ref)
+        own_orders.place(eng, ref, order_id, b, own.side(old), quantity, leaves, price, orig)
+        fills.answer_replace(eng, orig, ref, leaves)
+    else:
+        what = own_orders.CANCEL_ASKED if kind == _CANCEL else own_orders.MODIFY_ASKED
+        own_orders.ask(old, what)
+        fills.answer_less(eng, intent.orig_user_ref_num(i), quantity, kind == _CANCEL)
 
 
 @leaf
-def _take_off(o, quantity):
-    """Cut an own order down to ``quantity`` shares in total."""
-    executed = own.quantity(o) - own.leaves(o)
-    own.set_quantity(o, quantity)
-    own.set_leaves(o, quantity - executed if quantity > executed else ZERO)
+def _write_audit(eng, i, old, order_id, failed, warned, reference, wire_side, reducing):
+    """One decision into the audit ring; what it has no room for is counted."""
+    if engine.audit_wanted(eng) == ZERO:
+        return
+    used = engine.audit_used(eng)
+    if used >= _AUDIT_RECORDS:
+        count(eng, _AUDIT_LOST)
+        return
+    a = audit.at(eng, used)
+    b = intent.book(i) if intent.kind(i) == _NEW else (own.book(old) if old != ZERO else ZERO)
+    b = b if b < engine.books(eng) else ZERO
+    audit.set_input_number(a, engine.input_number(eng))
+    audit.set_ts_event(a, engine.engine_time(eng))
+    audit.set_order_id(a, order_id)
+    audit.set_symbol(a, book.symbol(book.at(eng, b)))
+    audit.set_price(a, intent.price(i))
+    audit.set_failed(a, failed)
+    audit.set_warned(a, warned)
+    audit.set_position(a, position.quantity(position.at(eng, b)))
+    audit.set_reference_px(a, reference)
+    audit.set_quantity(a, intent.quantity(i))
+    audit.set_user_ref_num(a, intent.user_ref_num(i))
+    audit.set_orig_user_ref_num(a, intent.orig_user_ref_num(i))
+    audit.set_book(a, b)
+    audit.set_kind(a, intent.kind(i))
+    audit.set_side(a, wire_side if wire_side != ZERO else intent.side(i))
+    audit.set_code(a, trailing_zeros(failed) if failed != ZERO else ZERO)
+    audit.set_reducing(a, reducing)
+    engine.set_audit_used(eng, used + ONE)
+    if used + ONE >= _AUDIT_LIMIT:
+        engine.set_pause(eng, ONE)
 
 
 @leaf
-def _encode(eng, i, order_id, out):
+def _encode(eng, i, o, order_id, wire_side, out):
     """Write the message of an accepted intent; gives its length."""
     protocol, templates = engine.order_protocol(eng), template.at(eng, ZERO)
     kind, orig = intent.kind(i), intent.orig_user_ref_num(i)
     ref, quantity, price = intent.user_ref_num(i), intent.quantity(i), intent.price(i)
-    o = _own_of(eng, orig)
     if kind == _NEW:
         symbol = book.symbol(book.at(eng, intent.book(i)))
         return ouch_encode.encode_enter(
-            protocol, templates, out, ref, order_id, intent.side(i), quantity, symbol, price
+            protocol, templates, out, ref, order_id, wire_side, quantity, symbol, price
         )
     if kind == _REPLACE:
         return ouch_encode.encode_replace(
@@ -113,25 +174,38 @@ def _encode(eng, i, order_id, out):
 
 
 @leaf
-def _note_own(eng, i, order_id):
-    """What an order that was sent changes about the own orders."""
-    kind, orig = intent.kind(i), intent.orig_user_ref_num(i)
-    o = _own_of(eng, orig)
-    if kind == _NEW:
-        _keep(eng, i, order_id, intent.book(i), intent.side(i))
-    elif kind == _REPLACE:
-        b, side_code = own.book(o), own.side(o)
-        own.set_leaves(o, ZERO)
-        _keep(eng, i, order_id, b, side_code)
-    else:
-        _take_off(o, intent.quantity(i))
+def _refuse(eng, failed):
+    count(eng, _REJECTED)
+    r = reject.at(eng, trailing_zeros(failed))
+    reject.set_value(r, reject.value(r) + ONE)
 
 
 @leaf
-def _refuse(eng, code):
-    count(eng, _REJECTED)
-    r = reject.at(eng, code)
-    reject.set_value(r, reject.value(r) + ONE)
+def _take(eng, i, order_id):
+    """One intent through risk and encode, into the send buffer."""
+    old = _orig_of(eng, i)
+    failed, warned, reference, wire_side, reducing = _verdict(eng, i, old)
+    stamps.stage(eng, stamps.RISK)
+    length, out = ZERO, egress.at(eng, engine.egress_used(eng))
+    if failed == ZERO:
+        length = _encode(eng, i, old, order_id, wire_side, out + _block.LENGTH)
+        failed = _MALFORMED if length == ZERO else ZERO
+    _write_audit(eng, i, old, order_id, failed, warned, reference, wire_side, reducing)
+    if failed != ZERO:
+        _refuse(eng, failed)
+        return
+    _block.set_message_length(out, length)
+    stamps.stage(eng, stamps.ENCODE)
+    stamps.order_sent(eng)
+    count(eng, _SENT)
+    if warned != ZERO:
+        count(eng, _WARNED)
+    _note_sent(eng, i, old, order_id, wire_side)
+    if engine.orders_wanted(eng) != ZERO:
+        used = engine.egress_used(eng) + length + _block.LENGTH
+        engine.set_egress_used(eng, used)
+        if used > engine.egress_limit(eng):
+            engine.set_pause(eng, ONE)
 
 
 @cold
@@ -142,25 +216,4 @@ def send(eng):
     stamps.start(eng)
     for at in range(made):
         count(eng, _COUNT_INTENTS)
-        i = intent.at(eng, at)
-        code = _verdict(eng, i)
-        stamps.stage(eng, stamps.RISK)
-        if code != ZERO:
-            _refuse(eng, code)
-            continue
-        order_id = engine.input_number(eng) * _INTENTS + at
-        out = egress.at(eng, engine.egress_used(eng))
-        length = _encode(eng, i, order_id, out + _block.LENGTH)
-        if length == ZERO:
-            _refuse(eng, _MALFORMED)
-            continue
-        _block.set_message_length(out, length)
-        stamps.stage(eng, stamps.ENCODE)
-        stamps.order_sent(eng)
-        count(eng, _SENT)
-        _note_own(eng, i, order_id)
-        if engine.orders_wanted(eng) != ZERO:
-            used = engine.egress_used(eng) + length + _block.LENGTH
-            engine.set_egress_used(eng, used)
-            if used > engine.egress_limit(eng):
-                engine.set_pause(eng, ONE)
+        _take(eng, intent.at(eng, at), engine.input_number(eng) * _INTENTS + at)

@@ -109,6 +109,16 @@ def find_or_insert(eng, sd, price_key):
     return n
 
 
+@leaf
+def find(eng, sd, price_key):
+    """The node of a price key on a side; 0 where there is none."""
+    n = side.far_root(side.at(eng, sd))
+    while n != ZERO and far.price_key(far.at(eng, n)) != price_key:
+        node = far.at(eng, n)
+        n = far.right(node) if price_key > far.price_key(node) else far.left(node)
+    return n
+
+
 @cold
 def below(eng, n):
     """The node with the next worse price on the same side, or 0."""

@@ -27,6 +27,10 @@ LINK_RAW = 101
 LINK_LINUX_SLL = 113
 LINK_IPV4 = 228
 LINK_LINUX_SLL2 = 276
+LINK_RESPONSES = 0xFFFE
+"""Not of pcap: messages of an order session to us, each behind a 2-byte big-endian length."""
+LINK_COMMANDS = 0xFFFD
+"""Not of pcap: operator commands (`tickpath.wire.control`), each behind such a length."""
 LINK_MESSAGES = 0xFFFF
 """Not a link type of pcap: messages back to back, each behind a 2-byte big-endian length."""
 

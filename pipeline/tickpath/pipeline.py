@@ -10,11 +10,24 @@ strategy sees, and latencies, depend on it.
 
 import numpy as np
 
-from tickpath import event, frame, glance, itch, line, lookahead, orders, stamps
+from tickpath import (
+    commands,
+    event,
+    fills,
+    frame,
+    glance,
+    itch,
+    line,
+    lookahead,
+    orders,
+    responses,
+    stamps,
+)
 from tickpath.counters import Counter
 from tickpath.invoke import invoke
 from tickpath.jit import cold, entry, leaf
 from tickpath.layout import (
+    OWN_EVENTS,
     Watch,
     bbo_ask_px,
     bbo_ask_sz,
@@ -24,16 +37,20 @@ from tickpath.layout import (
     bbo_last,
     bbo_seq,
     bbo_ts_event,
+    command_length,
     count,
     count_by,
     engine,
+    gate,
     level,
     message_length,
+    own_event,
+    response_length,
     side,
     type_count,
 )
 from tickpath.memory import cycles, lend_message, lend_run
-from tickpath.packet import LINK_MESSAGES, packet
+from tickpath.packet import LINK_COMMANDS, LINK_MESSAGES, LINK_RESPONSES, packet
 
 ZERO, ONE = np.uint64(0), np.uint64(1)
 PREFIX = line.PREFIX_LENGTH
@@ -44,7 +61,12 @@ MAX_WAIT_NS = np.uint64(2_000_000)
 _ENDLESS = np.uint64((1 << 64) - 1)
 _SAMPLED, _BBO = np.uint64(Watch.SAMPLED), np.uint64(Watch.BBO)
 _STRATEGY, _STALE = np.uint64(Watch.STRATEGY), np.uint64(Watch.STALE)
+_OWN, _FILLS = np.uint64(Watch.OWN), np.uint64(Watch.FILLS)
 _LINK_MESSAGES = np.uint64(LINK_MESSAGES)
+_LINK_RESPONSES, _LINK_COMMANDS = np.uint64(LINK_RESPONSES), np.uint64(LINK_COMMANDS)
+_OWN_EVENT_MASK = np.uint64(OWN_EVENTS - 1)
+MOST_TOLD = np.uint64(OWN_EVENTS)
+"""Events of own orders that one input tells the strategy; more wait for the next input."""
 _QUANTITY_MASK = np.uint64((1 << 44) - 1)
 _FLAG_MASK = np.uint64(0xFF)
 
@@ -99,10 +121,33 @@ def _tell(eng, happened, flags):
 
 
 @cold
+def _tell_own(eng):
+    """Tell the strategy what happened to its orders; what it does then can make more happen."""
+    told = ZERO
+    while engine.own_event_first(eng) != engine.own_event_end(eng) and told < MOST_TOLD:
+        first = engine.own_event_first(eng)
+        e = own_event.at(eng, first & _OWN_EVENT_MASK)
+        engine.set_own_event(eng, first & _OWN_EVENT_MASK)
+        engine.set_own_event_first(eng, first + ONE)
+        _tell(eng, event.HOT_ORDER | own_event.book(e), ZERO)
+        told += ONE
+
+
+@cold
 def _tell_stale(eng):
     """A gap was declared since the last message: an input of its own, before this message."""
     engine.set_watch(eng, engine.watch(eng) & ~_STALE)
     _tell(eng, event.HOT_STALE, ZERO)
+
+
+@cold
+def _alarm(eng, now):
+    """Engine time reached what was to happen at one: the timer, or a limit that goes back."""
+    if now >= engine.revert_next(eng):
+        commands.revert_due(eng)
+    if now >= engine.timer_next(eng):
+        _timer(eng, now)
+    commands.set_alarm(eng)
 
 
 @cold
@@ -160,9 +205,13 @@ def _watched(eng, watch, happened, flags):
         stamps.stage(eng, stamps.BOOK)
     if happened == ZERO:
         return
+    if watch & _FILLS != ZERO:
+        fills.after(eng, happened)
     if watch & _BBO != ZERO and (happened >> event.TOP_SHIFT) & ONE != ZERO:
         _write_bbo(eng, happened & event.BOOK_MASK)
     _tell(eng, happened, flags)
+    if engine.own_event_first(eng) != engine.own_event_end(eng):
+        _tell_own(eng)
 
 
 @leaf
@@ -172,6 +221,9 @@ def _set_watch(eng, sampled):
     watch |= _SAMPLED * sampled | _BBO * np.uint64(engine.bbo_wanted(eng) != ZERO)
     if engine.strategy(eng) != ZERO and engine.strategy_latched(eng) == ZERO:
         watch |= _STRATEGY
+    g = gate.at(eng, ZERO)
+    if gate.open_orders(g) != ZERO and gate.fill_model(g) != ZERO:
+        watch |= _FILLS
     engine.set_watch(eng, watch)
 
 
@@ -195,16 +247,84 @@ def _message(eng, m, length, flags):
         count(eng, _TIME_BACKWARDS)
     else:
         engine.set_engine_time(eng, now)
-        if now >= engine.timer_next(eng):
-            _timer(eng, now)
+        if now >= engine.alarm(eng):
+            _alarm(eng, now)
     # Orders are named by the number of their input, so what came before has its own.
     engine.set_input_number(eng, engine.input_number(eng) + ONE)
     watch = engine.watch(eng)
     if watch & _SAMPLED != ZERO:
         stamps.stage(eng, stamps.DECODE)
+    if watch & _FILLS != ZERO:
+        itch.announce(eng, kind, m)
     happened = itch.apply(eng, kind, m)
     if watch != ZERO:
         _watched(eng, watch, happened, flags)
+
+
+# ---------------------------------------------------------------- answers and commands
+
+
+@leaf
+def _move_time(eng, now):
+    """Engine time never goes back, here without a count: sources do not agree to the nanosecond."""
+    if now > engine.engine_time(eng):
+        engine.set_engine_time(eng, now)
+        if now >= engine.alarm(eng):
+            _alarm(eng, now)
+
+
+@leaf
+def _response(eng, m, length):
+    """One input: an exchange's answer to our orders."""
+    kind = responses.kind(m) if length >= responses.LEAST else ZERO
+    least = response_length.value(response_length.at(eng, kind))
+    if length >= responses.LEAST:
+        _move_time(eng, responses.timestamp(m))
+    engine.set_input_number(eng, engine.input_number(eng) + ONE)
+    responses.apply(eng, m, length, least)
+
+
+@leaf
+def _command(eng, m, length):
+    """One input: an operator's command."""
+    kind = commands.kind_of(m) if length != ZERO else ZERO
+    right = command_length.value(command_length.at(eng, kind))
+    if length == right and length != ZERO:
+        _move_time(eng, commands.timestamp(m))
+    engine.set_input_number(eng, engine.input_number(eng) + ONE)
+    happened = commands.apply(eng, m, length, right)
+    if happened != ZERO:
+        _tell(eng, happened, ZERO)
+    if engine.intents(eng) != ZERO:
+        orders.send(eng)
+
+
+@cold
+def _others(eng):
+    """Take the answers or commands of the run under way."""
+    m, end, kind = engine.cursor(eng), engine.run_end(eng), engine.run_kind(eng)
+    begin = m
+    while m + PREFIX <= end and engine.pause(eng) == ZERO:
+        length = line.message_length(m)
+        following = m + PREFIX + length
+        if following > end:
+            break
+        lend_message(m + PREFIX, following)
+        engine.set_lent_at(eng, cycles())
+        engine.set_stamp(eng, engine.lent_at(eng))
+        if kind == _LINK_RESPONSES:
+            _response(eng, m + PREFIX, length)
+        else:
+            _command(eng, m + PREFIX, length)
+        if engine.own_event_first(eng) != engine.own_event_end(eng):
+            _tell_own(eng)
+        m = following
+    count_by(eng, _BYTES_MESSAGES, m - begin)
+    engine.set_cursor(eng, m)
+    # What is left can only be the start of a message that is not whole.
+    at_end = m + PREFIX > end or m + PREFIX + line.message_length(m) > end
+    if engine.pause(eng) == ZERO or at_end:
+        engine.set_run_left(eng, ZERO)
 
 
 # ---------------------------------------------------------------- one run of messages
@@ -267,7 +387,10 @@ def _messages(eng, glanced):
 @leaf
 def _run(eng, glanced):
     """Take the run under way as far as it goes; a finished run leaves no cursor."""
-    _messages(eng, glanced)
+    if engine.run_kind(eng) != ZERO:
+        _others(eng)
+    else:
+        _messages(eng, glanced)
     if engine.pause(eng) != ZERO:
         return
     m, end = engine.cursor(eng), engine.run_end(eng)
@@ -298,8 +421,10 @@ def _begin(eng, p):
     if packet.wire_length(p) > length:
         count(eng, _PACKETS_CUT)
     lend_run(address, address + length)
-    engine.set_bare(eng, np.uint64(link == _LINK_MESSAGES))
-    if link == _LINK_MESSAGES:
+    others = (link == _LINK_RESPONSES) | (link == _LINK_COMMANDS)
+    engine.set_run_kind(eng, link if others else ZERO)
+    engine.set_bare(eng, np.uint64((link == _LINK_MESSAGES) | others))
+    if engine.bare(eng) != ZERO:
         engine.set_run_end(eng, address + length)
         engine.set_run_left(eng, _ENDLESS)
         engine.set_cursor(eng, address)

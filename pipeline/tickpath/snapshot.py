@@ -29,12 +29,16 @@ from tickpath.layout import (
     BBO,
     BOOK,
     CELL,
+    EXECUTION,
     GAP,
     GATE,
     LIMIT,
     LINE,
     OWN,
+    OWN_EVENT,
     POSITION,
+    RECENT,
+    REVERT,
     TRADE,
     Watch,
 )
@@ -46,13 +50,17 @@ from tickpath.window import NO_WINDOW
 __all__ = ["RUN_OPTIONS", "SnapshotError", "take"]
 
 SCALARS = (
-    *("input_number", "messages", "engine_time", "timer_next", "user_ref_num"),
+    *("input_number", "messages", "engine_time", "timer_next", "alarm", "user_ref_num"),
+    *("newest_ref", "next_match", "revert_next", "own_event_first", "own_event_end"),
     *("strategy_latched", "gapped", "market_hours", "packets", "lines", "gaps"),
 )
 """Numbers of the `ENGINE` record that outcomes depend on."""
 STALE_UNTOLD = "stale_untold"
 """1: a gap was declared and the strategy has not been told yet (`Watch.STALE`)."""
-RUN_OPTIONS = ("multiplier", "shift", "message_limit", "orders_wanted", "bbo_wanted", "strategy")
+RUN_OPTIONS = (
+    *("multiplier", "shift", "message_limit", "orders_wanted", "bbo_wanted", "audit_wanted"),
+    "strategy",
+)
 """Those that say how this engine is run: restoring keeps them."""
 
 BY_INDEX = {
@@ -61,13 +69,17 @@ BY_INDEX = {
     "position": (POSITION, "book"),
     "bbo_last": (BBO, "book"),
     "cell": (CELL, "cell"),
+    "execution": (EXECUTION, "place"),
+    "recent": (RECENT, "place"),
+    "revert": (REVERT, "place"),
+    "own_event": (OWN_EVENT, "place"),
 }
 """Regions of which the records that are not zero are saved with their index, called so."""
 BY_KEY = {"trade": (TRADE, "match_number", "book"), "own": (OWN, "user_ref_num", "user_ref_num")}
 """Tables that a key's low bits lead into: saved by rising key, where the second field is not 0."""
 LISTED = {"line": (LINE, "lines"), "gap": (GAP, "gaps"), "gate": (GATE, None)}
 """Regions of which the first records are saved: as many as the scalar says, all without one."""
-LEFT_OUT = {"reserved", "reserved2", "reserved3", "sma_at"}
+LEFT_OUT = {"reserved", "reserved2", "reserved3", "sma_at", "next_named"}
 """Fields that nothing depends on; where an average's ring begins is one of them."""
 NAMED = {"counter": Counter, "reject": Reject}
 
@@ -111,13 +123,14 @@ def facts(config: Config) -> dict[str, Any]:
         "strategy.cells": config.strategy.cells,
         "strategy.timer_interval_ms": config.strategy.timer_interval_ms,
         "orders.protocol": config.orders.protocol,
+        "fills.model": config.fills.model,
     }
 
 
 def take(engine: Engine, unfinished: bytes, waiting: bytes) -> bytes:
     """A snapshot of the engine, with what it has beside its block.  Raises `SnapshotError`."""
     block = engine.block
-    if any(block.get(name) for name in ("cursor", "egress_used", "bbo_used")):
+    if any(block.get(name) for name in ("cursor", "egress_used", "bbo_used", "audit_used")):
         raise SnapshotError(
             "a snapshot is taken between packets: not inside a packet, where a callback may be "
             "called or a message limit may have stopped the engine"

@@ -17,8 +17,20 @@ from tickpath.counters import Counter
 from tickpath.digest import VENUE_NAMES, side_key
 from tickpath.engine import state_digest
 from tickpath.jit import entry, leaf
-from tickpath.layout import GAP_RANGES, LINES, WINDOW, Watch, side
+from tickpath.layout import (
+    EXECUTION_BITS,
+    GAP_RANGES,
+    LINES,
+    OWN_EVENTS,
+    OWN_ORDERS,
+    RECENT_BITS,
+    REVERTS,
+    WINDOW,
+    Watch,
+    side,
+)
 from tickpath.memory import accessors
+from tickpath.own_orders import make_chains
 from tickpath.snapshot import (
     BY_INDEX,
     BY_KEY,
@@ -136,6 +148,11 @@ def _check_values(sections: Mapping[str, np.ndarray], config: Config) -> None:
         "order": bool((orders["side"] <= 1).all()),
         "window": bool((windows["side"] <= 1).all()) and _are_bases(windows["base"]),
         "cell": bool((sections["cell"]["cell"] < config.strategy.cells).all()),
+        **{
+            name: bool((sections[name]["place"] < len_of_region).all())
+            for name, len_of_region in PLACES.items()
+        },
+        "own": _are_places(sections["own"], capacity),
         "line": len(sections["line"]) == int(sections["engine"]["lines"][0]) <= LINES,
         "gap": len(sections["gap"]) == int(sections["engine"]["gaps"][0]) <= GAP_RANGES
         and bool((sections["gap"]["line"] < len(sections["line"])).all()),
@@ -143,6 +160,21 @@ def _check_values(sections: Mapping[str, np.ndarray], config: Config) -> None:
     for name, is_sound in sound.items():
         if not is_sound:
             raise SnapshotError(f"inconsistent: section {name} has what no engine can have")
+
+
+PLACES = {
+    "execution": 1 << EXECUTION_BITS,
+    "recent": 1 << RECENT_BITS,
+    "revert": REVERTS,
+    "own_event": OWN_EVENTS,
+}
+"""Records of the tables whose place is saved."""
+
+
+def _are_places(own: np.ndarray, books: int) -> bool:
+    """Whether own orders lead to places and books that there are."""
+    links = np.concatenate([own["next"], own["previous"]])
+    return bool((links <= OWN_ORDERS).all() and (own["book"] < books).all())
 
 
 def _are_bases(values: np.ndarray) -> bool:
@@ -173,6 +205,7 @@ def _fill_tables(block: Block, sections: Mapping[str, np.ndarray]) -> None:
             place = np.arange(len(rows))
         for field in saved_fields(view.dtype):
             view[field][place] = rows[field]
+    make_chains(block.address)
 
 
 def _free_places(name: str, keys: np.ndarray, size: int) -> np.ndarray:

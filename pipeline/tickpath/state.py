@@ -13,20 +13,20 @@ from typing import Any
 
 import numpy as np
 
-from tickpath import latency, memory
-from tickpath.config import Config, Limits, parse_group
-from tickpath.digest import symbol_number
+from tickpath import commands, latency, limits, memory, responses
+from tickpath.config import Config, parse_group
 from tickpath.jit import CHECKED
 from tickpath.layout import (
+    AUDIT_RECORDS,
     ENGINE,
     ENGINE_REGION,
+    EXECUTION_BITS,
     FIXED,
     FIXED_END,
     FIXED_OFFSETS,
     GAP_RANGES,
-    LEVEL,
-    LIMIT,
     LINE_SIZE,
+    NAMED_BITS,
     OWN_ORDERS,
     PAGE,
     REGIONS,
@@ -53,8 +53,8 @@ def _power_of_two(least: int) -> int:
     return 1 << (least - 1).bit_length()
 
 
-def counts(config: Config) -> dict[str, int]:
-    """Records of every region."""
+def counts(config: Config, starts: int = 0) -> dict[str, int]:
+    """Records of every region; ``starts`` of them in the start-of-day file."""
     books, capacity = config.capacity.symbols, config.capacity
     pages = -(-capacity.orders // PAGE) + 1
     return {
@@ -72,8 +72,12 @@ def counts(config: Config) -> dict[str, int]:
         "trade": capacity.trades,
         "limit": books,
         "symbol_limit": 1 + len(config.risk.symbols),
+        "start": max(1, starts),
         "position": books,
         "own": OWN_ORDERS,
+        "named": 1 << NAMED_BITS,
+        "execution": 1 << EXECUTION_BITS,
+        "audit": AUDIT_RECORDS,
         "template": 4,
         "egress": EGRESS_BYTES,
         **dict.fromkeys(BBO_COLUMNS, BBO_ROWS),
@@ -87,8 +91,10 @@ def counts(config: Config) -> dict[str, int]:
 class Block:
     """The block and its views: ``block.engine`` is one record, ``block.order`` and so on arrays."""
 
-    def __init__(self, config: Config) -> None:
-        sizes = counts(config)
+    def __init__(self, config: Config, strategy: str | None = None) -> None:
+        """An empty block; ``strategy`` is the name whose limits apply.  Raises `ConfigError`."""
+        begin_with = limits.read_start(config.risk.start_of_day)
+        sizes = counts(config, len(begin_with))
         offsets: dict[str, int] = {}
         end = FIXED_END
         for region in REGIONS:
@@ -119,6 +125,7 @@ class Block:
         if CHECKED:
             self._register()
         _initialise(self, config)
+        _set_gate(self, config, strategy, begin_with)
 
     def __getattr__(self, name: str) -> np.ndarray:
         try:
@@ -187,37 +194,23 @@ def _initialise(block: Block, config: Config) -> None:
     block.set("groups", len(groups))
     for record, (address, port) in zip(block.group, groups, strict=False):
         record["address"], record["port"] = address, port
-    _set_limits(block, config)
+    block.set("revert_next", (1 << 64) - 1)
+    block.set("alarm", block.get("timer_next"))
+    block.response_length["value"] = responses.LENGTHS[config.orders.protocol]
+    block.command_length["value"] = commands.LENGTHS
     _set_templates(block, config)
 
 
-def _limit(record: np.void, config: Config, own: Limits) -> None:
-    """One symbol's limits: its own where given, the defaults where not."""
-
-    def chosen(name: str) -> Any:
-        value = getattr(own, name)
-        return getattr(config.risk, name) if value is None else value
-
-    record["allowed"] = chosen("allowed")
-    record["killed"] = bool(own.kill_switch)
-    record["max_quantity"] = chosen("max_quantity")
-    record["max_notional"] = round(chosen("max_notional") * 10_000)
-    record["max_position"] = chosen("max_position")
-    record["collar_bp"] = round(chosen("collar_percent") * 100)
-    record["collar_px"] = round(chosen("collar_price") * 10_000)
-
-
-def _set_limits(block: Block, config: Config) -> None:
-    risk = config.risk
-    _limit(block.symbol_limit[0], config, Limits())
-    for record, (symbol, own) in zip(block.symbol_limit[1:], risk.symbols.items(), strict=True):
-        record["symbol"] = symbol_number(symbol)
-        _limit(record, config, own)
-    gate = block.gate[0]
-    gate["killed"] = risk.kill_switch
-    gate["unknown_state_trades"] = risk.unknown_trading_state == "trade"
-    gate["rate_interval"] = 1_000_000_000 // risk.orders_per_second
-    gate["rate_burst"] = (risk.order_burst - 1) * int(gate["rate_interval"])
+def _set_gate(block: Block, config: Config, strategy: str | None, starts: np.ndarray) -> None:
+    """The gate, its limits, and what symbols begin the day with."""
+    block.symbol_limit[:] = limits.symbol_limits(config, strategy)
+    limits.set_gate(block.gate[0], config, strategy)
+    limits.set_bands(block.band, config.risk)
+    # A record of symbol 0 is nobody's: there is one where the file has none.
+    block.start[: len(starts)] = starts
+    orders = config.orders
+    in_force = orders.time_in_force
+    block.gate["immediate"] = str(in_force) == ("3" if orders.protocol == "ouch50" else "0")
 
 
 def session(config: Config) -> OuchSession:
@@ -259,6 +252,3 @@ def _set_templates(block: Block, config: Config) -> None:
     block.set("order_protocol", protocol)
     block.template[:] = records
     block.set("egress_limit", len(block.egress) - ROOM)
-
-
-assert LEVEL.itemsize == 16 and LIMIT.itemsize == 32

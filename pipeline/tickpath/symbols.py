@@ -8,10 +8,11 @@ forgotten then.
 
 import numpy as np
 
+from tickpath import own_orders
 from tickpath.counters import Counter
 from tickpath.digest import HOT_C1, HOT_C2, HOT_C3
 from tickpath.jit import cold, leaf
-from tickpath.layout import book, count, engine, limit, side, symbol_limit
+from tickpath.layout import book, count, engine, limit, side, start, symbol_limit
 from tickpath.memory import copy_bytes, store_u64
 
 ZERO, ONE = np.uint64(0), np.uint64(1)
@@ -45,6 +46,28 @@ def _set_limits(eng, book_index, symbol):
     copy_bytes(limit.at(eng, book_index), chosen, limit.SIZE)
 
 
+@cold
+def _start_day(eng, book_index, symbol):
+    """Give a book what its symbol begins the day with, if the start-of-day file says so."""
+    first, last = ZERO, engine.start_count(eng)
+    while first < last:
+        middle = (first + last) >> ONE
+        if start.symbol(start.at(eng, middle)) < symbol:
+            first = middle + ONE
+        else:
+            last = middle
+    if first < engine.start_count(eng):
+        found = start.at(eng, first)
+        if start.symbol(found) == symbol:
+            own_orders.start_position(
+                eng,
+                book_index,
+                start.quantity(found),
+                start.prior_close(found),
+                start.locate(found),
+            )
+
+
 @leaf
 def _forget(b):
     """Zero a book's record: prints, averages and states were those of another symbol."""
@@ -65,7 +88,8 @@ def open_book(eng, book_index, venue, symbol):
     if side.best(bids) != ZERO or side.best(offers) != ZERO:
         count(eng, _MISMATCH)
         return
-    if book.venue(b) != ZERO:
+    known = book.venue(b) != ZERO
+    if known:
         _forget(b)
     book.set_venue(b, venue)
     book.set_symbol(b, symbol)
@@ -74,3 +98,5 @@ def open_book(eng, book_index, venue, symbol):
     side.set_key(bids, _side_key(venue, symbol, ZERO))
     side.set_key(offers, _side_key(venue, symbol, ONE))
     _set_limits(eng, book_index, symbol)
+    if not known:
+        _start_day(eng, book_index, symbol)

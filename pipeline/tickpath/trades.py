@@ -57,6 +57,7 @@ def print_trade(eng, book_index, price, shares, match_number):
         return
     b = book.at(eng, book_index)
     book.set_last_px(b, price)
+    book.set_last_ts(b, engine.engine_time(eng))
     book.set_last_sz(b, min(shares, _U32_MAX))
     book.set_volume(b, book.volume(b) + shares)
     book.set_notional(b, book.notional(b) + price * shares)

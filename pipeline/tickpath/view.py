@@ -10,12 +10,14 @@ from numba import carray
 from numba.core import types
 from numba.extending import intrinsic
 
-from tickpath import risk, window
+from tickpath import own_orders, risk, window
 from tickpath.jit import leaf
 from tickpath.layout import book as _book
 from tickpath.layout import cell as _cell
 from tickpath.layout import engine as _engine
 from tickpath.layout import level as _level
+from tickpath.layout import own as _own
+from tickpath.layout import own_event as _own_event
 from tickpath.layout import position as _position
 from tickpath.layout import side as _side
 from tickpath.trades import EMA_SHIFT
@@ -170,6 +172,65 @@ def reg_sho(engine, book):
 def position(engine, book):
     """Shares held, negative when short."""
     return _position.quantity(_position.at(engine, np.uint64(book)))
+
+
+@leaf
+def pnl(engine, book):
+    """The day's profit and loss of one book in 1e-4, its position at the present mark."""
+    return risk.pnl(_position.at(engine, np.uint64(book)))
+
+
+@leaf
+def order_state(engine, user_ref_num):
+    """A number of `own_orders.State`; 0 for an order that is not known (any more)."""
+    o = own_orders.at_place(engine, np.uint64(user_ref_num))
+    is_it = own_orders.is_known(o, np.uint64(user_ref_num))
+    return np.int64(_own.state(o)) if is_it else np.int64(0)
+
+
+@leaf
+def leaves_qty(engine, user_ref_num):
+    """Shares of an own order that may still be executed; 0 for one that is not known."""
+    o = own_orders.at_place(engine, np.uint64(user_ref_num))
+    is_it = own_orders.is_known(o, np.uint64(user_ref_num))
+    return np.int64(_own.leaves(o)) if is_it else np.int64(0)
+
+
+@leaf
+def cum_qty(engine, user_ref_num):
+    """Shares of an own order that were executed; 0 for one that is not known."""
+    o = own_orders.at_place(engine, np.uint64(user_ref_num))
+    is_it = own_orders.is_known(o, np.uint64(user_ref_num))
+    return np.int64(_own.executed(o)) if is_it else np.int64(0)
+
+
+@leaf
+def _told(engine):
+    return _own_event.at(engine, _engine.own_event(engine))
+
+
+@leaf
+def order_event_kind(engine):
+    """In an event of kind ORDER: what happened, a number of `own_orders.Happened`."""
+    return np.int64(_own_event.kind(_told(engine)))
+
+
+@leaf
+def order_event_ref(engine):
+    """In an event of kind ORDER: the order's user_ref_num."""
+    return np.int64(_own_event.user_ref_num(_told(engine)))
+
+
+@leaf
+def order_event_quantity(engine):
+    """In an event of kind ORDER: the shares that it is about."""
+    return np.int64(_own_event.quantity(_told(engine)))
+
+
+@leaf
+def order_event_px(engine):
+    """In an event of kind ORDER: the execution's price, or the order's."""
+    return np.int64(_own_event.price(_told(engine)))
 
 
 @leaf

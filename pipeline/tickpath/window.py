@@ -306,6 +306,13 @@ def level_outside(eng, sd, price):
     return engine.far0(eng) + n
 
 
+@leaf
+def level_in_tree(eng, sd, price):
+    """Index of a price's level outside the window; 0 where there is none."""
+    n = overflow.find(eng, sd, price_key(price, sd))
+    return engine.far0(eng) + n if n != ZERO else ZERO
+
+
 @cold
 def window_emptied(eng, sd):
     """The window's last level went: move it to the best level outside, if it can hold that."""
