@@ -284,4 +284,7 @@ class RecordedFlow(NoFlow):
 
     def _broken(self, m: Any) -> list[Event]:
         match_number = self._matches.pop(m.match_number, 0)
+        if not match_number:  # of a cross, which is passed over
+            self.counters["recorded_unknown_match"] += 1
+            return []
         return self._told(self._matching.break_trade(match_number), 0)
