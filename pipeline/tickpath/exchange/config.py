@@ -76,10 +76,8 @@ class Exchange(Component, frozen=True):
     symbols: Annotated[int, Meta(ge=1, le=MAX_SYMBOLS)] | list[str] = 20
     """How many, or which; NAME=PRICE says where a price begins."""
     seed: Annotated[int, Meta(ge=0, le=(1 << 63) - 1)] = 1
-    session: Annotated[str, Meta(min_length=1, max_length=9, pattern="^[A-Za-z0-9]+$")] = (
-        "SIM000001"
-    )
-    """Name of the MoldUDP64 session, and of the accounts' SoupBinTCP sessions."""
+    session: Annotated[str, Meta(pattern="^[A-Za-z0-9]{1,10}$")] | None = None
+    """Name of the MoldUDP64 session and of the SoupBinTCP sessions; None: a new one every time."""
     start_time: Annotated[str, Meta(pattern="^[0-2][0-9]:[0-5][0-9]:[0-5][0-9]$")] | None = None
     """Exchange time at the start; 09:30:00, or that of a recording."""
     flow: Flow = Flow()

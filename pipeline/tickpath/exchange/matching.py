@@ -193,6 +193,11 @@ class Matching:
                    t.incoming_ref, t.incoming_owner, reason)
         ]  # fmt: skip
 
+    @property
+    def trade_count(self) -> int:
+        """Trades so far, which is the latest match number."""
+        return self._last_match
+
     # ------------------------------------------------------------ how it is done
 
     def _new_ref(self) -> int:

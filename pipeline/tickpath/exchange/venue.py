@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 from tickpath.exchange import command
 from tickpath.exchange.config import Exchange, symbols_of
 from tickpath.exchange.downstream import Downstream
+from tickpath.exchange.error import ExchangeError
 from tickpath.exchange.event import ANONYMOUS, Event
 from tickpath.exchange.faults import Action, Disconnect, Faults
 from tickpath.exchange.flow import NoFlow
@@ -284,7 +285,10 @@ class Venue:
         elif kind == _SAY:
             self._out(number, what)
         elif not self.is_over:
-            what.run(self)
+            try:
+                what.run(self)
+            except ExchangeError:  # what it was about is not there any more, or not yet
+                self.counters["commands_failed"] += 1
 
 
 def _flow(config: Exchange, matching: Matching) -> NoFlow:
