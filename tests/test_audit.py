@@ -18,7 +18,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from test_audit_file import DTYPE, HINTS, IDENTITY, KEY, NOW, audit, offsets, read, rows, writer
+from test_audit_file import (
+    DTYPE,
+    HINTS,
+    IDENTITY,
+    KEY,
+    NOW,
+    audit,
+    forged,
+    offsets,
+    read,
+    rows,
+    writer,
+)
 from tickpath.audit import AuditError, AuditWriter, Flaw, Hint, verify
 from tickpath.audit_file import BLOCK_BYTES, BLOCK_OVERHEAD, BlockKind
 from tickpath.audit_walk import Walk, open_file
@@ -363,6 +375,21 @@ def test_zeros_without_end_are_not_taken_into_the_chain(tmp_path):
     assert flaws(path) == [Flaw.CHANGE]
     with pytest.raises(AuditError, match="go on in a new file"):
         writer(path)
+
+
+def test_more_than_a_block_is_not_taken_for_a_torn_one(tmp_path):
+    path = audit(tmp_path / "a", 2, closed=False)
+    raw, most = path.read_bytes(), 2 * BLOCK_BYTES
+    kind = BlockKind.CONTINUED
+    block = forged(raw[-32:], 1, bytes(most), kind=kind, first_record=2)
+    path.write_bytes(raw + block[:-1])
+    assert flaws(path) == [Flaw.TORN]
+    with pytest.raises(AuditError, match="more bytes than one block has"):
+        writer(path)
+    assert path.read_bytes() == raw + block[:-1]
+    path.write_bytes(raw + block[:most])
+    writer(path).close()
+    assert flaws(path) == [] and records_in(path) == [0, 1]
 
 
 def test_torn_while_telling_of_a_torn_block(tmp_path):

@@ -120,12 +120,17 @@ def split(raw: bytes) -> list[bytes]:
 
 
 def forged(
-    previous: bytes, number: int, payload: bytes = b"", key: bytes | None = None, **fields: int
+    previous: bytes,
+    number: int,
+    payload: bytes = b"",
+    key: bytes | None = None,
+    magic: bytes = BLOCK_MAGIC,
+    **fields: int,
 ) -> bytes:
     """A block that is sound as far as hashing goes."""
     given = {"kind": BlockKind.RECORDS, "first_record": 0, "record_count": 0, "lost": 0, **fields}
     header = BlockHeader(
-        BLOCK_MAGIC,
+        magic,
         given["kind"],
         number,
         given["first_record"],

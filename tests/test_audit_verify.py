@@ -228,6 +228,10 @@ def test_blocks_that_no_writer_makes(tmp_path):
     assert of(**two, kind=9) == (Flaw.FORM, 1)
     assert of(**two, kind=BlockKind.CONTINUED) == (Flaw.FORM, 1)
     assert of(**two, payload_length=1 << 31) == (Flaw.FORM, 1)
+    assert of(**two, magic=b"TPAC") == (Flaw.CHANGE, 1)
+    longer = {"kind": BlockKind.CONTINUED, "first_record": 2, "payload_length": (2 << 20) + 1}
+    assert of(**longer) == (Flaw.FORM, 1)
+    assert of(**{**longer, "payload_length": 2 << 20}) == (Flaw.TORN, 1)
     assert of(**two, number=2) == (Flaw.GAP, 1)
     assert of(**two, number=0) == (Flaw.ORDER, 1)
     huge = (1 << 20) // 21 + 1
@@ -346,12 +350,21 @@ def test_a_head_is_said_to_be_missing_beside_a_missing_end(tmp_path):
 def test_the_head_of_an_end_that_was_gone_on_with_cannot_be_claimed(tmp_path):
     """Only an end that follows the chain at that place counts as one."""
     raw = audit(tmp_path / "a", 2, closed=False).read_bytes()
+    last = raw[-DIGEST_BYTES:]
     foreign = split(audit(tmp_path / "b", 2).read_bytes())[-1]
-    block = forged(raw[-DIGEST_BYTES:], 1, foreign, kind=BlockKind.CONTINUED, first_record=2)
-    (tmp_path / "c").write_bytes(raw + block)
-    verdict = verify(tmp_path / "c", head=foreign[-DIGEST_BYTES:])
-    assert [each.flaw for each in verdict.findings] == [Flaw.NOT_CLOSED, Flaw.HEAD]
-    assert verdict.continued[0].after == "torn"
+    totals = struct.pack("<4Q", 1, 2, 0, 0)
+    ours = forged(last, 1, totals, kind=BlockKind.END, first_record=2)
+    for payload, after in (
+        (foreign, "torn"),
+        (ours[:-1] + bytes([ours[-1] ^ 1]), "torn"),
+        (ours, "end"),
+    ):
+        block = forged(last, 1, payload, kind=BlockKind.CONTINUED, first_record=2)
+        (tmp_path / "c").write_bytes(raw + block)
+        verdict = verify(tmp_path / "c", head=payload[-DIGEST_BYTES:])
+        missing = [] if after == "end" else [Flaw.HEAD]
+        assert [each.flaw for each in verdict.findings] == [Flaw.NOT_CLOSED, *missing]
+        assert verdict.continued[0].after == after
 
 
 # ---------------------------------------------------------------- bounds

@@ -7,10 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from sessions import refused, tickpath
 from test_audit_file import HINTS, KEY, NOW, audit, key_file, offsets, rows, writer
 from tickpath.audit import AuditWriter
+from tickpath.cli import main
 
 
 @pytest.fixture
@@ -255,6 +257,21 @@ def test_show_and_head_of_a_keyed_file(tmp_path, key):
     for command in ("show", "head"):
         result = tickpath("audit", command, path, "--key-file", wrong, code=1)
         assert result.stdout == "" and "not written with this key" in result.stderr
+
+
+def test_show_of_any_changed_byte_is_lines_or_one_line_on_stderr(tmp_path):
+    """Without the key nothing is proved, so whatever stands there is read."""
+    path = audit(tmp_path / "a", 2, 1, key=KEY)
+    raw = path.read_bytes()
+    codes = set()
+    for at in range(len(raw)):
+        for mask in (1, 0x80):
+            path.write_bytes(raw[:at] + bytes([raw[at] ^ mask]) + raw[at + 1 :])
+            result = CliRunner().invoke(main, ["audit", "show", str(path)])
+            assert isinstance(result.exception, SystemExit | None), (at, result.exception)
+            assert all(each.startswith("tickpath: ") for each in result.stderr.splitlines())
+            codes.add(result.exit_code)
+    assert codes == {0, 1, 2}
 
 
 # ---------------------------------------------------------------- head

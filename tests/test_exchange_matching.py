@@ -37,7 +37,7 @@ class Naive:
     """All orders in one list, searched from end to end for everything; written from the rules."""
 
     orders: list[dict[str, Any]] = field(default_factory=list)
-    halted: set[int] = field(default_factory=set)
+    states: dict[int, str] = field(default_factory=dict)
     refs: int = 0
     matches: int = 0
     arrivals: int = 0
@@ -65,10 +65,10 @@ class Naive:
         if order not in self.orders:
             self.orders.append(order)
 
-    def refusal(self, locate: int, quantity: int, price: int, terms: Terms) -> Reason | None:
+    def refusal(self, locate, side, quantity: int, price: int, terms: Terms) -> Reason | None:
         if locate not in (1, 2):
             return Reason.SYMBOL
-        if locate in self.halted:
+        if self.states.get(locate) == "H":
             return Reason.HALTED
         if quantity < 1 or quantity > 999_999:
             return Reason.QUANTITY
@@ -76,6 +76,10 @@ class Naive:
         if not terms.is_market and (price < 1 or price > 1_999_999_900 or not on_tick):
             return Reason.PRICE
         takes = terms.is_immediate or terms.is_market
+        others = [o["price"] for o in self.queue(locate, 1 - side)]
+        would = not terms.is_post_only and any(self.meets(side, price, other) for other in others)
+        if self.states.get(locate, "T") != "T" and (takes or would):
+            return Reason.HALTED
         if terms.min_quantity > 0 and (not takes or terms.min_quantity > quantity):
             return Reason.MINIMUM
         if terms.max_floor > 0 and (terms.is_hidden or terms.max_floor > quantity):
@@ -85,7 +89,7 @@ class Naive:
         return None
 
     def enter(self, locate, side, quantity, price, terms, owner):
-        reason = self.refusal(locate, quantity, price, terms)
+        reason = self.refusal(locate, side, quantity, price, terms)
         if reason:
             return [Rejected(owner, locate, reason)]
         order = self.new(locate, side, quantity, price, terms, owner)
@@ -211,7 +215,7 @@ class Naive:
         old = self.find(ref)
         if old is None:
             return [Rejected(0, 0, Reason.ORDER)]
-        reason = self.refusal(old["locate"], quantity, price, terms)
+        reason = self.refusal(old["locate"], old["side"], quantity, price, terms)
         if reason:
             return [Rejected(old["owner"], old["locate"], reason)]
         common = (old["owner"], old["locate"], old["side"], quantity)
@@ -235,7 +239,7 @@ class Naive:
 
     def reprice(self, locate):
         events: list[Any] = []
-        if locate in self.halted:
+        if self.states.get(locate, "T") != "T":
             return events
         aside = [o for o in self.orders if o["locate"] == locate and o["price"] != o["limit"]]
         for order in sorted(aside, key=lambda o: o["arrival"]):
@@ -249,9 +253,8 @@ class Naive:
                 events.append(Repriced(old_ref, *self.again(order)))
         return events
 
-    def state(self, locate, is_halted):
-        (self.halted.add if is_halted else self.halted.discard)(locate)
-        state = "H" if is_halted else "T"
+    def state(self, locate, state):
+        self.states[locate] = state
         return [StateChanged(locate, state, "why"), *self.reprice(locate)]
 
 
@@ -302,7 +305,7 @@ others = st.one_of(
         st.sampled_from(PRICES),
         st.sampled_from(TERMS),
     ),
-    st.tuples(st.just("state"), st.sampled_from([1, 2]), st.booleans()),
+    st.tuples(st.just("state"), st.sampled_from([1, 2]), st.sampled_from("TTHPQ")),
 )
 requests = st.lists(st.one_of(orders, orders, others), max_size=60)
 
@@ -315,8 +318,7 @@ def _matching() -> Matching:
 
 def _ask(matching: Matching, name: str, arguments: tuple) -> list:
     if name == "state":
-        locate, is_halted = arguments
-        return matching.set_state(locate, "H" if is_halted else "T", "why")
+        return matching.set_state(*arguments, "why")
     return getattr(matching, name)(*arguments)
 
 
@@ -378,7 +380,7 @@ def _collisions(seed: int, matching: Matching) -> Iterator[tuple[str, tuple]]:
             limit, terms = (old.limit, old.terms) if same else (price, chance.choice(TERMS))
             yield "replace", (old.ref, quantity, limit, terms)
         else:
-            yield "state", (1, chance.random() < 0.3)
+            yield "state", (1, chance.choice("TTTHQP"))
 
 
 @pytest.mark.parametrize("seed", range(25))
@@ -472,7 +474,7 @@ def test_a_broken_trade_is_broken_once_and_forgotten_ones_never():
     matching.enter(1, BUY, 40, PX, owner=8)
     matching.enter(1, BUY, 60, PX, owner=9)
     assert matching.break_trade(1) == [Rejected(0, 0, Reason.ORDER)]
-    assert matching.break_trade(2) == [Broken(2, 1, 60, PX, 1, 7, SELL, 3, 9)]
+    assert matching.break_trade(2) == [Broken(2, 1, 60, PX, 1, 7, SELL, 3, 9, "S")]
     assert matching.break_trade(2) == [Rejected(0, 0, Reason.ORDER)]
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from tickpath.command_audit import audit
+from tickpath.command_exchange import exchange
 
 OK, FINDING, USAGE, INTERRUPTED = 0, 1, 2, 130
 
@@ -195,6 +196,7 @@ def doctor(as_json: bool) -> int:
 
 
 main.add_command(audit)
+main.add_command(exchange)
 
 if __name__ == "__main__":
     main()

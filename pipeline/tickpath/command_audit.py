@@ -7,7 +7,6 @@ import os
 import re
 import sys
 from collections.abc import Callable
-from contextlib import suppress
 from functools import wraps
 from json import dumps
 from typing import TYPE_CHECKING, Any
@@ -43,9 +42,6 @@ def _guarded(command: Callable[..., int]) -> Callable[..., None]:
         except BrokenPipeError:  # who read it has seen enough; click ends quietly
             raise
         except OSError as error:
-            # What could not be written must not be tried again when the interpreter ends.
-            with suppress(OSError, ValueError):
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             _say(f"the output cannot be written: {error.strerror or error}")
             code = USAGE
         sys.exit(code)

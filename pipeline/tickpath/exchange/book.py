@@ -17,7 +17,8 @@ DOLLAR = 10_000
 CENT = 100
 MAX_PRICE = 1_999_999_900
 """Highest price of a limit order, in 1e-4: $199,999.99."""
-TRADING = "T"
+TRADING, HALTED = "T", "H"
+"""Trading states, in ITCH's codes."""
 
 
 def key_of(side: int, price: int) -> int:

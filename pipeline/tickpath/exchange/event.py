@@ -153,7 +153,7 @@ class Rejected(NamedTuple):
 
 
 class Broken(NamedTuple):
-    """A trade was undone; the orders of the two sides are not put back."""
+    """A trade was undone, for a reason in OUCH's codes; its orders are not put back."""
 
     match_number: int
     locate: int
@@ -164,6 +164,13 @@ class Broken(NamedTuple):
     side: int
     incoming_ref: int
     incoming_owner: int
+    reason: str
+
+
+class Listed(NamedTuple):
+    """A symbol that the market has not been told of yet."""
+
+    locate: int
 
 
 class StateChanged(NamedTuple):
@@ -175,6 +182,16 @@ class StateChanged(NamedTuple):
 
 
 Event = (
-    Accepted | Rested | Executed | Canceled | Replaced | Refreshed | Repriced | Prevented
-    | Rejected | Broken | StateChanged
-)  # fmt: skip
+    Accepted
+    | Rested
+    | Executed
+    | Canceled
+    | Replaced
+    | Refreshed
+    | Repriced
+    | Prevented
+    | Rejected
+    | Broken
+    | Listed
+    | StateChanged
+)

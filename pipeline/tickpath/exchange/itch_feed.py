@@ -17,6 +17,7 @@ from tickpath.exchange.event import (
     Canceled,
     Event,
     Executed,
+    Listed,
     Prevented,
     Refreshed,
     Replaced,
@@ -76,7 +77,9 @@ class ItchFeed:
         said = []
         for event in events:
             say = self._say.get(type(event))
-            if say is not None and (message := say(event, high, low)) is not None:
+            if isinstance(event, Listed):
+                said += self.listed(event.locate, now_ns)
+            elif say is not None and (message := say(event, high, low)) is not None:
                 said.append(message)
         return said
 

@@ -15,6 +15,7 @@ give equal events.
 from collections import OrderedDict
 
 from tickpath.exchange.book import (
+    HALTED,
     MAX_PRICE,
     TRADING,
     Book,
@@ -48,6 +49,8 @@ MAX_SHARES = 999_999
 MARKET_KEY = -(1 << 62)
 """A limit that every price meets."""
 MAX_LOCATE = 65_535
+SUPERVISORY = "S"
+"""Why a trade is broken unless something else is said."""
 
 
 class Matching:
@@ -74,7 +77,11 @@ class Matching:
         return locate
 
     def set_state(self, locate: int, state: str, cause: str = "") -> list[Event]:
-        """Change a symbol's trading state; nothing trades outside ``T``."""
+        """Change a symbol's trading state.
+
+        Everything is allowed in ``T``, and nothing but cancels in ``H``.  In between, paused or
+        quoted only (``P``, ``Q``), an order is refused that would trade, or that cannot rest.
+        """
         self.books[locate].state = state
         return [StateChanged(locate, state, cause), *self._reprice(self.books[locate])]
 
@@ -90,7 +97,7 @@ class Matching:
         owner: int = ANONYMOUS,
     ) -> list[Event]:
         """A new order; ``price`` means nothing to one without a limit."""
-        reason = self._refusal(locate, quantity, price, terms)
+        reason = self._refusal(locate, side, quantity, price, terms)
         if reason is not None:
             return [Rejected(owner, locate, reason)]
         order = Order(self._new_ref(), owner, locate, side, quantity, price, terms)
@@ -121,19 +128,28 @@ class Matching:
         event = Canceled(ref, order.owner, order.locate, quantity, leaves, shown, why, True)
         return [event, *self._reprice(book)]
 
-    def replace(self, ref: int, quantity: int, price: int, terms: Terms = PLAIN) -> list[Event]:
+    def replace(
+        self,
+        ref: int,
+        quantity: int,
+        price: int,
+        terms: Terms = PLAIN,
+        keeps_place: bool = True,
+    ) -> list[Event]:
         """Turn an order into one of ``quantity`` open shares at ``price``.
 
         The reference and the place in the queue stay where nothing changes but the size, and that
-        downwards.  A request that is refused changes nothing.
+        downwards; with ``keeps_place`` false they never do.  A request that is refused changes
+        nothing.
         """
         old = self.orders.get(ref)
         if old is None:
             return [Rejected(ANONYMOUS, 0, Reason.ORDER)]
-        reason = self._refusal(old.locate, quantity, price, terms)
+        reason = self._refusal(old.locate, old.side, quantity, price, terms)
         if reason is not None:
             return [Rejected(old.owner, old.locate, reason)]
-        if old.price == old.limit == price and old.terms == terms and quantity <= old.leaves:
+        is_same = old.price == old.limit == price and old.terms == terms
+        if keeps_place and is_same and quantity <= old.leaves:
             return self._shrink(old, quantity)
         return self._exchange(old, quantity, price, terms)
 
@@ -166,12 +182,21 @@ class Matching:
         self._remember(trade)
         return [trade]
 
-    def break_trade(self, match_number: int) -> list[Event]:
+    def break_trade(self, match_number: int, reason: str = SUPERVISORY) -> list[Event]:
         """Undo a trade that is still remembered, once."""
         trade = self.trades.pop(match_number, None)
         if trade is None:
             return [Rejected(ANONYMOUS, 0, Reason.ORDER)]
-        return [Broken(*(getattr(trade, name) for name in Broken._fields))]
+        t = trade
+        return [
+            Broken(t.match_number, t.locate, t.quantity, t.price, t.ref, t.owner, t.side,
+                   t.incoming_ref, t.incoming_owner, reason)
+        ]  # fmt: skip
+
+    @property
+    def trade_count(self) -> int:
+        """Trades so far, which is the latest match number."""
+        return self._last_match
 
     # ------------------------------------------------------------ how it is done
 
@@ -179,11 +204,13 @@ class Matching:
         self._last_ref += 1
         return self._last_ref
 
-    def _refusal(self, locate: int, quantity: int, price: int, terms: Terms) -> Reason | None:
+    def _refusal(
+        self, locate: int, side: int, quantity: int, price: int, terms: Terms
+    ) -> Reason | None:
         book = self.books.get(locate)
         if book is None:
             return Reason.SYMBOL
-        if book.state != TRADING:
+        if book.state == HALTED:
             return Reason.HALTED
         if not 1 <= quantity <= MAX_SHARES:
             return Reason.QUANTITY
@@ -191,7 +218,15 @@ class Matching:
             return Reason.PRICE
         if len(self.orders) >= self.max_orders:
             return Reason.FULL
+        if book.state != TRADING and not self._only_rests(book, side, price, terms):
+            return Reason.HALTED
         return terms.conflict(quantity) if terms is not PLAIN else None
+
+    def _only_rests(self, book: Book, side: int, price: int, terms: Terms) -> bool:
+        if terms.is_immediate or terms.is_market:
+            return False
+        keys = book.sides[side ^ 1].keys
+        return terms.is_post_only or not keys or keys[-1] < key_of(side ^ 1, price)
 
     def _place(self, book: Book, order: Order, events: list[Event]) -> None:
         """Let a new order take what it may, and rest what is left of it."""

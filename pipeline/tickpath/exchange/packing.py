@@ -9,10 +9,12 @@ length at a message's end is not part of it.
 
 import struct
 from collections import namedtuple
+from mmap import mmap
 from typing import Any
 
 from tickpath.wire.table import Field, Message
 
+Buffer = bytes | memoryview | mmap
 _CODES = {1: "B", 2: "H", 4: "I", 8: "Q"}
 _SPLIT = 6
 """Size of the integers that `struct` does not have."""
@@ -61,7 +63,7 @@ class Packing:
         assert self._struct.size == message.length, message.name
         self.pack = self._struct.pack
 
-    def unpack(self, buffer: bytes, at: int = 0) -> Any:
+    def unpack(self, buffer: Buffer, at: int = 0) -> Any:
         """The values of the message that begins at ``buffer[at]``."""
         return self._make(self._struct.unpack_from(buffer, at))
 

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from tickpath.session.credentials import Secret
+from tickpath.session.pace import TokenBucket
 from tickpath.session.soup_event import Reason
 from tickpath.session.soup_link import SECOND_NS, Limits
 from tickpath.session.soup_server import Server
@@ -68,7 +69,7 @@ class Acceptor:
         self.counters = AcceptorCounters()
         self.connections: set[Server] = set()
         self._authenticate = authenticate
-        self._free_at_ns: int | None = None  # when the bucket of logins is full again
+        self._bucket = TokenBucket(login_limits.logins_per_second, login_limits.login_burst)
         self._wrong: dict[tuple[str, str], tuple[int, int]] = {}  # (count, time of the last)
 
     def accept(self, now_ns: int, peer: str = "") -> Server | None:
@@ -88,7 +89,7 @@ class Acceptor:
         self, connection: Server, password: Secret, now_ns: int
     ) -> ServerSession | Reason:
         """The session of a user, or why not; called by the connection."""
-        if not self._take_login(now_ns):
+        if not self._bucket.take(now_ns):
             self.counters.logins_flooded += 1
             return Reason.LOGIN_FLOOD
         who = (connection.username, connection.peer)
@@ -107,15 +108,6 @@ class Acceptor:
     def ended(self, connection: Server) -> None:
         """A connection has ended; called by the connection."""
         self.connections.discard(connection)
-
-    def _take_login(self, now_ns: int) -> bool:
-        """A token bucket kept as the time at which it will be full again."""
-        interval_ns = SECOND_NS // self.login_limits.logins_per_second
-        free_at_ns = now_ns if self._free_at_ns is None else max(self._free_at_ns, now_ns)
-        if free_at_ns - now_ns > (self.login_limits.login_burst - 1) * interval_ns:
-            return False
-        self._free_at_ns = free_at_ns + interval_ns
-        return True
 
     def _is_locked(self, who: tuple[str, str], now_ns: int) -> bool:
         count, last_ns = self._wrong.get(who, (0, now_ns))

@@ -112,7 +112,7 @@ class Journal:
     def flush(self, now_ns: int) -> None:
         """Hand everything appended so far to the operating system, and to the disk as configured.
 
-        Raises `SessionError` where that fails; the file is then as after the last success.
+        Raises `JournalError` where that fails; the file is then as after the last success.
         """
         if self._kept_back:
             self._file.append(bytes(self._kept_back), now_ns)

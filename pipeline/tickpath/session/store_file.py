@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from tickpath.session.error import SessionError
+from tickpath.session.error import JournalError, SessionError
 
 Fsync = Literal["always", "interval", "none"]
 
@@ -44,7 +44,7 @@ class AppendFile:
             ) from None
 
     def append(self, content: bytes, now_ns: int) -> None:
-        """Write all of ``content`` at the end.  Raises `SessionError` where that fails."""
+        """Write all of ``content`` at the end.  Raises `JournalError` where that fails."""
         self.check()
         pending, at = memoryview(content), self.size
         try:
@@ -72,7 +72,7 @@ class AppendFile:
             self.sync()
 
     def sync(self) -> None:
-        """Hand everything to the disk.  Raises `SessionError` where that fails."""
+        """Hand everything to the disk.  Raises `JournalError` where that fails."""
         try:
             os.fdatasync(self._file)
         except OSError as error:
@@ -104,7 +104,7 @@ class AppendFile:
     def check(self) -> None:
         """Raise what has made the file unusable."""
         if self._failure is not None:
-            raise SessionError(self._failure)
+            raise JournalError(self._failure)
 
     @contextlib.contextmanager
     def content(self) -> Iterator[mmap.mmap]:
@@ -126,4 +126,4 @@ class AppendFile:
 
     def _fail(self, failure: str) -> None:
         self._failure = failure
-        raise SessionError(failure) from None
+        raise JournalError(failure) from None
