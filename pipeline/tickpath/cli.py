@@ -44,6 +44,7 @@ def user_errors() -> Iterator[None]:
         ("tickpath.report", "ReportError"),
         ("tickpath.clock", "ClockError"),
         ("tickpath.bench", "BenchError"),
+        ("tickpath.audit", "AuditError"),
     ):
         if module in sys.modules:
             expected.append(getattr(sys.modules[module], name))
@@ -102,6 +103,7 @@ def main() -> None:
 @click.option("--orders", metavar="OUT", help="Encoded orders, each behind a 2-byte length.")
 @click.option("--books", metavar="OUT.csv", help="All books at the end.")
 @click.option("--bbo", metavar="OUT.csv|.parquet", help="Every change of a best bid or offer.")
+@click.option("--audit", metavar="OUT", help="Every decision of the risk gate, hash-chained.")
 @click.option("--report", metavar="OUT.html", help="A self-contained report.")
 @click.option("--hgrm", metavar="OUT", help="Percentile distributions, a file each.")
 @click.option("--hlog", metavar="OUT", help="Interval log of tick to order.")

@@ -12,7 +12,7 @@ from tickpath.config import Config, load_config, show
 from tickpath.outputs import check_paths
 from tickpath.replay import Plan, ReplayError, replay
 
-OUTPUTS = ("orders", "books", "bbo", "hgrm", "hlog")
+OUTPUTS = ("orders", "books", "bbo", "audit", "hgrm", "hlog")
 
 
 def _pace(text: str) -> float | None:

@@ -69,16 +69,17 @@ class Engine:
         strategy: Callable[..., Any] | str | None = None,
         on_orders: Callable[[memoryview], None] | None = None,
         on_bbo: Callable[[dict[str, np.ndarray]], None] | None = None,
-        on_audit: Callable[[np.ndarray], bool | None] | None = None,
+        on_audit: Callable[[np.ndarray, int], bool] | None = None,
     ) -> None:
         """An empty engine.
 
         ``strategy`` is a function or ``MODULE:NAME``; it goes before the configuration's.
-        ``on_orders`` gets encoded orders, each behind a 2-byte big-endian length, and ``on_bbo``
-        columns of changed best bids and offers; ``on_audit`` gets the gate's decisions
-        (`layout.AUDIT`), and keeps them waiting where it gives False (``risk.audit_full`` says what
-        happens when there is no more room).  They see the engine's own memory, valid during the
-        call.  Without them, orders wait for `take_orders`, and the other two are not recorded.
+        ``on_orders`` gets encoded orders, each behind a 2-byte big-endian length, ``on_bbo``
+        columns of changed best bids and offers, and ``on_audit`` the gate's decisions
+        (`layout.AUDIT`) with the number of those before them that found no room; where it gives
+        False they wait, and ``risk.audit_full`` says what happens when there is no more room.  They
+        see the engine's own memory, valid during the call.  Without them, orders wait for
+        `take_orders`, and the other two are not recorded.
 
         Raises `ConfigError`, `StrategyError`.
         """
@@ -93,6 +94,7 @@ class Engine:
         self._address = self.block.address
         self._on_orders = on_orders
         self._on_audit = on_audit
+        self._audit_lost = self._audit_told = 0  # decisions without room: to be told, told of
         self._on_bbo = on_bbo
         self._orders: list[bytes] = []
         self._rest = b""
@@ -179,8 +181,7 @@ class Engine:
             else:
                 self._orders.extend(_split(waiting.tobytes()))
         if used := self.block.get("audit_used"):
-            if self._on_audit is None or self._on_audit(self.block.audit[:used]) is not False:
-                self.block.set("audit_used", 0)
+            self._give_audit(used)
         if used := self.block.get("bbo_used"):
             self.block.set("bbo_used", 0)
             if self._on_bbo is not None:
@@ -188,6 +189,14 @@ class Engine:
                 self._on_bbo(
                     {name[4:]: views[name]["value"].view(np.int64)[:used] for name in BBO_COLUMNS}
                 )
+
+    def _give_audit(self, used: int) -> None:
+        """Hand the ring's decisions over; what was lost since the last time came after those."""
+        lost = int(self.block.counter["value"][Counter.AUDIT_LOST])
+        if self._on_audit is None or self._on_audit(self.block.audit[:used], self._audit_lost):
+            self.block.set("audit_used", 0)
+            self._audit_lost = lost - self._audit_told
+            self._audit_told = lost
 
     def take_orders(self) -> list[bytes]:
         """Encoded order messages since the last call, in order, without their length prefix."""

@@ -43,13 +43,15 @@ from tickpath.layout import (
     engine,
     gate,
     level,
+    limit,
     message_length,
     own_event,
+    position,
     response_length,
     side,
     type_count,
 )
-from tickpath.memory import cycles, lend_message, lend_run
+from tickpath.memory import cycles, lend_message, lend_run, prefetch
 from tickpath.packet import LINK_COMMANDS, LINK_MESSAGES, LINK_RESPONSES, packet
 
 ZERO, ONE = np.uint64(0), np.uint64(1)
@@ -103,12 +105,16 @@ def _tell(eng, happened, flags):
     """Call the strategy, then take what it asked for through risk and encode."""
     if engine.watch(eng) & _STRATEGY == ZERO:
         return
+    b = happened & event.BOOK_MASK
+    # While the strategy thinks, what the gate would need of the book comes closer.
+    prefetch(position.at(eng, b))
+    prefetch(limit.at(eng, b))
     kind = (happened >> event.KIND_SHIFT) & event.BYTE_MASK
     flags = flags | ((happened >> event.FLAG_SHIFT) & event.BYTE_MASK)
     raised = invoke(
         engine.strategy(eng),
         eng,
-        np.int64(happened & event.BOOK_MASK),
+        np.int64(b),
         np.int64(kind),
         np.int64(flags),
     )

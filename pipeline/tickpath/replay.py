@@ -24,6 +24,7 @@ from tickpath.backend import Backend, Executor, Transport, executor_of
 from tickpath.clock import Clock, calibrate, now_cycles
 from tickpath.config import Config
 from tickpath.counters import Counter
+from tickpath.decisions import Decisions
 from tickpath.engine import Engine
 from tickpath.jit import cache_directory
 from tickpath.outputs import BooksCsv, OrdersFile, bbo_output
@@ -57,6 +58,7 @@ class Plan:
     orders: str | None = None
     books: str | None = None
     bbo: str | None = None
+    audit: str | None = None
     hgrm: str | None = None
     hlog: str | None = None
     series: bool = False  # keep what a report draws
@@ -190,6 +192,18 @@ def _prepared(executor: Executor, plan: Plan, say: Callable[[str], None]) -> Pre
     return Prepared(clock, round(compile_s, 3), prefaulted)
 
 
+def _decisions(
+    stack: ExitStack, path: str | None, config: Config, strategy: Any
+) -> Decisions | None:
+    """The audit file, sealed when the replay is over."""
+    if path is None:
+        return None
+    name = strategy if isinstance(strategy, str) else getattr(strategy, "__qualname__", "")
+    decisions = Decisions(path, config, strategy=name)
+    stack.callback(decisions.close)
+    return decisions
+
+
 def replay(
     backend: Backend,
     config: Config,
@@ -215,6 +229,7 @@ def replay(
         orders = stack.enter_context(OrdersFile(plan.orders)) if plan.orders else None
         bbo = stack.enter_context(bbo_output(plan.bbo)) if plan.bbo else None
         books = stack.enter_context(BooksCsv(plan.books)) if plan.books else None
+        decisions = _decisions(stack, plan.audit, config, strategy or config.strategy.name)
         if named := strategy or config.strategy.name:
             say(f"compiling the strategy {named} ...")
         executor: Executor = executor_of(
@@ -223,6 +238,7 @@ def replay(
             strategy=strategy,
             on_orders=orders.write if orders else lambda _: None,
             on_bbo=(lambda columns: bbo.write(executor.engine, columns)) if bbo else None,
+            on_audit=decisions.write if decisions else None,
         )
         engine = executor.engine
         prepared = _prepared(executor, plan, say)
@@ -244,6 +260,9 @@ def replay(
         _pass_over_the_rest(engine)
         result = result_of(backend, transport, engine, timeline.seconds, prepared.clock)
         result["sources"] = [os.fspath(source) for source in plan.sources]
+        if decisions:
+            decisions.close()
+            result["audit"] = {"records": decisions.records, "head": decisions.head}
         result["pace"] = plan.pace if plan.pace is not None else "asap"
         result["environment"]["compile_seconds"] = prepared.compile_seconds
         result["environment"]["tables_prefaulted"] = prepared.tables_prefaulted
