@@ -149,14 +149,14 @@ class Server:
         """Serve until `stop`, the day's end, or for so long; then end the day cleanly."""
         begun_ns = self._begin_ns = self._clock()
         if not self._wait_for_login:
-            self._open()
+            self.open_day()
         on_ready()
         while not self._stopping and not self.venue.is_over:
             now_ns = self._clock()
             if duration_s is not None and now_ns - begun_ns >= duration_s * SECOND_NS:
                 break
-            self._round(self._timeout_s(now_ns, begun_ns, duration_s))
-        self._end()
+            self.round(self._timeout_s(now_ns, begun_ns, duration_s))
+        self.end_day()
 
     def stop(self) -> None:
         """End after this round; may be called from a signal handler."""
@@ -174,7 +174,8 @@ class Server:
     def __exit__(self, *error: object) -> None:
         self.close()
 
-    def _open(self) -> None:
+    def open_day(self) -> None:
+        """Begin the day, where it has not begun; `run` does it, or the first login."""
         if self.is_open:
             return
         self.is_open = True
@@ -199,8 +200,8 @@ class Server:
                 deadlines.append(each)
         return max(min(deadlines) - now_ns, 0) / SECOND_NS
 
-    def _round(self, timeout_s: float) -> None:
-        """Inputs in, outputs out."""
+    def round(self, timeout_s: float) -> None:
+        """Wait for at most so long; then inputs in, outputs out."""
         ready = self.selector.select(timeout_s)
         now_ns = self._clock()
         for key, _ in ready:
@@ -221,7 +222,7 @@ class Server:
     def _take(self, each: Input, now_ns: int) -> None:
         """An input for the venue, noted with its time."""
         if isinstance(each, LoggedIn) and not self.is_open:
-            self._open()
+            self.open_day()
         if not self.is_open or self._has_ended:
             return
         ts_ns = max(self._exchange_ns(now_ns), self.venue.now_ns)
@@ -276,7 +277,7 @@ class Server:
 
     # ------------------------------------------------------------ the end
 
-    def _end(self) -> None:
+    def end_day(self) -> None:
         """End the day: everybody is told, and has a moment to take it."""
         if not self.is_open:
             return
@@ -291,7 +292,7 @@ class Server:
         self.drop_copy.end(now_ns)
         end_ns, said = now_ns + LINGER_NS, 0
         while now_ns < end_ns:
-            self._round(END_INTERVAL_NS / SECOND_NS)
+            self.round(END_INTERVAL_NS / SECOND_NS)
             is_silent = self.orders.is_silent and self.drop_copy.is_silent
             if said >= ENDS and is_silent and self.feed.next_deadline is None:
                 break

@@ -170,7 +170,8 @@ class OrderSession:
             deadlines.append(self.client.next_deadline)
         if self._settlement is not None:
             deadlines.append(self._settlement.deadline_ns)
-        if self.state is SessionState.READY or not self._dead_man.has_acted:
+        is_watched = self.state is not SessionState.LOGGING_OUT and not self._dead_man.has_acted
+        if is_watched or self.state is SessionState.READY:
             deadlines.append(self._dead_man.next_deadline)
         return min((each for each in deadlines if each is not None), default=None)
 
