@@ -35,6 +35,8 @@ class Multicast:
         answer: Callable[[bytes], bytes | None],
     ) -> None:
         self.counters: Counter[str] = Counter()
+        self.packets_left = 0
+        """Packets of the day that wait no more."""
         self._queue: deque[bytes] = deque()
         self._answer = answer
         self._free_ns = 0  # when the next packet may leave
@@ -76,6 +78,7 @@ class Multicast:
         room = MAX_QUEUE - len(self._queue)
         if len(packets) > room:
             self.counters["packets_not_queued"] += len(packets) - room
+            self.packets_left += len(packets) - room
         self._queue += packets[:room]
 
     def send(self, now_ns: int) -> None:
@@ -91,6 +94,7 @@ class Multicast:
             except OSError:  # nobody listens at that address, or the network is down
                 self.counters["sends_failed"] += 1
             self._queue.popleft()
+            self.packets_left += 1
             self._free_ns += _MILLISECOND_NS // PACKETS_PER_MS
 
     @property
