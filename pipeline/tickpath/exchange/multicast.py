@@ -20,6 +20,8 @@ MAX_QUEUE = 1 << 18
 MAX_REQUESTS = 64
 """Requests answered in a round."""
 PACKETS_PER_MS = 64
+BURST_NS = 20_000_000
+"""What was not sent for so long may leave at once."""
 _MILLISECOND_NS = 1_000_000
 _REQUEST_BYTES = 2_048
 _SEND_BUFFER = 1 << 22
@@ -83,7 +85,7 @@ class Multicast:
 
     def send(self, now_ns: int) -> None:
         """Send what may leave by now."""
-        self._free_ns = max(self._free_ns, now_ns - _MILLISECOND_NS)
+        self._free_ns = max(self._free_ns, now_ns - BURST_NS)
         while self._queue and self._free_ns <= now_ns:
             try:
                 self._out.sendto(self._queue[0], (self._group, self._port))

@@ -207,10 +207,10 @@ class Server:
         """Wait for at most so long; then inputs in, outputs out."""
         ready = self.selector.select(timeout_s)
         now_ns = self._clock()
-        for key, _ in ready:
-            door = key.data
-            for each in door(now_ns):
-                self._take(each, now_ns)
+        for key, mask in ready:
+            if mask & selectors.EVENT_READ:
+                for each in key.data(now_ns):
+                    self._take(each, now_ns)
         for each in self.orders.tick(now_ns):
             self._take(each, now_ns)
         self.drop_copy.tick(now_ns)
