@@ -142,7 +142,6 @@ class World:
             limits=Limits(timeout_ns=3 * SECOND),
             reconnect_longest_ns=SECOND // 2,
             max_attempts=10**6,
-            max_queries=10**5,
             messages_per_second=self.generator.choice((100, 2_000)),
             message_burst=20,
             max_queue=20,
@@ -341,7 +340,7 @@ def check(world: World) -> None:
 @pytest.mark.parametrize("seed", range(100))
 def test_world(tmp_path, protocol, seed):
     world = World(tmp_path / "j", protocol, seed)
-    world.run(800)
+    world.run(500)
     world.calm_down()
     check(world)
 
@@ -351,7 +350,7 @@ def test_the_world_is_as_bad_as_it_should_be(tmp_path):
     totals: dict[str, int] = {}
     for seed in range(12):
         world = World(tmp_path / str(seed), "ouch50", seed)
-        world.run(800)
+        world.run(500)
         world.calm_down()
         counts = {**world.kills, "received": len(world.applied)}
         for name in ("never_received", "unknown", "cancels_repeated", "refused"):
@@ -360,7 +359,7 @@ def test_the_world_is_as_bad_as_it_should_be(tmp_path):
         for name, count in counts.items():
             totals[name] = totals.get(name, 0) + count
     assert totals["desk"] > 5 and totals["venue"] > 5 and totals["line"] > 20
-    assert totals["torn"] > 5 and totals["received"] > 2000 and totals["settled"] > 50
+    assert totals["torn"] > 2 and totals["received"] > 2000 and totals["settled"] > 50
 
 
 @pytest.mark.long
@@ -368,6 +367,6 @@ def test_the_world_is_as_bad_as_it_should_be(tmp_path):
 @pytest.mark.parametrize("seed", range(1000, 1200))
 def test_world_for_long(tmp_path, protocol, seed):
     world = World(tmp_path / "j", protocol, seed)
-    world.run(3000)
+    world.run(2000)
     world.calm_down()
     check(world)

@@ -4,6 +4,7 @@ Exit codes: 0 fine, also when a signal ended the day; 1 a question that was answ
 2 usage, configuration, or an address or file that cannot be had.
 """
 
+import gc
 import json
 import signal
 import sys
@@ -84,6 +85,9 @@ def _serve(
     with Server(
         settings, journal=journal, fsync=fsync, control=control, wait_for_login=wait
     ) as server:
+        # What was made so far stays; looking through it again and again would stop the venue.
+        gc.freeze()
+        gc.set_threshold(50_000, 50, 100)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: server.stop())
         server.run(duration, lambda: _say_ready(server, as_json, wait))

@@ -14,8 +14,8 @@ from typing import NamedTuple
 from tickpath.exchange.error import ExchangeError
 from tickpath.session import soup
 
-MAX_READ = 1 << 16
-"""Bytes taken from one connection in a round, so that none keeps the others waiting."""
+MAX_READ = 1 << 14
+"""Bytes taken from one connection in a round, so that none keeps the others waiting long."""
 BACKLOG = 64
 
 
@@ -244,7 +244,8 @@ class Door:
         is_writing = bool(connection.pending)
         if is_writing != connection.is_writing:
             connection.is_writing = is_writing
-            events = selectors.EVENT_READ | (selectors.EVENT_WRITE if is_writing else 0)
+            # Who does not read his answers is not read from either, and times out in the end.
+            events = selectors.EVENT_WRITE if is_writing else selectors.EVENT_READ
             key = self._selector.get_key(connection.sock)
             self._selector.modify(connection.sock, events, key.data)
 

@@ -11,7 +11,8 @@ and mark together, before any of its output is handed to a socket.  So:
     kept for requests, the state of the background flow and its chance, faults that were switched
     on, and exchange time, which goes on where it stood: the time in between did not happen
   * a message that an account sent and that is not in the file was never answered
-  * the packets of the last round may not have left: they are sent again, with their numbers
+  * packets wait for their turn to be sent, so a mark also says how many have left by then: those
+    behind the last mark's are sent again, with their numbers, and the feed has no hole
   * connections are not restored: whoever was logged in is taken as disconnected, with what his
     account wants to happen then
   * counters of connections, and of requests for messages, begin anew
@@ -24,6 +25,7 @@ Killing the process takes nothing.  What a power failure takes is decided by ``f
 `tickpath.session.store`, whose file this is.
 """
 
+from collections import deque
 from collections.abc import Iterator
 from enum import IntEnum
 from mmap import mmap
@@ -68,19 +70,20 @@ DAY = Message(
 MARK = Message(
     "",
     "mark",
-    32,
+    40,
     (
         ("next_sequence", "u64"),
         ("packets", "u64"),
         ("packets_crc", "u32"),
         ("said", "u64"),
         ("said_crc", "u32"),
+        ("packets_left", "u64"),
     ),
 )
 _RECORD, _DAY, _MARK = Packing(RECORD), Packing(DAY), Packing(MARK)
 _CHECKED = RECORD["length"].offset
 MAX_RECORD = RECORD.length + 65_535
-assert Marks._fields == _MARK.names
+assert (*Marks._fields, "packets_left") == _MARK.names
 
 
 class Kind(IntEnum):
@@ -110,8 +113,10 @@ class Recovered(NamedTuple):
     venue: Venue
     said: list[tuple[int, bytes]]
     dropped: list[tuple[int, bytes]]
-    last_packets: list[bytes]
-    """Of the last round: they may not have been sent."""
+    packets_left: int
+    """Packets that had left for certain."""
+    waiting: list[bytes]
+    """Those behind them, which may not have been sent."""
     inputs: int
     torn_bytes: int
 
@@ -155,9 +160,9 @@ class Journal:
         self._kept_back += MARKER + crc32(checked).to_bytes(RECORD["checksum"].size, "big")
         self._kept_back += checked
 
-    def mark(self, venue: Venue) -> None:
-        """Note how far the venue has come."""
-        self.append(Kind.MARK, 0, venue.now_ns, _MARK.pack(*venue.marks()))
+    def mark(self, venue: Venue, packets_left: int) -> None:
+        """Note how far the venue has come, and how many of its packets have left."""
+        self.append(Kind.MARK, 0, venue.now_ns, _MARK.pack(*venue.marks(), packets_left))
 
     def flush(self, now_ns: int) -> None:
         """Write what was noted; only then may output leave.  ``now_ns`` is the caller's clock."""
@@ -203,8 +208,8 @@ class Journal:
         venue.open()
         said: list[tuple[int, bytes]] = []
         dropped: list[tuple[int, bytes]] = []
-        packets: list[bytes] = []
-        inputs, end = 0, 0
+        waiting: deque[bytes] = deque()
+        inputs = left = end = 0
         for behind, entry in self.entries():
             end = behind
             if entry.kind is not Kind.MARK:
@@ -212,11 +217,15 @@ class Journal:
                 _again(venue, entry)
                 continue
             venue.advance(entry.ts_ns)
-            packets = venue.take_packets()
+            waiting += venue.take_packets()
             said += venue.take_said()
             dropped += venue.take_dropped()
             venue.take_actions()
-            if _MARK.pack(*venue.marks()) != entry.payload:
+            mark = _MARK.unpack(entry.payload)
+            while left < mark.packets_left and waiting:
+                waiting.popleft()
+                left += 1
+            if venue.marks() != mark[:-1]:
                 raise ExchangeError(
                     f"{self.path}: at byte {behind} the venue says something else than it did: "
                     "another version of the program or another recording; begin a new day in "
@@ -226,7 +235,7 @@ class Journal:
         for number in sorted(venue.connected):
             self.append(Kind.DISCONNECT, number, venue.now_ns)
             venue.disconnect(number, venue.now_ns)
-        return Recovered(venue, said, dropped, packets, inputs, torn)
+        return Recovered(venue, said, dropped, left, list(waiting), inputs, torn)
 
     def _day(self) -> Any:
         first = next(self.entries(), None)

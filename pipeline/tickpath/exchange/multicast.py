@@ -20,6 +20,8 @@ MAX_QUEUE = 1 << 18
 MAX_REQUESTS = 64
 """Requests answered in a round."""
 PACKETS_PER_MS = 64
+BURST_NS = 20_000_000
+"""What was not sent for so long may leave at once."""
 _MILLISECOND_NS = 1_000_000
 _REQUEST_BYTES = 2_048
 _SEND_BUFFER = 1 << 22
@@ -35,6 +37,8 @@ class Multicast:
         answer: Callable[[bytes], bytes | None],
     ) -> None:
         self.counters: Counter[str] = Counter()
+        self.packets_left = 0
+        """Packets of the day that wait no more."""
         self._queue: deque[bytes] = deque()
         self._answer = answer
         self._free_ns = 0  # when the next packet may leave
@@ -76,11 +80,12 @@ class Multicast:
         room = MAX_QUEUE - len(self._queue)
         if len(packets) > room:
             self.counters["packets_not_queued"] += len(packets) - room
+            self.packets_left += len(packets) - room
         self._queue += packets[:room]
 
     def send(self, now_ns: int) -> None:
         """Send what may leave by now."""
-        self._free_ns = max(self._free_ns, now_ns - _MILLISECOND_NS)
+        self._free_ns = max(self._free_ns, now_ns - BURST_NS)
         while self._queue and self._free_ns <= now_ns:
             try:
                 self._out.sendto(self._queue[0], (self._group, self._port))
@@ -91,6 +96,7 @@ class Multicast:
             except OSError:  # nobody listens at that address, or the network is down
                 self.counters["sends_failed"] += 1
             self._queue.popleft()
+            self.packets_left += 1
             self._free_ns += _MILLISECOND_NS // PACKETS_PER_MS
 
     @property

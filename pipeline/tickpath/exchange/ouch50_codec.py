@@ -54,7 +54,7 @@ class Ouch50:
         """
         message = appendage.message_of(OUCH50_INBOUND, raw)
         values = _IN[raw[:1]].unpack(raw)
-        options, problem = self._options(message, raw)
+        options, problem = self._options(message, values, raw)
         if message.name == "enter_order":
             return self._enter(values, options, problem)
         if message.name == "replace_order":
@@ -67,8 +67,8 @@ class Ouch50:
             return Modify(values.user_ref_num, values.side, values.quantity)
         return Query()
 
-    def _options(self, message: Message, raw: bytes) -> tuple[dict[str, Any], str]:
-        if len(raw) == message.length and not appendage.has_appendage(message):
+    def _options(self, message: Message, values: Any, raw: bytes) -> tuple[dict[str, Any], str]:
+        if len(raw) == message.length and not getattr(values, "appendage_length", 0):
             return {}, NO_PROBLEM
         unknown: Counter[str] = Counter()
         try:

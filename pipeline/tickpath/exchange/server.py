@@ -82,7 +82,8 @@ class Server:
     def _start(self, journal: str | None, fsync: Fsync, control: str | None) -> None:
         said: list[tuple[int, bytes]] = []
         dropped: list[tuple[int, bytes]] = []
-        unsent: list[bytes] = []
+        waiting: list[bytes] = []
+        left = 0
         if journal is not None:
             self._journal = Journal(journal, fsync=fsync)
             self._closing.callback(self._close_journal)
@@ -90,7 +91,8 @@ class Server:
         if self._journal is not None and self.is_open:
             recovered = self._journal.recover(self.config)
             self.venue, said, dropped = recovered.venue, recovered.said, recovered.dropped
-            unsent, self.recovered_inputs = recovered.last_packets, recovered.inputs
+            waiting, left = recovered.waiting, recovered.packets_left
+            self.recovered_inputs = recovered.inputs
         else:
             session = self.config.session or new_session(int(time.time()))
             self.venue = Venue(self.config, session)
@@ -104,7 +106,8 @@ class Server:
         self.selector.register(asleep, selectors.EVENT_READ, lambda now_ns: [])
         self.feed = Multicast(self.config.feed, self.selector, self.venue.downstream.answer)
         self._closing.callback(self.feed.close)
-        self.feed.queue(unsent)
+        self.feed.packets_left = left
+        self.feed.queue(waiting)
         self.orders = self._door(self.config.orders.port, said, takes_messages=True)
         self.drop_copy = self._door(self.config.orders.drop_copy_port, dropped, False)
         self.control: Control | None = None
@@ -204,10 +207,10 @@ class Server:
         """Wait for at most so long; then inputs in, outputs out."""
         ready = self.selector.select(timeout_s)
         now_ns = self._clock()
-        for key, _ in ready:
-            door = key.data
-            for each in door(now_ns):
-                self._take(each, now_ns)
+        for key, mask in ready:
+            if mask & selectors.EVENT_READ:
+                for each in key.data(now_ns):
+                    self._take(each, now_ns)
         for each in self.orders.tick(now_ns):
             self._take(each, now_ns)
         self.drop_copy.tick(now_ns)
@@ -263,7 +266,7 @@ class Server:
             marks = venue.marks()
             if marks != self._last_marks:
                 self._last_marks = marks
-                self._journal.mark(venue)
+                self._journal.mark(venue, self.feed.packets_left)
             self._journal.flush(now_ns)
         for action in venue.take_actions():
             if isinstance(action, Disconnect):

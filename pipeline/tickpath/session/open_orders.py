@@ -30,8 +30,8 @@ class OpenOrders:
         """Open orders: shares that may still be executed."""
         self.cancels: dict[Key, bytes] = {}
         """Cancels that had no effect yet, by the order that they are about."""
-        self.queries = 0
-        """Account queries whose answer may still come; where some were lost it is too high."""
+        self.queries: list[int] = []
+        """Records of the account queries whose answers may still come, or were lost."""
 
     def __len__(self) -> int:
         return len(self.unanswered) + len(self.leaves)
@@ -48,13 +48,13 @@ class OpenOrders:
         elif request.kind is Kind.CANCEL and (key in self.leaves or key in self.unanswered):
             self.cancels[key] = message
         elif request.kind is Kind.QUERY:
-            self.queries += 1
+            self.queries.append(record)
 
     def received(self, answer: Meaning) -> None:
         """A message came."""
         key = answer.key
-        if answer.kind is Kind.ANSWER:
-            self.queries = max(0, self.queries - 1)
+        if answer.kind is Kind.ANSWER and self.queries:
+            del self.queries[0]
         if key is None:
             return
         if answer.kind in (Kind.ACCEPTED, Kind.REPLACED):
@@ -78,7 +78,10 @@ class OpenOrders:
             self._close(key)
 
     def settled(self, record: int) -> Key | None:
-        """The order sent as ``record`` is no longer waited for; gives its key."""
+        """What was sent as ``record`` is no longer waited for; gives the key of an order."""
+        if record in self.queries:
+            self.queries.remove(record)
+            return None
         for key, each in self.unanswered.items():
             if each.record == record:
                 del self.unanswered[key]

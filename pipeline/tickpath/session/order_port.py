@@ -23,6 +23,8 @@ from tickpath.session.store_record import Kind as Record
 from tickpath.wire.table import WireError
 
 NEW_ORDERS = (Kind.ENTER, Kind.REPLACE)
+QUERY_ENDED = "QUERY_ENDED"
+"""What the journal says of an account query whose answer was lost, or never given."""
 
 
 class NumberError(Exception):
@@ -141,13 +143,17 @@ class OrderPort:
         for key in self.orders.alive():
             self.cancel(key)
 
-    def query(self, count: int, now_ns: int) -> None:
-        """Send account queries at once; what follows pays for their share of the rate."""
+    def query(self, now_ns: int) -> None:
+        """Send an account query at once; what follows pays for its share of the rate."""
         message = self.dialect.query()
-        request = self.dialect.request(message)
-        for _ in range(count):
-            self._bucket.force(now_ns)
-            self._transmit(request, message, now_ns)
+        self._bucket.force(now_ns)
+        self._transmit(self.dialect.request(message), message, now_ns)
+
+    def end_queries(self, now_ns: int, but_the_last: bool) -> None:
+        """No answer to any account query is on its way any more, but perhaps to the last."""
+        for record in self.orders.queries[: -1 if but_the_last else None]:
+            self.journal.append_settled(record, QUERY_ENDED, now_ns + self.ts_offset_ns)
+            self.orders.settled(record)
 
     def abandon(self, refusal: Refusal) -> None:
         """Give up what waits; it was neither recorded nor sent."""

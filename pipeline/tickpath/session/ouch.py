@@ -79,6 +79,8 @@ class OrderSession:
         self._now_ns = self._retry_at_ns = now_ns
         self._events: list[Event] = []
         self._settlement: Settlement | None = None
+        self._is_probing = False  # this login is only to learn the number of the next message
+        self._floor: int | None = None  # that number
         self._ready_since_ns = now_ns
         self._is_unrecorded = False  # what the connection would send is not in the journal
         self._dead_man = DeadManHandle(settings.dead_man_ns, settings.dead_man_grace_ns, now_ns)
@@ -207,7 +209,11 @@ class OrderSession:
             raise SessionError(f"no connection is wanted while {self.state.name}")
         journal = self.journal
         session = self.settings.session.strip() or journal.session
-        sequence = journal.next_sequence if session == journal.session else 1
+        is_same = session == journal.session
+        sequence = journal.next_sequence if is_same else 1
+        self._is_probing = bool(self.port.orders.queries) and is_same and self._floor is None
+        if self._is_probing:
+            sequence = 0
         self.state = SessionState.LOGGING_IN
         self.client = Client(
             self._username,
@@ -226,11 +232,14 @@ class OrderSession:
         for event in events:
             if self.state is SessionState.ENDED:
                 return  # what follows is not recorded, so it will come again
+            if self._is_probing and isinstance(event, LoggedIn):
+                self._probed(event)
+                return
             if isinstance(event, Sequenced):
                 answer = self.port.received(event.sequence, event.payload, self._now_ns)
                 self._events.append(event)
                 if answer is not None and self._settlement is not None:
-                    self._settlement.heard(answer, self._now_ns)
+                    self._settlement.heard(event.sequence, answer, self._now_ns)
                     self._settle()
             elif isinstance(event, Closed):
                 self._lost(event.reason, event.detail)
@@ -239,6 +248,15 @@ class OrderSession:
                 if isinstance(event, LoggedIn):
                     self._logged_in(event)
 
+    def _probed(self, event: LoggedIn) -> None:
+        """Nothing else is wanted of this connection: log in again, at the right place."""
+        self.counters.probes += 1
+        self._is_probing = False
+        self._floor = event.sequence
+        assert self.client is not None
+        self.client.close(self._now_ns)
+        self.state, self._retry_at_ns = SessionState.WAITING, self._now_ns
+
     def _logged_in(self, event: LoggedIn) -> None:
         self.counters.logins += 1
         if event.session != self.journal.session:
@@ -246,7 +264,8 @@ class OrderSession:
         assert self.client is not None
         self.port.client = self.client
         self.state = SessionState.SETTLING
-        settlement = Settlement(self.port, self.client, self.settings, self._now_ns)
+        floor, self._floor = self._floor, None
+        settlement = Settlement(self.port, self.client, self.settings, self._now_ns, floor)
         if self.state is SessionState.SETTLING:  # the connection has survived its questions
             self._settlement = settlement
             self._settle()
@@ -255,9 +274,7 @@ class OrderSession:
         settlement = self._settlement
         if settlement is None or self.state is not SessionState.SETTLING:
             return
-        if settlement.has_given_up:
-            self._end(End.SETTLEMENT, f"{self.port.orders.queries} account queries unanswered")
-        elif settlement.has_timed_out:
+        if settlement.has_timed_out:
             self.counters.settle_timeouts += 1
             assert self.client is not None
             self.client.close(self._now_ns)

@@ -33,7 +33,6 @@ class End(Enum):
     ATTEMPTS = "too many attempts to reconnect came to nothing"
     USER_REF_NUM = "an order's number was not higher than every one before"
     DEAD_MAN = "the engine was silent for too long: its orders were canceled"
-    SETTLEMENT = "what became of the orders cannot be found out"
     JOURNAL = "the journal cannot be written"
 
 

@@ -43,8 +43,6 @@ class OrderSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """5.0: for the account query's answer.  4.2: for answers to the cancels."""
     catch_up_ns: Count = 2 * SECOND_NS
     """4.2: how long old messages may take to come where no heartbeat tells that all have."""
-    max_queries: Count = 256
-    """5.0: account queries without an answer, over all connections, after which to give up."""
     # The dead man's handle
     dead_man_ns: Natural = 0
     """Silence of the engine after which all its orders are canceled; 0: never."""
@@ -75,5 +73,7 @@ class OrderCounters(msgspec.Struct):
     mass_cancels: int = 0
     lines_lost: int = 0
     logins: int = 0
+    probes: int = 0
+    """Logins that only asked for the number of the next message."""
     settle_timeouts: int = 0
     dead_man: int = 0

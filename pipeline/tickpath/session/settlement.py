@@ -8,9 +8,14 @@ OUCH 5.0.  The account query is answered, in sequence, with the next UserRefNum 
 expects: behind all answers to what it had received before.  So when its answer is here, an order
 without an answer whose number is not below that one was never received.  One below it was, or was
 skipped; the exchange says nothing of it (it ignores a replace of an order that is gone, for
-example): such an order is canceled in case.  The answer must not be one to a query of an earlier
-connection, which tells an older state.  Nothing in it says which it is, so one query more is sent
-than may still be answered from before, and the last of as many answers counts.
+example): such an order is canceled in case.
+
+The answer must not be one to a query of an earlier connection, which tells an older state, and
+nothing in it says which it is.  Where an earlier query was not answered, the session therefore logs
+in twice: first from sequence 0, which is answered with the number of the next message, then where
+it had stopped.  Only an answer with a number from there on counts.  (Some read the specification
+so that 0 gives the last message: an answer with just that number is followed by another query, and
+the next login is a double one too, since which of the two was answered cannot be told.)
 
 OUCH 4.2 has no such query.  When old messages have stopped coming (the server is silent for a
 heartbeat, or `catch_up_ns` are over), every order without an answer is canceled by its token.  The
@@ -30,34 +35,46 @@ from tickpath.session.soup_client import Client
 
 
 class Settlement:
-    """One settlement, from a login to its end; `is_done`, or one of the two failures."""
+    """One settlement, from a login until it `is_done` or `has_timed_out`."""
 
-    def __init__(self, port: OrderPort, client: Client, settings: OrderSettings, now_ns: int):
+    def __init__(
+        self,
+        port: OrderPort,
+        client: Client,
+        settings: OrderSettings,
+        now_ns: int,
+        floor: int | None = None,
+    ):
+        """``floor`` is the sequence below which an answer belongs to an earlier connection."""
         self.is_done = False
         self.has_timed_out = False
-        self.has_given_up = False
         self._port = port
         self._client = client
         self._settings = settings
+        self._floor = floor
+        self._has_asked_again = False
         self._heartbeats = client.counters.heartbeats_in
         self._cancels = dict(port.orders.cancels)  # those of earlier connections
-        self._awaited = 0
         self._is_canceling = False
         self.deadline_ns: int | None = now_ns + settings.settle_timeout_ns
         if port.dialect.has_query:
-            self._ask(now_ns)
+            port.query(now_ns)
         elif port.orders.unanswered:
             self.deadline_ns = now_ns + settings.catch_up_ns
         else:
             self._finish(now_ns)
 
-    def heard(self, answer: Meaning, now_ns: int) -> None:
+    def heard(self, sequence: int, answer: Meaning, now_ns: int) -> None:
         """A message came on this connection."""
-        if self.is_done or not self._awaited or answer.kind is not Kind.ANSWER:
+        if self.is_done or answer.kind is not Kind.ANSWER:
             return
-        self._awaited -= 1
-        if self._awaited:
+        if self._floor is not None and sequence <= self._floor:
+            if sequence == self._floor and not self._has_asked_again:
+                self._has_asked_again = True
+                self._port.query(now_ns)
             return
+        # Of two queries here the second may still be answered; all earlier ones are done with.
+        self._port.end_queries(now_ns, but_the_last=self._has_asked_again)
         next_number = answer.quantity
         for key, lost in list(self._port.orders.unanswered.items()):
             if lost.number >= next_number:
@@ -84,14 +101,6 @@ class Settlement:
             for key in list(self._port.orders.unanswered):
                 self._port.settle(key, Outcome.CANCELED_UNSEEN, now_ns)
             self._finish(now_ns)
-
-    def _ask(self, now_ns: int) -> None:
-        older = self._port.orders.queries
-        if older >= self._settings.max_queries:
-            self.has_given_up = True
-            return
-        self._awaited = older + 1
-        self._port.query(self._awaited, now_ns)
 
     def _cancel_unanswered(self, now_ns: int) -> None:
         self._is_canceling = True
