@@ -45,6 +45,7 @@ def user_errors() -> Iterator[None]:
         ("tickpath.clock", "ClockError"),
         ("tickpath.bench", "BenchError"),
         ("tickpath.audit", "AuditError"),
+        ("tickpath.session.error", "SessionError"),
     ):
         if module in sys.modules:
             expected.append(getattr(sys.modules[module], name))
@@ -115,6 +116,33 @@ def replay(files: tuple[str, ...], **options: Any) -> int:
     from tickpath.command_replay import run
 
     return run(files, **options)
+
+
+@main.command()
+@click.option("--config", required=True, metavar="F.toml", help="Engine, feed and order session.")
+@click.option("--strategy", metavar="MODULE:NAME", help="Goes before the configuration's.")
+@click.option("--duration", type=float, metavar="SECONDS", help="Stop by itself.")
+@click.option("--screen/--no-screen", default=True, help="Show books, positions and orders.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object at the end.")
+@guarded
+def trade(**options: Any) -> int:
+    """Trade live: feed in, orders out, fills back.  User and password: see the README."""
+    from tickpath.command_trade import run
+
+    return run(**options)
+
+
+@main.command()
+@click.argument("socket")
+@click.argument("words", nargs=-1, required=True, metavar="WORD...")
+@click.option("--why", help="Goes with whatever changes something.")
+@click.option("--for", "seconds", type=float, metavar="SECONDS", help="Of a limit: goes back then.")
+@guarded
+def ctl(socket: str, words: tuple[str, ...], why: str | None, seconds: float | None) -> int:
+    """Speak to a running `tickpath trade`: status, positions, orders, kill, reset, limit, ..."""
+    from tickpath.command_trade import ask
+
+    return ask(socket, words, why, seconds)
 
 
 @main.command()

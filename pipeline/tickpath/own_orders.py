@@ -378,6 +378,25 @@ def ask(o, what):
     own.set_asked(o, own.asked(o) | what)
 
 
+@entry
+def adopt(eng, user_ref_num, order_id, b, side_code, quantity, price, replaces):
+    """An order that an earlier process sent, as its journal says; 1, or 0 where it has no room.
+
+    ``quantity`` is the whole of it; of a replacement, what the order that it replaces has done is
+    taken off.
+    """
+    if is_open(at_place(eng, user_ref_num)):
+        return ZERO
+    old, leaves = at_place(eng, replaces), quantity
+    if replaces != ZERO and is_known(old, replaces):
+        leaves = quantity - min(own.executed(old), quantity)
+        ask(old, REPLACE_ASKED)
+        own.set_replaced_by(old, user_ref_num)
+    place(eng, user_ref_num, order_id, b, side_code, quantity, leaves, price, replaces)
+    engine.set_user_ref_num(eng, max(engine.user_ref_num(eng), user_ref_num))
+    return ONE
+
+
 # ---------------------------------------------------------------- what we are answered
 
 

@@ -17,8 +17,8 @@ PACKET = np.dtype(
         ("length", "<u4"),  # bytes that can be read at address
         ("wire_length", "<u4"),  # bytes the packet had on the wire (more where it was cut)
         ("link", "<u2"),  # link type, as in pcap files, or LINK_MESSAGES
-        ("line", "<u2"),  # which of the transport's sources lent it
-        ("reserved", "<u4"),
+        ("line", "<u2"),  # which of the transport's sources lent it; LINK_DATAGRAM: its port
+        ("group", "<u4"),  # LINK_DATAGRAM: the IPv4 address that it was sent to
     ]
 )
 
@@ -27,6 +27,8 @@ LINK_RAW = 101
 LINK_LINUX_SLL = 113
 LINK_IPV4 = 228
 LINK_LINUX_SLL2 = 276
+LINK_DATAGRAM = 0xFFFC
+"""Not of pcap: what a UDP socket gives, without any header in front of it."""
 LINK_RESPONSES = 0xFFFE
 """Not of pcap: messages of an order session to us, each behind a 2-byte big-endian length."""
 LINK_COMMANDS = 0xFFFD

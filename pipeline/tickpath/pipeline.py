@@ -52,7 +52,7 @@ from tickpath.layout import (
     type_count,
 )
 from tickpath.memory import cycles, lend_message, lend_run, prefetch
-from tickpath.packet import LINK_COMMANDS, LINK_MESSAGES, LINK_RESPONSES, packet
+from tickpath.packet import LINK_COMMANDS, LINK_DATAGRAM, LINK_MESSAGES, LINK_RESPONSES, packet
 
 ZERO, ONE = np.uint64(0), np.uint64(1)
 PREFIX = line.PREFIX_LENGTH
@@ -64,7 +64,7 @@ _ENDLESS = np.uint64((1 << 64) - 1)
 _SAMPLED, _BBO = np.uint64(Watch.SAMPLED), np.uint64(Watch.BBO)
 _STRATEGY, _STALE = np.uint64(Watch.STRATEGY), np.uint64(Watch.STALE)
 _OWN, _FILLS = np.uint64(Watch.OWN), np.uint64(Watch.FILLS)
-_LINK_MESSAGES = np.uint64(LINK_MESSAGES)
+_LINK_MESSAGES, _LINK_DATAGRAM = np.uint64(LINK_MESSAGES), np.uint64(LINK_DATAGRAM)
 _LINK_RESPONSES, _LINK_COMMANDS = np.uint64(LINK_RESPONSES), np.uint64(LINK_COMMANDS)
 _OWN_EVENT_MASK = np.uint64(OWN_EVENTS - 1)
 MOST_TOLD = np.uint64(OWN_EVENTS)
@@ -435,7 +435,9 @@ def _begin(eng, p):
         engine.set_run_left(eng, _ENDLESS)
         engine.set_cursor(eng, address)
         return
-    start, end, group, port = frame.payload(eng, link, address, length)
+    start, end, group, port = address, address + length, packet.group(p), packet.line(p)
+    if link != _LINK_DATAGRAM:
+        start, end, group, port = frame.payload(eng, link, address, length)
     if engine.watch(eng) & _SAMPLED != ZERO:
         stamps.stage(eng, stamps.FRAME)
     if start == ZERO:

@@ -9,7 +9,7 @@ import numpy as np
 from tickpath import itch, line, ouch_encode, risk
 from tickpath.jit import entry, leaf
 from tickpath.layout import message_length, type_count
-from tickpath.memory import accessors, copy_bytes, lend_message, lend_run
+from tickpath.memory import accessors, copy_bytes, lend_message, lend_run, trailing_zeros
 from tickpath.ouch import MAX_LENGTH
 from tickpath.packet import PACKET
 from tickpath.wire.frame import FRAME
@@ -185,9 +185,15 @@ def check_cases(eng, cases, number, times):
     for _ in range(times):
         for n in range(number):
             c = cases + n * _case.SIZE
-            verdict = risk.check(
-                eng, _case.book(c), _case.side(c), _case.quantity(c), _case.price(c)
+            b, side, quantity, price = (
+                _case.book(c),
+                _case.side(c),
+                _case.quantity(c),
+                _case.price(c),
             )
-            _case.set_verdict(c, verdict)
-            accepted += np.uint64(verdict == ZERO)
+            failed, _, _, _, _ = risk.check(eng, b, side, quantity, price, ZERO, ZERO, ONE)
+            if failed == ZERO:
+                risk.take_rate(eng, b, side == risk.BUY, quantity, price)
+                accepted += ONE
+            _case.set_verdict(c, trailing_zeros(failed) if failed != ZERO else ZERO)
     return accepted

@@ -107,8 +107,17 @@ class Gate:
     warm_ups = 1
 
     def __init__(self, held: HeldSession, checks: int = ORDERS) -> None:
-        # So many orders arrive at one moment that the rate, one of the checks, must let them.
-        self._config = Config(risk=Risk(orders_per_second=1_000_000_000, order_burst=1 << 40))
+        # So many orders arrive at one moment that the rates must let them; the day is over by then.
+        self._config = Config(
+            risk=Risk(
+                orders_per_second=1_000_000_000,
+                order_burst=1 << 40,
+                symbol_orders_per_second=1_000_000_000,
+                symbol_order_burst=1 << 40,
+                duplicate_window_ms=0,
+                trading_hours="any",
+            )
+        )
         self._engine = Engine(self._config)
         self._engine.process(held.run)
         self._cases, self._expected = self._make_cases()
@@ -125,7 +134,10 @@ class Gate:
         trading = (block.book["trading_state"] == view.TRADING) & (
             block.book["operational_halt"] == 0
         )
-        books = np.flatnonzero(quoted & within & trading)[:CASES]
+        tight = (best[:, 1].astype(np.int64) - best[:, 0]) * 20 <= best[:, 1]
+        after_halt = np.isin(block.book["auction"], (ord("H"), ord("I")))
+        free = ~after_halt & ~np.isin(block.book["reg_sho"], (ord("1"), ord("2")))
+        books = np.flatnonzero(quoted & within & trading & tight & free)[:CASES]
         if not len(books):
             raise BenchError(
                 "no symbol of the session can be traded at its end: take more messages"
