@@ -15,6 +15,9 @@ Positive = Annotated[int, Meta(ge=1)]
 Natural = Annotated[int, Meta(ge=0)]
 Share = Annotated[int, Meta(ge=1, le=999_999)]
 Code = Annotated[str, Meta(min_length=1, max_length=1)]
+Cell = Annotated[int, Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
+Milliseconds = Annotated[int, Meta(ge=0, le=86_400_000)]
+"""Up to a day."""
 
 
 BANDS = 8
@@ -65,11 +68,11 @@ class StrategyConfig(Component, frozen=True):
 
     name: str | None = None
     """MODULE:NAME or FILE.py:NAME; none: books only."""
-    parameters: list[int] = []
+    parameters: list[Cell] = []
     """First cells of the strategy's state."""
     cells: Annotated[int, Meta(ge=1, le=1 << 24)] = 65_536
     """64-bit integers of state."""
-    timer_interval_ms: Natural = 0
+    timer_interval_ms: Milliseconds = 0
     """Engine time between timer events; 0: none."""
 
 
@@ -77,6 +80,12 @@ Money = Annotated[float, Meta(gt=0, le=1e14)]
 Percent = Annotated[float, Meta(ge=0, le=1000)]
 Dollars = Annotated[float, Meta(ge=0, le=199_999)]
 Rate = Annotated[int, Meta(ge=1, le=1_000_000_000)]
+Holding = Annotated[int, Meta(ge=0, le=1 << 60)]
+Shares = Annotated[int, Meta(ge=1, le=1 << 60)]
+Count = Annotated[int, Meta(ge=1, le=0xFFFFFFFF)]
+Burst = Annotated[int, Meta(ge=1, le=1 << 60)]
+MOST_BURST_NS = 1 << 62
+"""What a bucket can run ahead of engine time."""
 
 
 class Limits(Component, frozen=True):
@@ -86,15 +95,15 @@ class Limits(Component, frozen=True):
     kill_switch: bool | None = None
     max_quantity: Share | None = None
     max_notional: Money | None = None
-    max_position: Positive | None = None
-    max_long: Natural | None = None
-    max_short: Natural | None = None
-    max_open_orders: Positive | None = None
-    max_daily_quantity: Positive | None = None
+    max_position: Shares | None = None
+    max_long: Holding | None = None
+    max_short: Holding | None = None
+    max_open_orders: Count | None = None
+    max_daily_quantity: Shares | None = None
     max_daily_notional: Money | None = None
     max_loss: Money | None = None
     orders_per_second: Rate | None = None
-    order_burst: Positive | None = None
+    order_burst: Burst | None = None
     collar_percent: Percent | None = None
     collar_price: Dollars | None = None
 
@@ -110,10 +119,10 @@ class Band(Component, frozen=True):
 class Total(Component, frozen=True):
     """Limits of the engine as a whole, over all symbols."""
 
-    max_open_orders: Positive = 10_000
+    max_open_orders: Count = 10_000
     max_gross_notional: Money = 1e11
     max_net_notional: Money = 1e11
-    max_daily_quantity: Positive = 1_000_000_000
+    max_daily_quantity: Shares = 1_000_000_000
     max_daily_notional: Money = 1e12
     max_loss: Money = 1e10
 
@@ -129,12 +138,12 @@ class Risk(Component, frozen=True):
     """Whether symbols without a table of their own may be traded."""
     max_quantity: Share = 10_000
     max_notional: Money = 1_000_000.0
-    max_position: Positive = 50_000
+    max_position: Shares = 50_000
     """Long or short, where the next two do not say otherwise."""
-    max_long: Natural | None = None
-    max_short: Natural | None = None
-    max_open_orders: Positive = 1_000
-    max_daily_quantity: Positive = 1_000_000_000
+    max_long: Holding | None = None
+    max_short: Holding | None = None
+    max_open_orders: Count = 1_000
+    max_daily_quantity: Shares = 1_000_000_000
     max_daily_notional: Money = 1e11
     max_loss: Money = 1e10
     """Of a symbol's profit and loss of the day, positions at their marks."""
@@ -142,10 +151,10 @@ class Risk(Component, frozen=True):
     collar_price: Dollars = 0.05
     """The wider of the two collars applies."""
     orders_per_second: Rate = 10_000
-    order_burst: Positive = 1_000
+    order_burst: Burst = 1_000
     """Of the engine as a whole; a symbol's bucket is `symbol_orders_per_second`."""
     symbol_orders_per_second: Rate = 10_000
-    symbol_order_burst: Positive = 1_000
+    symbol_order_burst: Burst = 1_000
     unknown_trading_state: Literal["reject", "trade"] = "reject"
     """What to do before a symbol's first trading action, as in a capture that begins mid-day."""
     trading_hours: Literal["regular", "extended", "any"] = "extended"
@@ -155,13 +164,13 @@ class Risk(Component, frozen=True):
     market_orders: bool = False
     locate_required: bool = False
     """Whether a short sale needs shares located (the start-of-day file says how many)."""
-    duplicate_window_ms: Natural = 0
+    duplicate_window_ms: Milliseconds = 0
     """An order like one sent this recently (book, side, price, quantity) is rejected; 0: never."""
     max_spread_percent: Percent = 10.0
     """A wider market is no reference price: the last sale or the prior close is."""
-    last_sale_max_age_s: Positive = 600
+    last_sale_max_age_s: Annotated[int, Meta(ge=1, le=86_400)] = 600
     soft_percent: Annotated[float, Meta(gt=0, le=100)] = 80.0
-    """Share of a hard limit from which on accepted orders are counted as warned of."""
+    """Share of a hard limit, to 1/256, beyond which accepted orders are counted as warned of."""
     audit_full: Literal["stop", "count"] = "stop"
     """What happens when decisions cannot be written down: no more orders, or a count of them."""
     off: list[str] = []
@@ -265,6 +274,7 @@ def check(config: Config, source: str = "configuration") -> None:
     starts = [band.from_price for band in given]
     if starts != sorted(set(starts)):
         raise ConfigError(f"{source}: risk.bands: from_price must rise from band to band")
+    _check_bursts(config.risk, source)
     for name in config.risk.off:
         if name not in SWITCHES:
             known = ", ".join(SWITCHES)
@@ -277,6 +287,27 @@ def check(config: Config, source: str = "configuration") -> None:
         )
     for text in config.feed.groups:
         parse_group(text, source)
+
+
+def _check_bursts(risk: Risk, source: str) -> None:
+    """Buckets hold no more orders than engine time has room for."""
+    symbol = (risk.symbol_orders_per_second, risk.symbol_order_burst)
+    buckets = {
+        "order_burst": (risk.orders_per_second, risk.order_burst),
+        "symbol_order_burst": symbol,
+    }
+    for kind, tables in (("symbols", risk.symbols), ("strategies", risk.strategies)):
+        for name, own in tables.items():
+            buckets[f"{kind}.{name}.order_burst"] = (
+                own.orders_per_second or symbol[0],
+                own.order_burst or symbol[1],
+            )
+    for key, (per_second, burst) in buckets.items():
+        if burst * (1_000_000_000 // per_second) > MOST_BURST_NS:
+            raise ConfigError(
+                f"{source}: risk.{key}: {burst} orders at {per_second} a second is too large a "
+                "bucket"
+            )
 
 
 def parse_group(text: str, source: str = "configuration") -> tuple[int, int]:

@@ -1,8 +1,9 @@
 """Limits from the configuration and the start-of-day file into the engine's records.
 
 A symbol's limits are its own table's where that says something, else the defaults; of those and the
-running strategy's, the tighter one.  Money becomes integers of 1e-4 dollars, rates become the
-nanoseconds that one order takes.
+running strategy's, the tighter one.  A strategy's collar is compared with the symbol's number by
+number, and with the price's band by its width.  Money becomes integers of 1e-4 dollars, rates
+become the nanoseconds that one order takes.
 """
 
 import csv
@@ -14,12 +15,14 @@ import numpy as np
 from tickpath.config import Config, ConfigError, Limits, Risk
 from tickpath.digest import symbol_number
 from tickpath.layout import START, SYMBOL_LIMIT
-from tickpath.risk import FillModel, Hours, Kill, Reject
+from tickpath.risk import Collar, FillModel, Hours, Kill, Reject
 
 SECOND_NS = 1_000_000_000
 SCALE = 10_000
 """Prices and money are integers of 1e-4 dollars."""
 START_COLUMNS = ("symbol", "position", "prior_close", "locate")
+MOST_START_VALUE = 1 << 60
+"""Of a start-of-day position at its prior close, in 1e-4."""
 _ALL_CHECKS = sum(1 << code for code in Reject)
 
 
@@ -51,10 +54,6 @@ def _chosen(risk: Risk, own: Limits) -> dict[str, Any]:
             value = getattr(risk, name)
         return position if value is None else value
 
-    interval, burst = rate(
-        of("orders_per_second", "symbol_orders_per_second"),
-        of("order_burst", "symbol_order_burst"),
-    )
     collared = own.collar_percent is not None or own.collar_price is not None
     return {
         "max_notional": money(of("max_notional")),
@@ -63,13 +62,13 @@ def _chosen(risk: Risk, own: Limits) -> dict[str, Any]:
         "max_daily_quantity": of("max_daily_quantity"),
         "max_daily_notional": money(of("max_daily_notional")),
         "max_loss": money(of("max_loss")),
-        "rate_interval": interval,
-        "rate_burst": burst,
+        "per_second": of("orders_per_second", "symbol_orders_per_second"),
+        "burst": of("order_burst", "symbol_order_burst"),
         "max_quantity": of("max_quantity"),
         "collar_bp": round(of("collar_percent") * 100),
         "collar_px": money(of("collar_price")),
         "max_open_orders": of("max_open_orders"),
-        "own_collar": collared,
+        "own_collar": Collar.OWN if collared else Collar.BAND,
         "allowed": of("allowed"),
         "killed": Kill.STOP if own.kill_switch else Kill.NONE,
     }
@@ -81,28 +80,25 @@ _LOOSER_IS_LARGER = (
 )
 
 
-def _tighten(limits: dict[str, Any], by: dict[str, Any], given: Limits) -> None:
-    """Of two limits of a kind the tighter one; only what the second table says counts."""
-    for name in _LOOSER_IS_LARGER:
+def _tighten(limits: dict[str, Any], risk: Risk, narrower: Limits) -> None:
+    """Of two limits of a kind the tighter one; only what the strategy's table says counts."""
+    by = _chosen(risk, narrower)
+    given = {name for name in narrower.__struct_fields__ if getattr(narrower, name) is not None}
+    if "max_position" in given:
+        given |= {"max_long", "max_short"}
+    for name in given.intersection(_LOOSER_IS_LARGER):
         limits[name] = min(limits[name], by[name])
-    if given.orders_per_second is not None:
-        limits["rate_interval"] = max(limits["rate_interval"], by["rate_interval"])
-        limits["rate_burst"] = min(limits["rate_burst"], by["rate_burst"])
-    if given.collar_percent is not None or given.collar_price is not None:
-        limits["collar_bp"] = min(limits["collar_bp"], by["collar_bp"])
-        limits["collar_px"] = min(limits["collar_px"], by["collar_px"])
-        limits["own_collar"] = True
-
-
-_UNLIMITED = Risk(
-    max_quantity=999_999,
-    max_notional=1e14,
-    max_position=(1 << 62),
-    max_open_orders=(1 << 32) - 1,
-    max_daily_quantity=(1 << 62),
-    max_daily_notional=1e14,
-    max_loss=1e14,
-)
+    if "orders_per_second" in given:
+        limits["per_second"] = min(limits["per_second"], by["per_second"])
+    if "order_burst" in given:
+        limits["burst"] = min(limits["burst"], by["burst"])
+    if by["own_collar"]:
+        if limits["own_collar"] == Collar.OWN:
+            limits["collar_bp"] = min(limits["collar_bp"], by["collar_bp"])
+            limits["collar_px"] = min(limits["collar_px"], by["collar_px"])
+        else:
+            limits["own_collar"] = Collar.TIGHTER
+            limits["collar_bp"], limits["collar_px"] = by["collar_bp"], by["collar_px"]
 
 
 def symbol_limits(config: Config, strategy: str | None) -> np.ndarray:
@@ -114,7 +110,10 @@ def symbol_limits(config: Config, strategy: str | None) -> np.ndarray:
     for record, (symbol, own) in zip(records, tables, strict=True):
         limits = _chosen(risk, own)
         if narrower is not None:
-            _tighten(limits, _chosen(_UNLIMITED, narrower), narrower)
+            _tighten(limits, risk, narrower)
+        limits["rate_interval"], limits["rate_burst"] = rate(
+            limits.pop("per_second"), limits.pop("burst")
+        )
         for name, value in limits.items():
             record[name] = value
         record["symbol"] = symbol_number(symbol) if symbol else 0
@@ -152,13 +151,13 @@ def set_gate(gate: np.void, config: Config, strategy: str | None) -> None:
 
 
 def set_bands(bands: np.ndarray, risk: Risk) -> None:
-    """The collar's bands; those that are not given begin where no price is."""
-    bands["from_px"] = 0xFFFFFFFF
-    bands[0] = (0, round(risk.collar_percent * 100), money(risk.collar_price))
-    first = 0 if risk.bands and risk.bands[0].from_price == 0 else 1
-    for record, band in zip(bands[first:], risk.bands, strict=False):
-        record["from_px"] = money(band.from_price)
-        record["collar_bp"], record["collar_px"] = round(band.percent * 100), money(band.price)
+    """The collar's bands; those that are not given are the last one again."""
+    rows = [(0, round(risk.collar_percent * 100), money(risk.collar_price))]
+    if risk.bands and risk.bands[0].from_price == 0:
+        rows.clear()
+    rows += [(money(b.from_price), round(b.percent * 100), money(b.price)) for b in risk.bands]
+    for at in range(len(bands)):
+        bands[at] = rows[min(at, len(rows) - 1)]
 
 
 def read_start(path: str | None) -> np.ndarray:
@@ -169,19 +168,26 @@ def read_start(path: str | None) -> np.ndarray:
     if path is None:
         return np.zeros(0, START)
     rows: dict[int, tuple[int, int, int, int]] = {}
+    line = 1
     try:
-        with Path(path).open(newline="") as file:
+        # Spreadsheets put a byte order mark in front.
+        with Path(path).open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
             missing = set(START_COLUMNS) - set(reader.fieldnames or ())
             if missing:
-                raise ConfigError(f"{path}: no column {', '.join(sorted(missing))}")
+                raise ConfigError(f"{path}:1: no column {', '.join(sorted(missing))}")
             for row in reader:
-                record = _start(row, f"{path}:{reader.line_num}")
+                line = reader.line_num
+                record = _start(row, f"{path}:{line}")
                 if record[0] in rows:
-                    raise ConfigError(f"{path}:{reader.line_num}: {row['symbol']} occurs twice")
+                    raise ConfigError(f"{path}:{line}: {row['symbol']} occurs twice")
                 rows[record[0]] = record
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ConfigError(f"{path}: cannot be read: {error}") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ConfigError(f"{path}: not CSV after line {line}: {error}") from None
+    if sum(abs(quantity) * close for _, quantity, close, _ in rows.values()) > MOST_START_VALUE:
+        raise ConfigError(f"{path}: positions are worth more than the gate can count")
     return np.array(sorted(rows.values()), START)
 
 
@@ -192,10 +198,13 @@ def _start(row: dict[str, str], where: str) -> tuple[int, int, int, int]:
     try:
         quantity, locate = int(row["position"] or 0), int(row["locate"] or 0)
         close = money(float(row["prior_close"] or 0))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ConfigError(
             f"{where}: position and locate are whole shares, prior_close is dollars"
         ) from None
     if not (abs(quantity) < 1 << 40 and 0 <= locate < 1 << 32 and 0 <= close < 1 << 32):
         raise ConfigError(f"{where}: a number is out of range")
+    if quantity and not close:
+        # Without it the whole of the position's value would be the day's profit, or loss.
+        raise ConfigError(f"{where}: a position needs a prior_close")
     return symbol_number(symbol), quantity, close, locate

@@ -17,13 +17,21 @@ cannot be traded now: malformed, killed, not allowed, the symbol's state, price 
                    the last sale, if it is fresh; else the prior close; else the order is rejected
     position       with all open orders of the order's side executed, and the order itself
     notional       of the order at its price; gross and net at the positions' marks with all open
-                   orders.  A position is marked again when an order for its symbol is checked or
-                   executed, at the middle of the market or what stands for it: constant time
+                   orders.  A position is marked again when an order for its symbol is checked, at
+                   the middle of the market or what stands for it: constant time
+    soft levels    of what has an amount: quantity, notional, open orders, positions, gross, net,
+                   the day's totals, loss.  A level is its limit times `config.Risk.soft_percent`
+                   in 1/256ths, rounded down; an order is warned of that is beyond it
+    duplicates     orders sent lately are remembered in a table by a hash, in which a later order
+                   may take an earlier one's place: a repetition of that is not recognised
     rates          token buckets in engine time (GCRA: one arrival time instead of tokens)
     short sale     a sell order of more than the position less what open sells take.  It is marked
                    so on the wire, needs shares located if so configured, and must stand above the
                    best bid while Reg SHO's price test is in force (Rule 201: codes 1 and 2)
-    replace        checked like a new order, without what the order that it replaces has open
+    replace        checked like a new order; of its quantity only what the replaced order has not
+                   executed can still be, and that stands in the place of what that one has open.
+                   A replacement has its predecessor's mark: one that would make a long sale a
+                   short one is malformed (cancel, and send a new order)
 """
 
 from enum import IntEnum
@@ -53,14 +61,14 @@ class Reject(IntEnum):
     """Why an intent was not sent; ACCEPTED is none.  The checks are made in this order."""
 
     ACCEPTED = 0
-    MALFORMED = 1  # no shares, or a side, price or book that cannot be
-    UNKNOWN_ORDER = 2  # cancel or replace of an order that is closed or was never sent
+    MALFORMED = 1  # no shares, or a side, price or book that cannot be; a cancel to no fewer shares
+    UNKNOWN_ORDER = 2  # of an order that is closed, was never sent, or is being replaced already
     OWN_ORDERS_FULL = 3  # its place in the table is taken by an older order that is still open
     AUDIT_FULL = 4  # decisions cannot be written down any more
     KILL_SWITCH = 5
     STRATEGY_KILLED = 6
     SYMBOL_KILLED = 7
-    SYMBOL_NOT_ALLOWED = 8
+    SYMBOL_NOT_ALLOWED = 8  # or the book has no symbol, which no switch lets pass
     HALTED = 9
     OPERATIONAL_HALT = 10
     LULD_PAUSE = 11
@@ -107,6 +115,14 @@ class Hours(IntEnum):
     ANY = 2
 
 
+class Collar(IntEnum):
+    """Whose collar an order for a symbol has."""
+
+    BAND = 0  # that of the reference price's band
+    OWN = 1
+    TIGHTER = 2  # the narrower one of the two
+
+
 class FillModel(IntEnum):
     """Who answers orders: see `tickpath.fills`."""
 
@@ -145,9 +161,10 @@ _SYSTEM_START, _SYSTEM_END = np.uint64(ord("S")), np.uint64(ord("E"))
 _MARKET_START, _MARKET_END = np.uint64(ord("Q")), np.uint64(ord("M"))
 _BASIS = np.uint64(10_000)
 _HALF = np.uint64(1)
-_SOFT_SHIFT = np.int64(8)
+_SOFT_SHIFT, _SOFT_MASK = np.int64(8), np.int64(255)
 _NOTHING = np.int64(0)
 _REGULAR, _ANY = np.uint64(Hours.REGULAR), np.uint64(Hours.ANY)
+_BAND, _OWN = np.uint64(Collar.BAND), np.uint64(Collar.OWN)
 _STOP = np.uint64(Kill.STOP)
 _EXPOSURE = np.uint64(EXPOSURE)
 _ALL = np.uint64((1 << 64) - 1)
@@ -258,14 +275,17 @@ def mark(eng, b):
 @leaf
 def _collar(eng, lim, reference):
     """Width of the collar around a reference price: the symbol's own, or the price's band's."""
-    bp, px = limit.collar_bp(lim), limit.collar_px(lim)
-    if limit.own_collar(lim) == ZERO:
-        for n in range(_BANDS):
-            each = band.at(eng, np.uint64(n))
-            applies = reference >= band.from_px(each)
-            bp = band.collar_bp(each) if applies else bp
-            px = band.collar_px(each) if applies else px
-    return max(reference * bp // _BASIS, px)
+    own_width = max(reference * limit.collar_bp(lim) // _BASIS, limit.collar_px(lim))
+    bp, px = ZERO, ZERO
+    for n in range(_BANDS):
+        each = band.at(eng, np.uint64(n))
+        applies = reference >= band.from_px(each)
+        bp = band.collar_bp(each) if applies else bp
+        px = band.collar_px(each) if applies else px
+    width = max(reference * bp // _BASIS, px)
+    whose = limit.own_collar(lim)
+    narrower = own_width if own_width < width else width
+    return width if whose == _BAND else (own_width if whose == _OWN else narrower)
 
 
 @leaf
@@ -360,21 +380,22 @@ def pnl(p):
 @leaf
 def _beyond(value, most, soft, number):
     """(bit if above the limit, bit if above its soft level)."""
-    return _bit(value > most, number), _bit(value > (most >> _SOFT_SHIFT) * soft, number)
+    # most * soft // 256, in two parts because the product may not fit.
+    level = (most >> _SOFT_SHIFT) * soft + (((most & _SOFT_MASK) * soft) >> _SOFT_SHIFT)
+    return _bit(value > most, number), _bit(value > level, number)
 
 
 @leaf
 def _exposure_bits(g, lim, p, is_buy, quantity, notional, less, less_notional, is_new):
     """Bits of all that would be too much with the order: (failed, beyond the soft level).
 
-    ``less`` and ``less_notional`` are what a replaced order has open.
+    ``less`` and ``less_notional`` as in `check`.
     """
     soft = np.int64(gate.soft(g))
     held, shares, money = position.quantity(p), np.int64(quantity - less), np.int64(notional)
     more = np.int64(notional) - np.int64(less_notional)
     open_buy, open_sell = np.int64(position.open_buy(p)), np.int64(position.open_sell(p))
-    long = held + open_buy + shares if is_buy else held
-    short = -held if is_buy else open_sell + shares - held
+    after = held + open_buy + shares if is_buy else held - open_sell - shares
     buying, selling = gate.open_buy_notional(g), gate.open_sell_notional(g)
     net = gate.net(g)
     one_way = net + buying + more if is_buy else selling + more - net
@@ -395,8 +416,8 @@ def _exposure_bits(g, lim, p, is_buy, quantity, notional, less, less_notional, i
     h3, s3 = _beyond(
         symbol_orders, np.int64(limit.max_open_orders(lim)), soft, code.SYMBOL_OPEN_ORDERS
     )
-    h4, s4 = _beyond(long, limit.max_long(lim), soft, code.POSITION_LONG)
-    h5, s5 = _beyond(short, limit.max_short(lim), soft, code.POSITION_SHORT)
+    h4, s4 = _beyond(after, limit.max_long(lim), soft, code.POSITION_LONG)
+    h5, s5 = _beyond(-after, limit.max_short(lim), soft, code.POSITION_SHORT)
     h6, s6 = _beyond(gross, gate.max_gross(g), soft, code.GROSS_NOTIONAL)
     h7, s7 = _beyond(one_way, gate.max_net(g), soft, code.NET_NOTIONAL)
     h8, s8 = _beyond(traded, np.int64(limit.max_daily_quantity(lim)), soft, code.DAILY_QUANTITY)
@@ -443,6 +464,8 @@ def _would_match_itself(p, is_buy, price):
 def check(eng, b, side_code, quantity, price, less, less_notional, is_new):
     """Verdict on a new order, or on what an order would be after a replace.
 
+    ``less`` and ``less_notional`` are what of the order is counted already, 0 for a new one: of a
+    replacement the shares that the replaced order has open, and those that it has executed.
     Gives (failed, warned, reference price, side code for the wire, reducing); ``failed`` is 0 for
     an accepted order, else its lowest set bit is the `Reject` code.
     """
@@ -472,7 +495,8 @@ def check(eng, b, side_code, quantity, price, less, less_notional, is_new):
     )
     exposure = hard | limited | _repetition_bits(eng, g, lim, p, key)
     passes = ~(_EXPOSURE | limited) if reducing else _ALL
-    failed = (always | (exposure & passes)) & gate.enabled(g)
+    nobodys = _bit(book.venue(record) == ZERO, code.SYMBOL_NOT_ALLOWED)
+    failed = ((always | (exposure & passes)) & gate.enabled(g)) | nobodys
     warned = soft & ~hard & passes & gate.enabled(g)
     wire_side = SELL_SHORT if short and not is_buy else side_code
     return failed, warned, reference, wire_side, np.uint64(reducing)
