@@ -39,7 +39,8 @@ def two_sided_quoter(engine, book, kind, flags):
     """Quote both sides of one book a tick behind the touch, and follow it.
 
     Parameters: 0 book (required), 1 quantity (default 100), 2 ticks behind the touch (1).  The
-    cells after them hold the bid's and offer's user_ref_num and price.
+    cells after them hold, for the bid and then the offer, user_ref_num, price, and the user_ref_num
+    before that one.
     """
     cells = view.state(engine)
     if book != cells[0] or not flags & event.TOP or not view.is_trading(engine, book):
@@ -51,16 +52,21 @@ def two_sided_quoter(engine, book, kind, flags):
     away = (cells[2] if cells[2] else 1) * 100
     if bid_px > away:
         _quote(engine, book, cells, 3, view.BUY, quantity, bid_px - away)
-    _quote(engine, book, cells, 5, view.SELL, quantity, ask_px + away)
+    _quote(engine, book, cells, 6, view.SELL, quantity, ask_px + away)
 
 
 @njit
 def _quote(engine, book, cells, at, side, quantity, price):
-    """Keep one quote at a price: a new order at first, replacements after that."""
-    if cells[at + 1] == price:
+    """Keep one quote at a price: a new order where none is open, replacements after that."""
+    if view.order_state(engine, cells[at]) == 0:
+        # The gate refused it: the order that it was to replace stands as before.
+        cells[at], cells[at + 1] = cells[at + 2], 0
+    is_open = view.leaves_qty(engine, cells[at]) > 0
+    if is_open and cells[at + 1] == price:
         return
-    if cells[at] == 0:
-        cells[at] = emit.new_order(engine, book, side, quantity, price)
-    else:
+    cells[at + 2] = cells[at]
+    if is_open:
         cells[at] = emit.replace_order(engine, cells[at], quantity, price)
+    else:
+        cells[at] = emit.new_order(engine, book, side, quantity, price)
     cells[at + 1] = price

@@ -73,6 +73,11 @@ class Desk:
     def _hear(self, event: Event) -> None:
         if isinstance(event, Ready):
             self.is_ready = True
+            block = self.engine.block
+            used = event.next_user_ref_num - 1
+            if block.get("user_ref_num") < used:
+                self.note(f"numbers go on behind {used}, which the journal does not have")
+                block.set("user_ref_num", used)
             self.note(f"session {event.session} is ready at {event.next_sequence}")
         elif isinstance(event, LineLost):
             self.is_ready = False

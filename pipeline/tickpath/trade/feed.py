@@ -19,8 +19,6 @@ from tickpath.wire.moldudp64 import MOLDUDP64
 BURST = 256
 BUFFER_BYTES = 65_536
 RECEIVE_BUFFER = 1 << 24
-REQUEST_MESSAGES = 2_000
-"""Messages asked for at a time."""
 _HEADER = MOLDUDP64["downstream_packet"]
 
 
@@ -101,8 +99,7 @@ class Feed:
         """Ask for messages ``first`` and on; the answer comes like the feed, to another socket."""
         if self._requests is None:
             return
-        asked = min(number, REQUEST_MESSAGES)
-        packet = _HEADER.encode(session=session, sequence_number=first, message_count=asked)
+        packet = _HEADER.encode(session=session, sequence_number=first, message_count=number)
         try:
             self._requests.send(packet)
             self.counters["requests"] += 1
@@ -115,7 +112,9 @@ class Feed:
             each.close()
 
 
-def header(datagram: bytes) -> tuple[str, int, int]:
-    """(session, sequence number, message count) of a MoldUDP64 packet."""
+def header(datagram: bytes) -> tuple[str, int, int] | None:
+    """(session, sequence number, message count) of a MoldUDP64 packet; None where it is none."""
+    if len(datagram) < _HEADER.length:
+        return None
     fields = _HEADER.decode(datagram)
     return fields["session"], fields["sequence_number"], fields["message_count"]

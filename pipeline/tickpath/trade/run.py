@@ -18,22 +18,26 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tickpath.clock import calibrate
 from tickpath.decisions import Decisions
 from tickpath.digest import symbol_text
 from tickpath.engine import Engine
 from tickpath.limits import read_start
+from tickpath.packet import PACKET
 from tickpath.replay import prefault, set_clock
 from tickpath.session.credentials import load_credentials
 from tickpath.session.ouch import OrderSession
-from tickpath.session.ouch_event import ConnectWanted
+from tickpath.session.ouch_event import ConnectWanted, Ended, LineLost, Ready
 from tickpath.session.soup_client import Client
 from tickpath.session.soup_event import Sequenced
 from tickpath.session.store import Journal
 from tickpath.trade import recovery
+from tickpath.trade.catch_up import CatchUp
 from tickpath.trade.config import TradeConfig, split
 from tickpath.trade.desk import WHO, Desk
-from tickpath.trade.feed import Feed, header
+from tickpath.trade.feed import Feed
 from tickpath.trade.line import Line
 from tickpath.trade.operator_socket import OperatorSocket
 from tickpath.trade.operator_words import Operator, OperatorError
@@ -42,13 +46,8 @@ from tickpath.trade.reconcile import Tally, Watch, differences
 SCREEN_INTERVAL_S = 0.25
 RECONCILE_INTERVAL_NS = 250_000_000
 LONGEST_WAIT_S = 0.05
-CATCH_UP_S = 30.0
-"""How long the start may take to ask for what was missed."""
-ASK_AGAIN_S = 0.2
 CLOSE_S = 5.0
 """How long cancels and logout may take at the end."""
-MAX_WAITING = 1 << 18
-"""Datagrams that may wait while the start asks for earlier ones."""
 
 
 class Trader:
@@ -101,6 +100,7 @@ class Trader:
             stack.callback(self._control.close)
             self._stack = stack.pop_all()
         self._stopping = False
+        self._strategy = 0  # its address; the engine has it only while orders can be sent
         self._last_input_ns = self._now()
         self._engine_time_at = 0
         self._next_reconcile_ns = 0
@@ -120,56 +120,22 @@ class Trader:
     def start(self, say: Callable[[str], None]) -> None:
         """Books as they are now, orders as they were left; the strategy is off until the end."""
         engine, block = self.engine, self.engine.block
-        address = block.get("strategy")
+        self._strategy = block.get("strategy")
         block.set("strategy", 0)
         say("compiling ...")
         set_clock(engine, calibrate())
-        engine.process(self.feed.poll())
+        engine.process(np.zeros(0, PACKET))
         prefault(engine)
         say("asking for the day so far ...")
-        self._catch_up()
+        if self.feed.requests is not None and not CatchUp(engine, self.feed).run(self._is_stopped):
+            self.desk.note("the day so far could not be had in full: books may be wrong")
         found = recovery.recover(engine, self.journal)
         if found.orders or found.answers:
             self.desk.note(f"recovered {found.orders:,} orders and {found.answers:,} answers")
         for symbol in found.unknown_symbols:
             self.desk.note(f"the journal has orders for {symbol}, which the feed does not have")
         engine.take_orders()
-        block.set("strategy", address)
         say("")
-
-    def _catch_up(self) -> None:
-        """Ask for everything before the first datagram that comes, while later ones wait."""
-        if self.feed.requests is None:
-            return
-        waiting: list[bytes] = []
-        session, wanted = "", 0
-        deadline, asked = time.monotonic() + CATCH_UP_S, 0.0
-        while time.monotonic() < deadline and not self._stopping:
-            for packet in self.feed.poll():
-                raw = self.feed.datagram(packet)
-                if len(waiting) < MAX_WAITING:
-                    waiting.append(raw)
-                if not session and len(raw) >= 20:
-                    session, wanted, _ = header(raw)
-            packets = self.feed.poll(self.feed.requests)
-            if len(packets):
-                self.engine.process(packets)
-            have = self._expected()
-            if session and have >= wanted:
-                break
-            if session and (len(packets) or time.monotonic() - asked > ASK_AGAIN_S):
-                self.feed.request(session, max(have, 1), wanted - max(have, 1))
-                asked = time.monotonic()
-            elif not len(packets):
-                time.sleep(0.001)
-        else:
-            self.desk.note("the day so far could not be had in full: books may be wrong")
-        for raw in waiting:
-            self.engine.process(self.feed.lend(raw))
-
-    def _expected(self) -> int:
-        lines = self.engine.lines()
-        return lines[0]["next"] if lines else 0
 
     # ------------------------------------------------------------ the loop
 
@@ -195,6 +161,9 @@ class Trader:
             if end is not None and now >= end:
                 break
         self._finish()
+
+    def _is_stopped(self) -> bool:
+        return self._stopping
 
     def stop(self) -> None:
         """End in an orderly way after the present round."""
@@ -244,6 +213,10 @@ class Trader:
         for event in events:
             if isinstance(event, ConnectWanted):
                 self.line.open()
+            elif isinstance(event, Ready) and not self._stopping:
+                self.engine.block.set("strategy", self._strategy)
+            elif isinstance(event, LineLost | Ended):
+                self.engine.block.set("strategy", 0)
 
     def _write(self, now: int) -> None:
         while self.session.has_output and self.line.has_room:
@@ -335,6 +308,7 @@ class Trader:
 
     def _finish(self) -> None:
         """No new orders, cancels for the open ones, a logout; bounded in time."""
+        self._stopping = True
         self.engine.block.set("strategy", 0)
         end = time.monotonic() + CLOSE_S
         if self.desk.is_ready:
