@@ -230,8 +230,9 @@ def test_who_does_not_read_is_not_read_from_and_cut_off_in_the_end():
         deaf, two = f.client(), f.client("TWO", password="secret")
         f.until(lambda: deaf.soup.is_logged_in and two.soup.is_logged_in)
         f.clients.remove(deaf)
+        deaf.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         query = OUCH50_INBOUND["account_query"].encode()
-        rest = b"".join(framed("unsequenced_data", query) for _ in range(600_000))
+        rest = b"".join(framed("unsequenced_data", query) for _ in range(200_000))
 
         def shout() -> bool:
             nonlocal rest
@@ -245,7 +246,7 @@ def test_who_does_not_read_is_not_read_from_and_cut_off_in_the_end():
             "closed_slow_reader", "closed_receive_timeout",
         }  # fmt: skip
         waited = f.server.orders.sessions[1].next_sequence
-        assert waited < 600_000 and rest
+        assert waited < 200_000
         two.send(enter(1))
         f.until(lambda: "order_accepted" in two.said)
         deaf.close()
