@@ -28,6 +28,7 @@ from tickpath.exchange.control import MAX_LINE
 from tickpath.exchange.event import BUY, SELL
 from tickpath.exchange.server import Server, new_session
 from tickpath.session import soup
+from tickpath.session.soup_framing import framed
 from tickpath.wire import appendage
 from tickpath.wire.ouch50 import OUCH50_INBOUND, OUCH50_OUTBOUND
 
@@ -222,6 +223,33 @@ def test_faults_reach_the_wire():
         f.server._operate("garbage account=TWO bytes=40", time.monotonic_ns())
         f.until(lambda: len(two.raw) >= before + 40)
         assert f.server.orders.counters["garbage_bytes"] == 40
+
+
+def test_who_does_not_read_is_not_read_from_and_cut_off_in_the_end():
+    with floor({"orders": {"timeout_ms": 1_600}}) as f:
+        deaf, two = f.client(), f.client("TWO", password="secret")
+        f.until(lambda: deaf.soup.is_logged_in and two.soup.is_logged_in)
+        f.clients.remove(deaf)
+        deaf.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        query = OUCH50_INBOUND["account_query"].encode()
+        rest = b"".join(framed("unsequenced_data", query) for _ in range(200_000))
+
+        def shout() -> bool:
+            nonlocal rest
+            with contextlib.suppress(BlockingIOError, ConnectionError):
+                while rest:
+                    rest = rest[deaf.sock.send(rest[: 1 << 20]) :]
+            return bool(f.server.orders.counters)
+
+        f.until(shout)
+        assert set(f.server.orders.counters) <= {
+            "closed_slow_reader", "closed_receive_timeout",
+        }  # fmt: skip
+        waited = f.server.orders.sessions[1].next_sequence
+        assert waited < 200_000
+        two.send(enter(1))
+        f.until(lambda: "order_accepted" in two.said)
+        deaf.close()
 
 
 # ---------------------------------------------------------------- the feed

@@ -50,6 +50,8 @@ def replay_result():
         "counters": {"packets": 400, "gaps": 2, "gap_messages": 37, HOSTILE: 5, "crossed_book": 0},
         "symbols": 12,
         "orders_live": 77,
+        "book_digest": "00c0ffee00c0ffee",
+        "state_digest": "0123456789abcdef",
         "throughput": {"ns_per_message": 74.25, "messages_per_second": 13_468_013, "seconds": 0.09},
         "latency_ns": {
             "tick_to_order": summary(310),
@@ -475,6 +477,11 @@ def test_other_units():
 
 
 # ---------------------------------------------------------------- errors
+
+
+def test_the_digests_are_told():
+    words = Document(replay_page(replay_result()).render()).words
+    assert "book digest 00c0ffee00c0ffee" in words and "state digest 0123456789abcdef" in words
 
 
 def test_other_schema(tmp_path):

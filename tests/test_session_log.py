@@ -149,6 +149,13 @@ def test_known_secrets_are_masked_wherever_they_turn_up(tmp_path, style):
     assert PASSWORD not in text and PASSWORD.encode().hex() not in text
 
 
+def test_known_secret_that_would_be_escaped_is_masked_too(tmp_path):
+    secret = "a b\\c'd"
+    log = opened(tmp_path, secrets=[Secret(secret)])
+    log.line("a").received(packet("debug", text=f"was it {secret}?"), 0)
+    assert lines(log) == ["a < debug text='was it *******?'"]
+
+
 def test_text_of_the_other_side_stays_on_its_line(tmp_path):
     log = opened(tmp_path)
     line = log.line("a")

@@ -140,7 +140,9 @@ class World:
         self.kills = {"desk": 0, "venue": 0, "line": 0, "torn": 0}
         self.settings = OrderSettings(
             limits=Limits(timeout_ns=3 * SECOND),
-            reconnect_longest_ns=SECOND // 2,
+            reconnect_first_ns=10 * MILLISECOND,
+            reconnect_longest_ns=SECOND // 5,
+            stable_ns=SECOND // 10,
             max_attempts=10**6,
             messages_per_second=self.generator.choice((100, 2_000)),
             message_burst=20,
@@ -208,7 +210,9 @@ class World:
         self.kills["desk"] += 1
         size = self.journal.size_bytes
         if self.generator.random() < 0.8:
-            self.session.send_all([*self.trade(), self.words.cancel(1)], self.now_ns)
+            self.now_ns += 10 * STEP_NS
+            self.session.send_all(self.trade(), self.now_ns)
+            self.session.tick(self.now_ns)
         after = self.journal.size_bytes
         self.journal.close()
         if after > size:

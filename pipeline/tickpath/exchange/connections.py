@@ -17,6 +17,8 @@ from tickpath.session import soup
 MAX_READ = 1 << 14
 """Bytes taken from one connection in a round, so that none keeps the others waiting long."""
 BACKLOG = 64
+SEND_BUFFER = 1 << 18
+"""Bytes that the system may hold for a connection, about."""
 
 
 class Arrived(NamedTuple):
@@ -176,6 +178,7 @@ class Door:
                 continue
             sock.setblocking(False)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
             connection = _Connection(sock, server)
             self._connections.add(connection)
 

@@ -105,6 +105,8 @@ def _subtitle(result: Mapping[str, Any]) -> str:
     )
     parts = [named or "no source named", f"backend {result.get('backend') or 'not named'}"]
     parts += [f"{key} {result[key]}" for key in ("feed", "strategy") if result.get(key)]
+    digests = ("book_digest", "state_digest")
+    parts += [f"{key.replace('_', ' ')} {result[key]}" for key in digests if result.get(key)]
     if result.get("pace"):
         parts.append(f"pace {pace(result['pace'])}")
     date = (result.get("environment") or {}).get("date")
