@@ -82,6 +82,7 @@ class Counter(IntEnum):
     RESPONSES_WRONG_LENGTH = auto()
     RESPONSES_UNKNOWN_ORDER = auto()
     RESPONSES_OUT_OF_STATE = auto()  # about an order that was closed or answered already
+    REPLACEMENTS_ORPHANED = auto()  # the order to be replaced had ended: closed as rejected
     OWN_EVENTS_DROPPED = auto()
     COMMANDS = auto()
     COMMANDS_INVALID = auto()

@@ -110,11 +110,12 @@ def answer_new(eng, user_ref_num):
 
 
 @cold
-def answer_replace(eng, orig_user_ref_num, user_ref_num, leaves):
+def answer_replace(eng, orig_user_ref_num, user_ref_num):
     """A replacement was sent."""
     if is_model(eng):
         o = own_orders.at_place(eng, user_ref_num)
-        own_orders.replaced(eng, orig_user_ref_num, user_ref_num, leaves, own.price(o), ZERO, ONE)
+        leaves, price = own.leaves(o), own.price(o)
+        own_orders.replaced(eng, orig_user_ref_num, user_ref_num, leaves, price, ZERO, ONE)
         _enter(eng, user_ref_num)
 
 

@@ -236,9 +236,9 @@ GATE = _record(
     ("fill_model", "u1"),  # a number of `FillModel`
     ("audit_stops", "u1"),  # 1: a full audit ring stops trading; 0: what is lost is counted
     ("immediate", "u1"),  # 1: what is not executed at once is cancelled (IOC)
-    ("reserved", "u1"),
-    ("reserved2", "u1"),
-    ("reserved3", "u4"),
+    ("near_shift", "u1"),  # a limit shifted down so far is not above its soft level
+    ("bands", "u1"),  # price bands of the collar in use
+    ("reserved", "u4"),
     size=176,
 )
 OWN = _record(
@@ -470,6 +470,8 @@ ENGINE = _record(
     ("own_event_end", "u8"),
     ("own_event", "u8"),  # the one that the strategy is being told
     ("audit_used", "u8"),
+    ("warned", "u8"),  # of the last order checked: bits of soft levels that it passes
+    ("reference_px", "u8"),  # of the last order checked
     ("revert_next", "u8"),  # engine time at which the next limit goes back
     ("order_protocol", "u8"),
     ("egress_used", "u8"),

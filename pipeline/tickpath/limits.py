@@ -141,6 +141,8 @@ def set_gate(gate: np.void, config: Config, strategy: str | None) -> None:
     gate["max_age"] = risk.last_sale_max_age_s * SECOND_NS
     gate["max_spread_bp"] = round(risk.max_spread_percent * 100)
     gate["soft"] = round(risk.soft_percent / 100 * 256)
+    gate["near_shift"] = next(n for n in range(64) if 256 >> n <= gate["soft"])
+    gate["bands"] = bands_used(risk)
     gate["unknown_state_trades"] = risk.unknown_trading_state == "trade"
     gate["hours"] = Hours[risk.trading_hours.upper()]
     gate["auctions_trade"] = risk.auctions == "trade"
@@ -158,6 +160,11 @@ def set_bands(bands: np.ndarray, risk: Risk) -> None:
     rows += [(money(b.from_price), round(b.percent * 100), money(b.price)) for b in risk.bands]
     for at in range(len(bands)):
         bands[at] = rows[min(at, len(rows) - 1)]
+
+
+def bands_used(risk: Risk) -> int:
+    """How many bands there are, the one that begins at zero included."""
+    return len(risk.bands) + (not risk.bands or risk.bands[0].from_price > 0)
 
 
 def read_start(path: str | None) -> np.ndarray:

@@ -38,6 +38,7 @@ ROOM = MAX_INTENTS * (MAX_LENGTH + MOLDUDP64["message_block"].length)
 _INTENTS = np.uint64(MAX_INTENTS)
 _NEW, _CANCEL, _REPLACE = np.uint64(emit.NEW), np.uint64(emit.CANCEL), np.uint64(emit.REPLACE)
 _BUY, _SELL = risk.BUY, risk.SELL
+_MAX_PRICE = np.uint64(risk.MAX_PRICE)
 _UNKNOWN_ORDER = ONE << np.uint64(risk.Reject.UNKNOWN_ORDER)
 _OWN_FULL = ONE << np.uint64(risk.Reject.OWN_ORDERS_FULL)
 _AUDIT_FULL = ONE << np.uint64(risk.Reject.AUDIT_FULL)
@@ -68,6 +69,30 @@ def _bars(eng, i):
 
 
 @leaf
+def _replace_verdict(eng, i, old):
+    """The gate's answer to a replacement of an open order."""
+    bars, side_code = _bars(eng, i), own.side(old)
+    quantity, price, left = intent.quantity(i), intent.price(i), own.leaves(old)
+    # What is executed already can not be once more: it is in the position, at any price.
+    done = min(own.executed(old), quantity)
+    done_notional = done * price if price <= _MAX_PRICE else ZERO
+    plain_side = _BUY if side_code == _BUY else _SELL
+    failed, warned, reference, wire_side, reducing = risk.check(
+        eng,
+        own.book(old),
+        plain_side,
+        quantity,
+        price,
+        left + done,
+        left * own.price(old) + done_notional,
+        ZERO,
+    )
+    # The message has no side: a short sale cannot take a long one's place.
+    unmarked = _MALFORMED * np.uint64((wire_side == risk.SELL_SHORT) & (side_code == _SELL))
+    return failed | bars | unmarked, warned, reference, side_code, reducing
+
+
+@leaf
 def _verdict(eng, i, old):
     """The gate's answer to one intent: (failed, warned, reference price, side, reducing)."""
     kind, quantity, price = intent.kind(i), intent.quantity(i), intent.price(i)
@@ -79,15 +104,12 @@ def _verdict(eng, i, old):
         return failed | bars, warned, reference, wire_side, reducing
     if old == ZERO:
         return _UNKNOWN_ORDER, ZERO, ZERO, ZERO, ZERO
+    if kind == _REPLACE and own.asked(old) & own_orders.REPLACE_ASKED != ZERO:
+        # Its successor is the one to replace: the exchange would ignore a second replacement.
+        return _UNKNOWN_ORDER, ZERO, ZERO, ZERO, ZERO
     if kind == _REPLACE:
-        bars = _bars(eng, i)
-        less = own.leaves(old)
-        plain_side = _BUY if own.side(old) == _BUY else _SELL
-        failed, warned, reference, wire_side, reducing = risk.check(
-            eng, own.book(old), plain_side, quantity, price, less, less * own.price(old), ZERO
-        )
-        return failed | bars, warned, reference, wire_side, reducing
-    # Cancels and modifications only ever take shares off an order: they always pass.
+        return _replace_verdict(eng, i, old)
+    # Cancels and modifications only ever take shares off an order: they pass all checks.
     failed = ZERO if quantity < own.quantity(old) else _MALFORMED
     return failed, ZERO, ZERO, own.side(old), ONE
 
@@ -100,17 +122,16 @@ def _note_sent(eng, i, old, order_id, wire_side):
     if kind == _NEW:
         b = intent.book(i)
         risk.take_rate(eng, b, wire_side == _BUY, quantity, price)
-        own_orders.place(eng, ref, order_id, b, wire_side, quantity, quantity, price, ZERO)
+        own_orders.place(eng, ref, order_id, b, wire_side, quantity, ZERO, price, ZERO)
         fills.answer_new(eng, ref)
     elif kind == _REPLACE:
         b, orig = own.book(old), intent.orig_user_ref_num(i)
         risk.take_rate(eng, b, wire_side == _BUY, quantity, price)
         done = own.executed(old)
-        leaves = quantity - done if quantity > done else ZERO
         own_orders.ask(old, own_orders.REPLACE_ASKED)
         own.set_replaced_by(old, ref)
-        own_orders.place(eng, ref, order_id, b, own.side(old), quantity, leaves, price, orig)
-        fills.answer_replace(eng, orig, ref, leaves)
+        own_orders.place(eng, ref, order_id, b, own.side(old), quantity, done, price, orig)
+        fills.answer_replace(eng, orig, ref)
     else:
         what = own_orders.CANCEL_ASKED if kind == _CANCEL else own_orders.MODIFY_ASKED
         own_orders.ask(old, what)

@@ -8,7 +8,8 @@ An order goes through these states; what has been asked for and not answered yet
     PARTIALLY_FILLED  accepted, something executed, the rest open
     FILLED            everything executed
     CANCELLED         closed with something not executed
-    REJECTED          the exchange refused it
+    REJECTED          the exchange refused it, or will not answer: the order it was to replace
+                      had ended before
     REPLACED          another order took its place, under a user_ref_num of its own
     BROKEN            closed, and one of its executions was undone
 
@@ -92,6 +93,7 @@ _NOTHING = np.int64(0)
 _MOST_U32 = np.uint64(0xFFFFFFFF)
 
 _UNKNOWN = np.uint64(Counter.RESPONSES_UNKNOWN_ORDER)
+_ORPHANED = np.uint64(Counter.REPLACEMENTS_ORPHANED)
 _OUT_OF_STATE = np.uint64(Counter.RESPONSES_OUT_OF_STATE)
 _EXECUTIONS = np.uint64(Counter.EXECUTIONS)
 _REPEATED = np.uint64(Counter.EXECUTIONS_REPEATED)
@@ -273,7 +275,7 @@ def _unlink(eng, o):
 
 
 @leaf
-def _close(eng, o, to):
+def _shut(eng, o, to):
     """Nothing of an order can be executed any more."""
     if is_open(o):
         _open(eng, o, _NOTHING - np.int64(own.leaves(o)))
@@ -281,6 +283,30 @@ def _close(eng, o, to):
     own.set_leaves(o, ZERO)
     own.set_state(o, to)
     own.set_asked(o, ZERO)
+
+
+@cold
+def _orphan(eng, user_ref_num):
+    """What was to replace a closed order, and what was to replace that, will not be answered."""
+    at, seen = user_ref_num, ZERO
+    while at != ZERO and seen < _OWN_ORDERS:
+        o = at_place(eng, at)
+        if not is_known(o, at) or own.state(o) != state.PENDING:
+            return
+        at = own.replaced_by(o)
+        seen += ONE
+        count(eng, _ORPHANED)
+        _shut(eng, o, state.REJECTED)
+        tell(eng, happened.REJECTED, o, own.quantity(o), own.price(o), ZERO)
+
+
+@leaf
+def _close(eng, o, to):
+    """An order has ended otherwise than by being replaced: the exchange ignores replacements."""
+    successor = own.replaced_by(o) if own.asked(o) & REPLACE_ASKED != ZERO else ZERO
+    _shut(eng, o, to)
+    if successor != ZERO:
+        _orphan(eng, successor)
 
 
 @leaf
@@ -348,8 +374,11 @@ def roll_day(eng, b):
 
 
 @leaf
-def place(eng, user_ref_num, order_id, b, side_code, quantity, leaves, price, replaces):
-    """A new order was sent; gives its address.  ``leaves`` is less for a replacement."""
+def place(eng, user_ref_num, order_id, b, side_code, quantity, done, price, replaces):
+    """A new order was sent; gives its address.
+
+    ``quantity`` is that of the whole chain of replacements, ``done`` what it has executed so far.
+    """
     o = at_place(eng, user_ref_num)
     _set_name(eng, o, user_ref_num, order_id)
     own.set_price(o, price)
@@ -360,7 +389,7 @@ def place(eng, user_ref_num, order_id, b, side_code, quantity, leaves, price, re
     own.set_user_ref_num(o, user_ref_num)
     own.set_book(o, b)
     own.set_quantity(o, quantity)
-    own.set_executed(o, ZERO)
+    own.set_executed(o, done)
     own.set_leaves(o, ZERO)
     own.set_replaces(o, replaces)
     own.set_replaced_by(o, ZERO)
@@ -368,7 +397,7 @@ def place(eng, user_ref_num, order_id, b, side_code, quantity, leaves, price, re
     own.set_state(o, state.PENDING)
     own.set_asked(o, ZERO)
     _link(eng, o)
-    _set_leaves(eng, o, leaves)
+    _set_leaves(eng, o, quantity - done if quantity > done else ZERO)
     return o
 
 
@@ -387,12 +416,12 @@ def adopt(eng, user_ref_num, order_id, b, side_code, quantity, price, replaces):
     """
     if is_open(at_place(eng, user_ref_num)):
         return ZERO
-    old, leaves = at_place(eng, replaces), quantity
+    old, done, side_of_it = at_place(eng, replaces), ZERO, side_code
     if replaces != ZERO and is_known(old, replaces):
-        leaves = quantity - min(own.executed(old), quantity)
+        done, side_of_it = own.executed(old), own.side(old)
         ask(old, REPLACE_ASKED)
         own.set_replaced_by(old, user_ref_num)
-    place(eng, user_ref_num, order_id, b, side_code, quantity, leaves, price, replaces)
+    place(eng, user_ref_num, order_id, b, side_of_it, quantity, done, price, replaces)
     engine.set_user_ref_num(eng, max(engine.user_ref_num(eng), user_ref_num))
     return ONE
 
@@ -599,12 +628,15 @@ def replaced(eng, orig_user_ref_num, user_ref_num, leaves, price, market_ref, is
     """The exchange put a new order in an old one's place, with ``leaves`` shares open."""
     o, old = _answered(eng, user_ref_num), at_place(eng, orig_user_ref_num)
     if is_known(old, orig_user_ref_num) and is_open(old):
-        _close(eng, old, state.REPLACED)
+        _shut(eng, old, state.REPLACED)
     if o == ZERO:
         return
     if own.state(o) != state.PENDING:
         count(eng, _OUT_OF_STATE)
         return
+    if is_known(old, orig_user_ref_num):
+        own.set_executed(o, own.executed(old))
+    own.set_quantity(o, own.executed(o) + leaves)
     own.set_market_ref(o, market_ref)
     if price != own.price(o):
         # The exchange may have another price than was asked for.
