@@ -1,10 +1,13 @@
 """An engine's whole state beside the reference's: the first difference fails."""
 
+from collections.abc import Callable, Iterable
+
 import numpy as np
 
+from itch_messages import run
 from reference import NASDAQ, Reference
-from reference_orders import OWN_ORDERS
-from tickpath import Engine, digest
+from reference_orders import OWN_EVENTS, OWN_ORDERS, STATES, Decision, Own, twin
+from tickpath import Config, Engine, digest
 from tickpath.engine import group_text
 from tickpath.risk import Reject
 
@@ -42,6 +45,7 @@ def assert_equal(
         assert_lines(engine, reference)
     if orders:
         assert_desk(engine, reference)
+        assert_own(engine, reference)
 
 
 def assert_bytes(counters: dict[str, int]) -> None:
@@ -130,34 +134,162 @@ def assert_lines(engine: Engine, reference: Reference) -> None:
 
 
 def assert_desk(engine: Engine, reference: Reference) -> None:
-    """Orders' bytes, own orders, positions, money, rejects, the rate, the strategy's cells."""
-    desk = reference.desk
+    """Orders' bytes, own orders, positions, totals, rejects, rates, the strategy's cells."""
+    desk, block = reference.desk, engine.block
     taken, desk.sent = desk.sent, []
     assert engine.take_orders() == taken
     assert engine.rejects_by_code == {
         each.name: desk.rejects[each.name] for each in Reject if desk.rejects[each.name]
     }
-    block = engine.block
-    for field, expected in (("quantity", desk.position), ("cash", desk.cash)):
-        held = np.flatnonzero(block.position[field])
-        assert {int(b): int(block.position[field][b]) for b in held} == {
-            b: n for b, n in expected.items() if n
-        }
-    kept = np.flatnonzero(block.own["user_ref_num"])
-    names = ("order_id", "user_ref_num", "book", "side", "price", "quantity", "leaves")
-    assert {int(at): tuple(int(block.own[name][at]) for name in names) for at in kept} == {
-        ref % OWN_ORDERS: (
-            each.order_id,
-            each.ref,
-            each.book,
-            ord(each.side),
-            each.price,
-            each.quantity,
-            each.leaves,
+    open_orders = desk.open_orders()
+    for number in range(engine.config.capacity.symbols):
+        assert_holding(
+            engine, reference, number, [each for each in open_orders if each.book == number]
         )
-        for ref, each in desk.own.items()
+    gate = desk.gate
+    expected = {
+        "gross": desk.gross,
+        "net": desk.net,
+        "pnl": desk.pnl,
+        "open_buy_notional": _notional(open_orders, True),
+        "open_sell_notional": _notional(open_orders, False),
+        "day_quantity": sum(each.day_quantity for each in desk.holdings.values()),
+        "day_notional": sum(each.day_notional for each in desk.holdings.values()),
+        "open_orders": len(open_orders),
+        "rate_arrival": gate.arrival,
+        "killed": gate.killed,
+        "strategy_killed": gate.strategy_killed,
     }
-    assert int(block.gate["rate_arrival"][0]) == desk.arrival
+    assert _values(block.gate, 0, expected) == expected
     assert block.get("user_ref_num") == desk.last_ref
-    assert block.cell["value"].tolist() == desk.cells
+    assert block.get("next_match") == desk.executions
+    if not desk.latched:
+        assert block.cell["value"].tolist() == desk.cells
+        assert _own_events(engine) == [tuple(each) for each in desk.waiting]
     assert bool(block.get("strategy_latched")) == desk.latched
+
+
+def _values(records: np.ndarray, at: int, names: Iterable[str]) -> dict[str, int]:
+    record = dict(zip(records.dtype.names, records[at].item(), strict=True))
+    return {name: record[name] for name in names}
+
+
+def _notional(orders: list[Own], is_buy: bool) -> int:
+    return sum(each.leaves * each.price for each in orders if each.is_buy == is_buy)
+
+
+def assert_holding(engine: Engine, reference: Reference, book: int, opened: list[Own]) -> None:
+    """A book's position, what is open of it, and its rate."""
+    holding = reference.desk.holdings[book]
+    buys, sells = ([each for each in opened if each.is_buy == is_buy] for is_buy in (True, False))
+    expected = {
+        **vars(holding),
+        "open_buy": sum(each.leaves for each in buys),
+        "open_sell": sum(each.leaves for each in sells),
+        "open_buy_notional": _notional(opened, True),
+        "open_sell_notional": _notional(opened, False),
+        "open_orders": len(opened),
+        "best_buy": max((each.price for each in buys), default=0),
+        "best_sell": min((each.price for each in sells), default=0),
+        "rate_arrival": reference.desk.gate.arrivals[book],
+    }
+    assert _values(engine.block.position, book, expected) == expected, f"book {book}"
+
+
+OWN = {
+    "order_id": "order_id",
+    "user_ref_num": "ref",
+    "book": "book",
+    "price": "price",
+    "quantity": "quantity",
+    "leaves": "leaves",
+    "executed": "executed",
+    "asked": "asked",
+    "replaces": "replaces",
+    "replaced_by": "replaced_by",
+    "newest_ref": "newest_ref",
+    "ts_sent": "ts_sent",
+}
+"""Fields of an own order, and what the reference calls them."""
+
+
+def assert_own(engine: Engine, reference: Reference) -> None:
+    """Every own order that is kept."""
+    desk, table = reference.desk, engine.block.own
+    assert np.flatnonzero(table["user_ref_num"]).tolist() == sorted(desk.own)
+    assert_orders(engine, reference, list(desk.own.values()))
+
+
+def assert_orders(engine: Engine, reference: Reference, orders: list[Own]) -> None:
+    """Some own orders, in all their fields but the links."""
+    for each in orders:
+        place = each.ref % OWN_ORDERS
+        record = _values(engine.block.own, place, (*OWN, "side", "state", "ahead"))
+        assert {name: record[name] for name in OWN} == {
+            name: getattr(each, field) for name, field in OWN.items()
+        }
+        assert (chr(record["side"]), STATES[record["state"]]) == (each.side, each.state), each
+        if reference.config.fills.model == "queue" and each.is_open:
+            assert record["ahead"] == each.ahead, each
+
+
+def _own_events(engine: Engine) -> list[tuple[int, ...]]:
+    """What waits to be told to the strategy."""
+    first, end = engine.block.get("own_event_first"), engine.block.get("own_event_end")
+    rows = [engine.block.own_event[at % OWN_EVENTS] for at in range(first, end)]
+    names = ("kind", "user_ref_num", "book", "quantity", "price")
+    return [tuple(int(row[name]) for name in names) for row in rows]
+
+
+class Pair:
+    """An engine and a reference with the same strategy, compared after every message."""
+
+    def __init__(
+        self,
+        config: Config,
+        strategy: Callable,
+        start: dict[str, tuple[int, int, int]] | None = None,
+    ) -> None:
+        self._audit: list[Decision] = []
+        self.orders: list[bytes] = []
+        self._open: list[Own] = []
+        self._last_ref = 0
+        self.engine = Engine(config, strategy=strategy, on_audit=self._keep)
+        self.reference = Reference(config, twin(strategy), start)
+
+    def _keep(self, records: np.ndarray, lost: int) -> bool:
+        assert lost == 0
+        for at in range(len(records)):
+            self._audit.append(Decision(**_values(records, at, Decision._fields)))
+        return True
+
+    def feed(self, message: bytes) -> None:
+        """One message to both; all that is ours must be equal after it."""
+        self.engine.feed(run([message]))
+        self.reference.apply(message)
+        self.compare()
+
+    def packet(self, raw: bytes, payload: bytes) -> None:
+        """One packet, framed and not."""
+        self.engine.feed_packet(raw)
+        self.reference.packet(payload)
+        self.compare()
+
+    def kill(self, scope: str, level: int, symbol: str = "") -> None:
+        self.engine.command("kill", who="test", why="test", scope=scope, level=level, symbol=symbol)
+        self.reference.kill(scope, level, symbol)
+        self.compare()
+
+    def compare(self) -> None:
+        """Decisions, orders that are or were open or are new, positions, totals."""
+        decided, self.reference.desk.decisions = self.reference.desk.decisions, []
+        assert self._audit == decided
+        self._audit = []
+        desk = self.reference.desk
+        self.orders += desk.sent
+        assert_desk(self.engine, self.reference)
+        refs = range(self._last_ref + 1, desk.last_ref + 1)
+        assert_orders(
+            self.engine, self.reference, self._open + list(filter(None, map(desk.known, refs)))
+        )
+        self._open, self._last_ref = desk.open_orders(), desk.last_ref

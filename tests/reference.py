@@ -19,7 +19,7 @@ import reference_orders
 from tickpath.config import Config
 from tickpath.layout import PAGE
 
-BOOK, TRADE, STATUS, STALE, TIMER = 1, 2, 3, 4, 5
+BOOK, TRADE, STATUS, STALE, TIMER, COMMAND = 1, 2, 3, 4, 5, 7
 LAST, TOP, BROKEN = 1, 2, 4
 
 MAX_JUMP = 1 << 20
@@ -52,6 +52,7 @@ class Book:
     trades: int = 0
     last_px: int = 0
     last_sz: int = 0
+    last_ts: int = 0
     prices: list[int] = field(default_factory=list)
     ema: int = 0
     status: dict[str, int] = field(default_factory=lambda: defaultdict(int))
@@ -72,8 +73,15 @@ class Line:
 class Reference:
     """The engine's state after the messages and packets that it was given."""
 
-    def __init__(self, config: Config, strategy: Callable | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        strategy: Callable | None = None,
+        start: dict[str, tuple[int, int, int]] | None = None,
+    ) -> None:
+        """``start`` is the start-of-day file: (position, prior close in 1e-4, locate) by symbol."""
         self.config = config
+        self.start = start or {}
         self.pages = -(-config.capacity.orders // PAGE)
         self.orders: dict[int, Order] = {}
         self.live: Counter[int] = Counter()  # orders by page
@@ -86,10 +94,11 @@ class Reference:
         self.types: Counter[str] = Counter()
         self.time = self.messages = self.input_number = self.next_timer = 0
         self.stale_event = self.gapped = False
-        self.market_hours = 0
+        self.market_hours = self.newest_ref = 0
+        self.printed: int | None = None  # price of the print that the last message was
         self.strategy = strategy
         self.events: list[Event] = []
-        self.desk = reference_orders.Desk(self)
+        self.desk = reference_orders.Desk(self, getattr(strategy, "__name__", ""))
 
     # ------------------------------------------------------------ one message
 
@@ -109,11 +118,28 @@ class Reference:
             self._tell((STALE, 0, 0))
         self._keep_time(message.ts)
         self.input_number += 1
+        self.printed = None
         event = self._effect(message)
         if event is not None:
             kind, book, flags = event
+            self.desk.fills.after(book, self.printed)
             self._tell((kind, book, flags | last * LAST))
+            self.desk.tell_own()
         return event
+
+    def kill(self, scope: str, level: int, symbol: str = "") -> None:
+        """An operator's command: a level of the kill switch of everything, strategy or book."""
+        gate = self.desk.gate
+        self.counters["commands"] += 1
+        self.input_number += 1
+        if scope == "G":
+            gate.killed = level
+        elif scope == "S":
+            gate.strategy_killed = level
+        else:
+            gate.symbols_killed[symbol] = level
+        self._tell((COMMAND, 0, 0))
+        self.desk.tell_own()
 
     def run(self, messages: list[bytes]) -> None:
         for number, raw in enumerate(messages):
@@ -140,7 +166,15 @@ class Reference:
         if m.locate >= self.config.capacity.symbols or (not m.locate and m.code in "AFR"):
             self.counters["symbol_out_of_range"] += 1
             return None
+        self._announce(m)
         return getattr(self, f"_on_{m.code}", self._on_other)(m)
+
+    def _announce(self, m: SimpleNamespace) -> None:
+        """Tell the fill model what a message is about to take off a market order."""
+        if m.code in "EXC":
+            self.desk.fills.before(m.ref, m.shares, m.code == "E")
+        elif m.code in "DU":
+            self.desk.fills.before(m.ref, U32, False)
 
     # ------------------------------------------------------------ book operations
 
@@ -211,6 +245,7 @@ class Reference:
         return self._changed(kind, order.book, order.side, before)
 
     def _add(self, ref: int, order: Order) -> bool:
+        self.newest_ref = ref
         if not order.quantity:
             self.counters["zero_quantity"] += 1
             return False
@@ -262,7 +297,8 @@ class Reference:
         if not shares:
             return
         book, indicators = self.books[number], self.config.indicators
-        book.last_px, book.last_sz = price, min(shares, U32)
+        book.last_px, book.last_sz, book.last_ts = price, min(shares, U32), self.time
+        self.printed = price
         book.volume = (book.volume + shares) & U64
         book.notional = (book.notional + price * shares) & U64
         book.trades += 1
@@ -308,6 +344,8 @@ class Reference:
         if book.venue:  # what was known of the old symbol is forgotten, its prints too
             book = self.books[number] = Book()
             self.trades = {at: each for at, each in self.trades.items() if each[1] != number}
+        else:
+            self.desk.start_day(number, symbol.decode("latin-1").rstrip())
         book.venue, book.symbol = NASDAQ, symbol
         book.status["stale"] = int(self.gapped)
 

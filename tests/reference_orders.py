@@ -1,22 +1,25 @@
-"""The reference's order desk: the view, bounded intents, the risk gate, own orders, OUCH messages.
+"""The reference's order desk: the view, bounded intents, own orders, positions, OUCH messages.
 
-Written from the docstrings of `tickpath.emit`, `risk` and `orders`.  `twin` runs the source of an
-engine's strategy against a reference: the same function, with `Views` and `Emits` for its globals
-``view`` and ``emit``.
+Written from the docstrings of `tickpath.emit`, `orders`, `own_orders` and `view`; the risk gate is
+in `reference_gate`, the fill models in `reference_fills`.  `twin` runs the source of an engine's
+strategy against a reference: the same function, with `Views` and `Emits` for its globals ``view``
+and ``emit``.
 """
 
 from __future__ import annotations
 
 import types
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 from numba.core.dispatcher import Dispatcher
 
-from tickpath.config import Limits
+import reference_gate
+from reference_fills import Fills
+from reference_gate import MARKET_PRICE, Gate, Verdict
 from tickpath.ouch import token_of
 from tickpath.wire import appendage
 from tickpath.wire.ouch42 import OUCH42_INBOUND
@@ -25,18 +28,31 @@ from tickpath.wire.ouch50 import OUCH50_INBOUND
 if TYPE_CHECKING:
     from reference import Event, Reference
 
-NEW, CANCEL, REPLACE, MODIFY = "new", "cancel", "replace", "modify"
+NEW, CANCEL, REPLACE, MODIFY = 1, 2, 3, 4
 MAX_INTENTS = 16
 OWN_ORDERS = 1 << 16
-MAX_PRICE, MAX_SHARES = 1_999_999_900, 999_999
+OWN_EVENTS = 256
 U32, U64 = (1 << 32) - 1, (1 << 64) - 1
 BUY, SELL = 1, -1
-SECOND = 1_000_000_000
+ORDER = 6
+STATES = (
+    *("FREE", "PENDING", "LIVE", "PARTIALLY_FILLED", "FILLED"),
+    *("CANCELLED", "REJECTED", "REPLACED", "BROKEN"),
+)
+HAPPENED = {
+    "ACCEPTED": 1,
+    "EXECUTED": 2,
+    "CANCELLED": 3,
+    "REPLACED": 5,
+    "MODIFIED": 8,
+}
+"""Of what a strategy is told, the part that fill models make happen."""
+CANCEL_ASKED, REPLACE_ASKED, MODIFY_ASKED = 1, 2, 4
 
 
 @dataclass
 class Intent:
-    kind: str
+    kind: int
     book: int
     side: str
     quantity: int
@@ -45,7 +61,7 @@ class Intent:
     orig: int
 
 
-@dataclass
+@dataclass(eq=False)
 class Own:
     order_id: int
     ref: int
@@ -54,24 +70,97 @@ class Own:
     price: int
     quantity: int
     leaves: int
+    state: str = "PENDING"
+    executed: int = 0
+    asked: int = 0
+    replaces: int = 0
+    replaced_by: int = 0
+    newest_ref: int = 0  # the market order added last when this one was sent
+    ahead: int = 0  # shares in front of it in the queue
+    ts_sent: int = 0
+
+    @property
+    def is_buy(self) -> bool:
+        return self.side == "B"
+
+    @property
+    def is_open(self) -> bool:
+        return self.state in ("PENDING", "LIVE", "PARTIALLY_FILLED")
+
+
+@dataclass
+class Holding:
+    """What is held of one book."""
+
+    quantity: int = 0
+    cash: int = 0
+    start_value: int = 0
+    mark: int = 0
+    day_quantity: int = 0
+    day_notional: int = 0
+    prior_close: int = 0
+    locate: int = 0
+
+    @property
+    def pnl(self) -> int:
+        return self.cash + self.quantity * self.mark - self.start_value
+
+
+class Told(NamedTuple):
+    """Something that happened to an own order."""
+
+    kind: int
+    ref: int
+    book: int
+    quantity: int
+    price: int
+
+
+class Decision(NamedTuple):
+    """One record of the audit, but for the symbol."""
+
+    input_number: int
+    ts_event: int
+    order_id: int
+    price: int
+    failed: int
+    warned: int
+    position: int
+    reference_px: int
+    quantity: int
+    user_ref_num: int
+    orig_user_ref_num: int
+    book: int
+    kind: int
+    side: int
+    code: int
+    reducing: int
 
 
 class Desk:
     """Everything behind the strategy."""
 
-    def __init__(self, reference: Reference) -> None:
+    def __init__(self, reference: Reference, strategy: str = "") -> None:
         self.reference = reference
         self.intents: list[Intent] = []
         self.last_ref = 0
         self.latched = False
-        self.own: dict[int, Own] = {}  # by place in the ring
-        self.position: Counter[int] = Counter()
-        self.cash: Counter[int] = Counter()
+        self.own: dict[int, Own] = {}  # by place in the table
+        self.opened: list[Own] = []  # orders that may be open, newest first
+        self.holdings: dict[int, Holding] = defaultdict(Holding)
+        self.waiting: list[Told] = []  # for the strategy
+        self.telling = Told(0, 0, 0, 0, 0)
+        self.executions = 0
         self.rejects: Counter[str] = Counter()
+        self.warnings: Counter[str] = Counter()
         self.sent: list[bytes] = []
-        self.arrival = 0  # theoretical arrival time of the next order
+        self.decisions: list[Decision] = []
+        self.gate = Gate(self, strategy)
+        self.fills = Fills(self)
         parameters = reference.config.strategy.parameters
         self.cells = parameters + [0] * (reference.config.strategy.cells - len(parameters))
+
+    # ------------------------------------------------------------ the strategy
 
     def tell(self, event: Event) -> None:
         if self.latched:
@@ -89,125 +178,202 @@ class Desk:
         for place, intent in enumerate(intents):
             self._take(intent, self.reference.input_number * MAX_INTENTS + place)
 
+    def tell_own(self) -> None:
+        """What happened to own orders, and what happens because the strategy was told."""
+        for _ in range(OWN_EVENTS):
+            if not self.waiting:
+                return
+            self.telling = self.waiting.pop(0)
+            self.tell((ORDER, self.telling.book, 0))
+
+    def _happens(self, kind: str, order: Own, quantity: int, price: int) -> None:
+        if len(self.waiting) >= OWN_EVENTS:
+            self.reference.counters["own_events_dropped"] += 1
+            return
+        self.waiting.append(Told(HAPPENED[kind], order.ref, order.book, quantity, price))
+
+    # ------------------------------------------------------------ one intent
+
     def _take(self, intent: Intent, order_id: int) -> None:
         counters = self.reference.counters
         counters["intents"] += 1
-        verdict = self._verdict(intent)
-        if verdict:
+        old = self.known(intent.orig)
+        old = old if old and old.is_open else None
+        verdict = self._verdict(intent, old)
+        self._decide(intent, old, order_id, verdict)
+        if verdict.failed:
             counters["orders_rejected"] += 1
-            self.rejects[verdict] += 1
+            self.rejects[verdict.code] += 1
             return
         counters["orders_sent"] += 1
-        self.sent.append(self._encode(intent, order_id))
-        own = self.own.get(intent.orig % OWN_ORDERS)
+        counters["orders_warned"] += bool(verdict.warned)
+        self.warnings.update(verdict.warned)
+        self.sent.append(self._encode(intent, order_id, verdict.side, old))
         if intent.kind == NEW:
-            self._keep(intent, order_id, intent.book, intent.side)
-        elif own and intent.kind == REPLACE:
-            own.leaves = 0
-            self._keep(intent, order_id, own.book, own.side)
-        elif own:
-            executed = own.quantity - own.leaves
-            own.quantity, own.leaves = intent.quantity, max(0, intent.quantity - executed)
+            self.gate.sent(intent.book, intent.side == "B", intent.quantity, intent.price)
+            self.fills.answer_new(self._place(intent, order_id, intent.book, verdict.side, 0))
+        elif old and intent.kind == REPLACE:
+            self.gate.sent(old.book, old.is_buy, intent.quantity, intent.price)
+            old.asked |= REPLACE_ASKED
+            old.replaced_by = intent.ref
+            order = self._place(intent, order_id, old.book, old.side, old.executed)
+            order.replaces = old.ref
+            self.fills.answer_replace(old, order)
+        elif old:
+            is_cancel = intent.kind == CANCEL
+            old.asked |= CANCEL_ASKED if is_cancel else MODIFY_ASKED
+            self.fills.answer_less(old, intent.quantity, is_cancel)
 
-    # ------------------------------------------------------------ the gate
-
-    def _verdict(self, intent: Intent) -> str:
+    def _verdict(self, intent: Intent, old: Own | None) -> Verdict:
+        check = self.gate.check
+        taken = self.own.get(intent.ref % OWN_ORDERS)
+        bars = {"OWN_ORDERS_FULL"} if taken and taken.is_open else set()
         if intent.kind == NEW:
-            return self._check(intent.book, intent.side, intent.quantity, intent.price)
-        own = self.own.get(intent.orig % OWN_ORDERS)
-        if not own or own.ref != intent.orig or not own.leaves:
-            return "UNKNOWN_ORDER"
-        if intent.kind == REPLACE:
-            return self._check(own.book, own.side, intent.quantity, intent.price)
-        return "" if intent.quantity < own.quantity else "MALFORMED"
+            verdict = check(intent.book, intent.side, intent.quantity, intent.price)
+            verdict.failed |= bars
+        elif old is None or (intent.kind == REPLACE and old.asked & REPLACE_ASKED):
+            verdict = Verdict({"UNKNOWN_ORDER"})
+        elif intent.kind == REPLACE:
+            side = "B" if old.is_buy else "S"
+            verdict = check(old.book, side, intent.quantity, intent.price, old)
+            verdict.failed |= bars
+            if verdict.side == "T" and old.side == "S":
+                verdict.failed.add("MALFORMED")  # the message cannot mark it
+            verdict.side = old.side
+        else:
+            fewer = intent.quantity < old.quantity
+            verdict = Verdict(set() if fewer else {"MALFORMED"}, side=old.side, reducing=True)
+        return verdict
 
-    def limit(self, book: int, name: str) -> Any:
-        """A limit of the book's symbol: its own, or the default."""
-        risk = self.reference.config.risk
-        symbol = self.reference.books[book].symbol.decode("latin-1").rstrip()
-        own = getattr(risk.symbols.get(symbol, Limits()), name)
-        return getattr(risk, name) if own is None else own
-
-    def may_trade(self, book: int) -> bool:
-        status, risk = self.reference.books[book].status, self.reference.config.risk
-        state = status["trading_state"]
-        known = state == ord("T") or (not state and risk.unknown_trading_state == "trade")
-        return known and not status["operational_halt"]
-
-    def _check(self, book: int, side: str, quantity: int, price: int) -> str:
-        reference, risk = self.reference, self.reference.config.risk
-        possible = 0 < quantity <= MAX_SHARES and 0 < price <= MAX_PRICE
-        if not possible or not 0 < book < reference.config.capacity.symbols or not side:
-            return "MALFORMED"
-        if risk.kill_switch:
-            return "KILL_SWITCH"
-        if not reference.books[book].venue:
-            return "SYMBOL_NOT_ALLOWED"  # no symbol, no limits
-        symbol = reference.books[book].symbol.decode("latin-1").rstrip()
-        if risk.symbols.get(symbol, Limits()).kill_switch:
-            return "KILL_SWITCH"
-        if not self.limit(book, "allowed"):
-            return "SYMBOL_NOT_ALLOWED"
-        if not self.may_trade(book):
-            return "TRADING_STATE"
-        if reference.books[book].status["stale"]:
-            return "STALE_BOOK"
-        if quantity > self.limit(book, "max_quantity"):
-            return "QUANTITY"
-        if quantity * price > round(self.limit(book, "max_notional") * 10_000):
-            return "NOTIONAL"
-        if not self._within_collar(book, side, price):
-            return "PRICE_COLLAR"
-        held = self.position[book]
-        after = held + quantity if side == "B" else held - quantity
-        if abs(after) > self.limit(book, "max_position") and abs(after) >= abs(held):
-            return "POSITION"
-        return "" if self._takes_rate() else "ORDER_RATE"
-
-    def _within_collar(self, book: int, side: str, price: int) -> bool:
-        near, other = (0, 1) if side == "B" else (1, 0)
-        reference = self.reference.best(book, other)
-        if reference is None:
-            reference = self.reference.best(book, near)
-        if reference is None:
-            return False
-        percent = reference * round(self.limit(book, "collar_percent") * 100) // 10_000
-        collar = max(percent, round(self.limit(book, "collar_price") * 10_000))
-        return price <= reference + collar if side == "B" else price >= reference - collar
-
-    def _takes_rate(self) -> bool:
-        risk, now = self.reference.config.risk, self.reference.time
-        interval = SECOND // risk.orders_per_second
-        arrival = max(self.arrival, now)
-        if arrival - now > (risk.order_burst - 1) * interval:
-            return False
-        self.arrival = arrival + interval
-        return True
+    def _decide(self, intent: Intent, old: Own | None, order_id: int, verdict: Verdict) -> None:
+        book = intent.book if intent.kind == NEW else (old.book if old else 0)
+        book = book if book < self.reference.config.capacity.symbols else 0
+        numbers = reference_gate.NUMBERS
+        self.decisions.append(
+            Decision(
+                self.reference.input_number,
+                self.reference.time,
+                order_id,
+                intent.price,
+                sum(1 << numbers[code] for code in verdict.failed),
+                sum(1 << numbers[code] for code in verdict.warned),
+                self.holdings[book].quantity,
+                verdict.reference,
+                intent.quantity,
+                intent.ref,
+                intent.orig,
+                book,
+                intent.kind,
+                ord(verdict.side or intent.side or "\0"),
+                numbers.get(verdict.code, 0),
+                int(verdict.reducing),
+            )
+        )
 
     # ------------------------------------------------------------ own orders
 
-    def _keep(self, intent: Intent, order_id: int, book: int, side: str) -> None:
-        own = Own(order_id, intent.ref, book, side, intent.price, intent.quantity, intent.quantity)
-        self.own[intent.ref % OWN_ORDERS] = own
-        other = 1 if side == "B" else 0
-        touch, shown = self.reference.top(book, other)
-        takes = touch <= own.price if side == "B" else touch >= own.price
-        if not shown or not takes:
-            return
-        filled = min(own.leaves, shown)
-        own.leaves -= filled
-        sign = 1 if side == "B" else -1
-        self.position[book] += sign * filled
-        self.cash[book] -= sign * filled * touch
-        self.reference.counters["assumed_fills"] += 1
+    def known(self, ref: int) -> Own | None:
+        order = self.own.get(ref % OWN_ORDERS)
+        return order if order and ref and order.ref == ref else None
 
-    def _encode(self, intent: Intent, order_id: int) -> bytes:
+    def open_orders(self, book: int | None = None, is_buy: bool | None = None) -> list[Own]:
+        """Open orders, newest first: of one book and side, or of all."""
+        self.opened = [each for each in self.opened if each.is_open]
+        return [
+            each
+            for each in self.opened
+            if book in (None, each.book) and is_buy in (None, each.is_buy)
+        ]
+
+    def _place(self, intent: Intent, order_id: int, book: int, side: str, executed: int) -> Own:
+        """A new order; a replacement goes on with what its chain has executed."""
+        leaves = max(0, intent.quantity - executed)
+        order = Own(order_id, intent.ref, book, side, intent.price, intent.quantity, leaves)
+        order.executed = executed
+        order.newest_ref, order.ts_sent = self.reference.newest_ref, self.reference.time
+        self.own[intent.ref % OWN_ORDERS] = order
+        self.opened.insert(0, order)
+        return order
+
+    def _close(self, order: Own, state: str) -> None:
+        order.leaves, order.state, order.asked = 0, state, 0
+
+    def accepted(self, order: Own) -> None:
+        order.state = "LIVE"
+        self._happens("ACCEPTED", order, order.leaves, order.price)
+
+    def replaced(self, old: Own, order: Own) -> None:
+        self._close(old, "REPLACED")
+        order.state, order.executed = "LIVE", old.executed
+        order.quantity = order.executed + order.leaves
+        self._happens("REPLACED", order, order.leaves, order.price)
+        if not order.leaves:
+            self._close(order, "CANCELLED")
+
+    def cancelled(self, order: Own, shares: int) -> None:
+        order.asked &= ~CANCEL_ASKED
+        order.quantity -= shares
+        order.leaves -= shares
+        if not order.leaves:
+            self._close(order, "CANCELLED")
+        self._happens("CANCELLED", order, shares, order.price)
+
+    def modified(self, order: Own, leaves: int) -> None:
+        order.asked &= ~MODIFY_ASKED
+        order.quantity, order.leaves = order.executed + leaves, leaves
+        if not leaves:
+            self._close(order, "CANCELLED")
+        self._happens("MODIFIED", order, leaves, order.price)
+
+    def fill(self, order: Own, quantity: int, price: int) -> None:
+        holding = self.holdings[order.book]
+        holding.mark = holding.mark or price
+        sign = 1 if order.is_buy else -1
+        holding.quantity += sign * quantity
+        holding.cash -= sign * quantity * price
+        holding.day_quantity += quantity
+        holding.day_notional += quantity * price
+        order.executed += quantity
+        order.leaves -= quantity
+        order.state = "PARTIALLY_FILLED"
+        if not order.leaves:
+            self._close(order, "FILLED")
+        self.executions += 1
+        self.reference.counters["executions"] += 1
+        self._happens("EXECUTED", order, quantity, price)
+
+    # ------------------------------------------------------------ totals
+
+    def start_day(self, book: int, symbol: str) -> None:
+        """What the start-of-day file says of a symbol whose book is opened."""
+        if symbol not in self.reference.start:
+            return
+        quantity, close, locate = self.reference.start[symbol]
+        holding = self.holdings[book]
+        holding.quantity, holding.start_value = quantity, quantity * close
+        holding.mark = holding.prior_close = close
+        holding.locate = locate
+
+    @property
+    def gross(self) -> int:
+        return sum(abs(each.quantity) * each.mark for each in self.holdings.values())
+
+    @property
+    def net(self) -> int:
+        return sum(each.quantity * each.mark for each in self.holdings.values())
+
+    @property
+    def pnl(self) -> int:
+        return sum(each.pnl for each in self.holdings.values())
+
+    # ------------------------------------------------------------ messages
+
+    def _encode(self, intent: Intent, order_id: int, side: str, own: Own | None) -> bytes:
         ouch50 = self.reference.config.orders.protocol == "ouch50"
         encode = self._encode_50 if ouch50 else self._encode_42
-        own = self.own.get(intent.orig % OWN_ORDERS)
-        return encode(intent, token_of(order_id), own)
+        return encode(intent, token_of(order_id), side, own)
 
-    def _encode_50(self, intent: Intent, token: str, own: Own | None) -> bytes:
+    def _encode_50(self, intent: Intent, token: str, side: str, own: Own | None) -> bytes:
         chosen = self.reference.config.orders
         common = {
             "time_in_force": "0" if chosen.time_in_force is None else str(chosen.time_in_force),
@@ -225,7 +391,7 @@ class Desk:
             return appendage.encode_message(
                 OUCH50_INBOUND["enter_order"],
                 options,
-                side=intent.side,
+                side=side,
                 symbol=self.reference.books[intent.book].symbol.decode("latin-1"),
                 capacity=chosen.capacity,
                 cross_type=chosen.cross_type,
@@ -247,7 +413,7 @@ class Desk:
             user_ref_num=intent.orig, side=own.side, quantity=intent.quantity
         )
 
-    def _encode_42(self, intent: Intent, token: str, own: Own | None) -> bytes:
+    def _encode_42(self, intent: Intent, token: str, side: str, own: Own | None) -> bytes:
         chosen = self.reference.config.orders
         in_force = 99998 if chosen.time_in_force is None else int(chosen.time_in_force)
         common = {
@@ -261,7 +427,7 @@ class Desk:
         if intent.kind == NEW:
             return OUCH42_INBOUND["enter_order"].encode(
                 order_token=token,
-                buy_sell_indicator=intent.side,
+                buy_sell_indicator=side,
                 stock=self.reference.books[intent.book].symbol.decode("latin-1"),
                 firm=chosen.firm,
                 capacity=chosen.capacity,
@@ -276,19 +442,19 @@ class Desk:
                 existing_order_token=named, replacement_order_token_token_14=token, **common
             )
         name = "cancel_order" if intent.kind == CANCEL else "modify_order"
-        side = {} if intent.kind == CANCEL else {"buy_sell_indicator": own.side}
-        return OUCH42_INBOUND[name].encode(order_token=named, shares=intent.quantity, **side)
+        marked = {} if intent.kind == CANCEL else {"buy_sell_indicator": own.side}
+        return OUCH42_INBOUND[name].encode(order_token=named, shares=intent.quantity, **marked)
 
     # ------------------------------------------------------------ emit
 
-    def emit(self, kind: str, book: int, side: str, quantity: int, price: int, orig: int) -> int:
+    def emit(self, kind: int, book: int, side: str, quantity: int, price: int, orig: int) -> int:
         if len(self.intents) >= MAX_INTENTS:
             self.reference.counters["intents_dropped"] += 1
             return 0
         ref = 0
         if kind in (NEW, REPLACE):
             ref = self.last_ref = self.last_ref + 1
-        quantity, orig = min(quantity & U64, U32), min(orig & U64, U32)
+        book, quantity, orig = (min(each & U64, U32) for each in (book, quantity, orig))
         self.intents.append(Intent(kind, book, side, quantity, price & U64, ref, orig))
         return ref
 
@@ -300,6 +466,10 @@ class Emits:
     def new_order(engine: Reference, book: int, side: int, quantity: int, price: int) -> int:
         code = {BUY: "B", SELL: "S"}.get(side, "")
         return engine.desk.emit(NEW, book, code, quantity, price, 0)
+
+    @staticmethod
+    def market_order(engine: Reference, book: int, side: int, quantity: int) -> int:
+        return Emits.new_order(engine, book, side, quantity, MARKET_PRICE)
 
     @staticmethod
     def cancel_order(engine: Reference, user_ref_num: int, quantity: int) -> int:
@@ -371,11 +541,46 @@ class Views:
 
     @staticmethod
     def is_trading(engine: Reference, book: int) -> int:
-        return int(engine.desk.may_trade(book))
+        return int(engine.desk.gate.may_trade(book))
 
     @staticmethod
     def position(engine: Reference, book: int) -> int:
-        return engine.desk.position[book]
+        return engine.desk.holdings[book].quantity
+
+    @staticmethod
+    def pnl(engine: Reference, book: int) -> int:
+        return engine.desk.holdings[book].pnl
+
+    @staticmethod
+    def order_state(engine: Reference, user_ref_num: int) -> int:
+        order = engine.desk.known(user_ref_num)
+        return STATES.index(order.state) if order else 0
+
+    @staticmethod
+    def leaves_qty(engine: Reference, user_ref_num: int) -> int:
+        order = engine.desk.known(user_ref_num)
+        return order.leaves if order else 0
+
+    @staticmethod
+    def cum_qty(engine: Reference, user_ref_num: int) -> int:
+        order = engine.desk.known(user_ref_num)
+        return order.executed if order else 0
+
+    @staticmethod
+    def order_event_kind(engine: Reference) -> int:
+        return engine.desk.telling.kind
+
+    @staticmethod
+    def order_event_ref(engine: Reference) -> int:
+        return engine.desk.telling.ref
+
+    @staticmethod
+    def order_event_quantity(engine: Reference) -> int:
+        return engine.desk.telling.quantity
+
+    @staticmethod
+    def order_event_px(engine: Reference) -> int:
+        return engine.desk.telling.price
 
     @staticmethod
     def engine_time(engine: Reference) -> int:

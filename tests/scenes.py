@@ -8,8 +8,39 @@ from reference import Reference
 from streams import SMALL
 from structure import validate
 from tickpath import Config, Engine
+from tickpath.config import Risk, Total
 
 TS = 34_200_000_000_000
+_MOST = 1 << 60
+FREE = Risk(
+    max_quantity=999_999,
+    max_notional=1e14,
+    max_position=_MOST,
+    max_open_orders=(1 << 32) - 1,
+    max_daily_quantity=_MOST,
+    max_daily_notional=1e14,
+    max_loss=1e14,
+    collar_percent=1000.0,
+    collar_price=199_999.0,
+    orders_per_second=1_000_000_000,
+    order_burst=_MOST,
+    symbol_orders_per_second=1_000_000_000,
+    symbol_order_burst=_MOST,
+    unknown_trading_state="trade",
+    trading_hours="any",
+    market_orders=True,
+    max_spread_percent=1000.0,
+    total=Total(
+        max_open_orders=(1 << 32) - 1,
+        max_gross_notional=1e14,
+        max_net_notional=1e14,
+        max_daily_quantity=_MOST,
+        max_daily_notional=1e14,
+        max_loss=1e14,
+    ),
+)
+"""Limits as far as they go: what can be rejected still is what the order itself is wrong about, a
+book without a reference price, and self matches."""
 
 
 def add(ref, side="B", shares=100, price=1_000_000, locate=1, stock="AAPL"):

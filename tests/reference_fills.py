@@ -1,0 +1,115 @@
+"""The reference's fill models: who answers own orders in a replay, order by order.
+
+Written from the docstring of `tickpath.fills`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from reference_orders import Desk, Own
+
+BID, OFFER = 0, 1
+MARKET_PRICE = 0x7FFFFFFF
+
+
+class Fills:
+    """``touch``, ``through`` or ``queue``; ``exchange`` does nothing."""
+
+    def __init__(self, desk: Desk) -> None:
+        self.desk, self.reference = desk, desk.reference
+        config = desk.reference.config
+        self.model = config.fills.model
+        ioc = {"ouch50": "3", "ouch42": "0"}[config.orders.protocol]
+        self.immediate = str(config.orders.time_in_force) == ioc
+
+    # ------------------------------------------------------------ answers at once
+
+    def answer_new(self, order: Own) -> None:
+        if self.model != "exchange":
+            self.desk.accepted(order)
+            self._enter(order)
+
+    def answer_replace(self, old: Own, order: Own) -> None:
+        if self.model != "exchange":
+            self.desk.replaced(old, order)
+            self._enter(order)
+
+    def answer_less(self, order: Own, quantity: int, is_cancel: bool) -> None:
+        """``quantity`` shares in total are to stay."""
+        if self.model == "exchange":
+            return
+        leaves = min(max(0, quantity - order.executed), order.leaves)
+        if is_cancel:
+            self.desk.cancelled(order, order.leaves - leaves)
+        else:
+            self.desk.modified(order, leaves)
+
+    def _enter(self, order: Own) -> None:
+        touch = self._touch(order)
+        if order.is_open and touch is not None and _reaches(order, touch):
+            self._execute(order, min(order.leaves, self._shown(order)), touch)
+        if not order.is_open:
+            return
+        if self.immediate:
+            self.desk.cancelled(order, order.leaves)
+        else:
+            side = BID if order.is_buy else OFFER
+            order.ahead = self.reference.level(order.book, side, order.price)[1]
+
+    # ------------------------------------------------------------ orders that wait
+
+    def before(self, ref: int, shares: int, is_execution: bool) -> None:
+        """A message is about to take shares off a market order."""
+        market = self.reference.orders.get(ref)
+        if self.model != "queue" or market is None:
+            return
+        shares = min(shares, market.quantity)
+        for order in self.desk.open_orders(market.book, market.side == BID):
+            if order.price != market.price:
+                continue
+            beyond = shares - order.ahead
+            if is_execution or ref <= order.newest_ref:
+                order.ahead = max(0, order.ahead - shares)
+            if is_execution and beyond > 0:
+                self._execute(order, min(beyond, order.leaves), order.price)
+
+    def after(self, book: int, printed: int | None) -> None:
+        """A message changed a book, or was a print at a price."""
+        if self.model == "exchange":
+            return
+        for is_buy in (True, False):
+            for order in self.desk.open_orders(book, is_buy):
+                touch = self._touch(order)
+                if self.model == "touch":
+                    if touch is not None and _reaches(order, touch):
+                        self._execute(order, min(order.leaves, self._shown(order)), order.price)
+                elif _is_beyond(order, touch) or _is_beyond(order, printed):
+                    self._execute(order, order.leaves, order.price)
+
+    def _touch(self, order: Own) -> int | None:
+        """The other side's best price."""
+        return self.reference.best(order.book, OFFER if order.is_buy else BID)
+
+    def _shown(self, order: Own) -> int:
+        return self.reference.top(order.book, OFFER if order.is_buy else BID)[1]
+
+    def _execute(self, order: Own, quantity: int, price: int) -> None:
+        self.reference.counters["assumed_fills"] += 1
+        self.desk.fill(order, quantity, price)
+
+
+def _reaches(order: Own, price: int) -> bool:
+    if order.price == MARKET_PRICE:
+        return True
+    return order.price >= price if order.is_buy else order.price <= price
+
+
+def _is_beyond(order: Own, price: int | None) -> bool:
+    """True where a price is better for the order than its own."""
+    if price is None:
+        return False
+    if order.price == MARKET_PRICE:
+        return True
+    return price < order.price if order.is_buy else price > order.price
