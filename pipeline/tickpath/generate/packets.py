@@ -112,7 +112,7 @@ def _lend(f, p, at, length, sent):
     _packet.set_wire_length(p, length)
     _packet.set_link(p, _LINK)
     _packet.set_line(p, _ZERO)
-    _packet.set_reserved(p, _ZERO)
+    _packet.set_group(p, _ZERO)
     _framer.set_packet_number(f, _framer.packet_number(f) + _ONE)
     _framer.set_last_sent(f, sent)
     return p + _packet.SIZE
