@@ -22,14 +22,26 @@ from captures import (
     Packet,
     daily,
     gzipped,
+    interface,
     packets_of,
     pcap,
     read,
+    section,
+    simple,
     zstandardised,
 )
 from tickpath.capture import CaptureError, create_capture, open_capture
 from tickpath.capture.source import WINDOW_BYTES, Mapped
-from tickpath.packet import LINK_LINUX_SLL, LINK_LINUX_SLL2, LINK_MESSAGES, LINK_RAW
+from tickpath.packet import (
+    LINK_COMMANDS,
+    LINK_DATAGRAM,
+    LINK_FOREIGN,
+    LINK_LINUX_SLL,
+    LINK_LINUX_SLL2,
+    LINK_MESSAGES,
+    LINK_RAW,
+    LINK_RESPONSES,
+)
 
 PIPELINE = Path(__file__).parents[1] / "pipeline"
 
@@ -133,6 +145,17 @@ def test_link_types_pass_through(tmp_path):
         path.write_bytes(pcap(SOME[:1], link=link))
         seen += [each.link for each in read(path).packets]
     assert seen == [1, LINK_RAW, LINK_LINUX_SLL, LINK_LINUX_SLL2, LINK_RAW, LINK_RAW, 1]
+
+
+@pytest.mark.parametrize("link", [LINK_DATAGRAM, LINK_RESPONSES, LINK_COMMANDS, LINK_MESSAGES])
+def test_no_file_has_a_link_type_of_ours(tmp_path, link):
+    """A capture cannot give the engine commands, or answers of an exchange."""
+    packet = Packet(1, b"\x00" * 80)
+    (tmp_path / "one.pcap").write_bytes(pcap([packet], link=link))
+    ng = section("little") + interface("little", link=link) + simple("little", packet.data)
+    (tmp_path / "one.pcapng").write_bytes(ng)
+    for name in ("one.pcap", "one.pcapng"):
+        assert [each.link for each in read(tmp_path / name).packets] == [LINK_FOREIGN]
 
 
 def test_pcapng_has_an_interface_for_each_link_type(tmp_path):

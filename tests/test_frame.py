@@ -143,7 +143,7 @@ WHOLE = ether(datagram())
         other("mold_invalid", ether(datagram(b""))),
         other("link_unknown", WHOLE, 0),
         other("link_unknown", WHOLE, 105),
-        other("link_unknown", WHOLE, 0xFFFE),
+        other("link_unknown", WHOLE, 0xFFFB),
     ],
 )
 def test_everything_else_is_counted_by_kind_and_passed_over(raw, link, kind):

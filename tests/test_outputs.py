@@ -96,7 +96,7 @@ def test_orders_are_ouch_50_messages(written, played):
         message = appendage.message_of(OUCH50_INBOUND, raw)
         fields = message.decode(raw)
         assert message.name == "enter_order" and fields["symbol"] in symbols
-        assert fields["quantity"] == 100 and fields["side"] in ("B", "S")
+        assert fields["quantity"] == 100 and fields["side"] in ("B", "S", "T")
         assert Decimal(0) < fields["price"] < 200_000
         ids.add(fields["clordid"])
         numbers.append(fields["user_ref_num"])

@@ -12,8 +12,9 @@ import numpy as np
 
 from tickpath import frame, line, lookahead
 from tickpath.jit import leaf
+from tickpath.lent import packet
 from tickpath.memory import lend_run
-from tickpath.packet import LINK_ETHERNET, packet
+from tickpath.packet import LINK_ETHERNET
 
 ZERO, ONE = np.uint64(0), np.uint64(1)
 MOST = np.uint64(8)

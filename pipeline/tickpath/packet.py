@@ -8,8 +8,6 @@ file) lends runs of length-prefixed messages as if each were one packet of link 
 
 import numpy as np
 
-from tickpath.memory import accessors
-
 PACKET = np.dtype(
     [
         ("address", "<u8"),
@@ -27,6 +25,8 @@ LINK_RAW = 101
 LINK_LINUX_SLL = 113
 LINK_IPV4 = 228
 LINK_LINUX_SLL2 = 276
+LINK_FOREIGN = 0xFFFB
+"""What a file's link type becomes that is one of ours below: no capture may give commands."""
 LINK_DATAGRAM = 0xFFFC
 """Not of pcap: what a UDP socket gives, without any header in front of it."""
 LINK_RESPONSES = 0xFFFE
@@ -35,6 +35,3 @@ LINK_COMMANDS = 0xFFFD
 """Not of pcap: operator commands (`tickpath.wire.control`), each behind such a length."""
 LINK_MESSAGES = 0xFFFF
 """Not a link type of pcap: messages back to back, each behind a 2-byte big-endian length."""
-
-packet = accessors("packet", PACKET)
-"""Hot code's view of the record: ``packet.length(address)``."""

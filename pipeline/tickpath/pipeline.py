@@ -51,8 +51,9 @@ from tickpath.layout import (
     side,
     type_count,
 )
+from tickpath.lent import packet
 from tickpath.memory import cycles, lend_message, lend_run, prefetch
-from tickpath.packet import LINK_COMMANDS, LINK_DATAGRAM, LINK_MESSAGES, LINK_RESPONSES, packet
+from tickpath.packet import LINK_COMMANDS, LINK_DATAGRAM, LINK_MESSAGES, LINK_RESPONSES
 
 ZERO, ONE = np.uint64(0), np.uint64(1)
 PREFIX = line.PREFIX_LENGTH
