@@ -24,9 +24,9 @@ from tickpath import Config, Engine
 from tickpath.cli import main
 from tickpath.config import Capacity
 from tickpath.exchange.config import Exchange
-from tickpath.exchange.control import MAX_LINE
 from tickpath.exchange.event import BUY, SELL
 from tickpath.exchange.server import Server, new_session
+from tickpath.operator_socket import MAX_LINE
 from tickpath.session import soup
 from tickpath.session.soup_framing import framed
 from tickpath.wire import appendage

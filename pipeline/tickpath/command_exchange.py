@@ -40,16 +40,18 @@ SCHEMA = "tickpath.exchange/1"
     "--fsync", type=click.Choice(["none", "interval", "always"]), default="none", show_default=True
 )
 @click.option("--control", metavar="PATH", help="Operator socket, for its owner only.")
+@click.option("--trade-config", metavar="F.toml", help="Write what `tickpath trade` needs for it.")
 @click.option("--ask", metavar="COMMAND", help="Ask the venue at --control, and stop.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, an object a line.")
 def exchange(as_json: bool, ask: str | None, control: str | None, **options: Any) -> None:
     """Run a simulated exchange: OUCH in, ITCH out, other people's orders in between."""
     from tickpath.capture import CaptureError
+    from tickpath.config import ConfigError
     from tickpath.exchange.error import ExchangeError
 
     try:
         code = _ask(as_json, ask, control) if ask else _serve(as_json, control, **options)
-    except (CaptureError, ExchangeError) as error:
+    except (CaptureError, ConfigError, ExchangeError) as error:
         click.echo(f"tickpath: {error}", err=True)
         code = USAGE
     sys.exit(code)
@@ -57,12 +59,12 @@ def exchange(as_json: bool, ask: str | None, control: str | None, **options: Any
 
 def _ask(as_json: bool, line: str, path: str | None) -> int:
     """Print the answer of a venue that runs."""
-    from tickpath.exchange.control import ask
     from tickpath.exchange.error import ExchangeError
+    from tickpath.operator_socket import ask
 
     if path is None:
         raise ExchangeError("--ask: whom? name the venue's --control PATH")
-    answer = ask(path, line)
+    answer = ask(path, line, "exchange")
     click.echo(json.dumps(answer, indent=None if as_json else 2))
     return FINDING if "error" in answer else OK
 
@@ -76,15 +78,19 @@ def _serve(
     journal: str | None,
     fsync: Literal["none", "interval", "always"],
     wait: bool,
+    trade_config: str | None,
     **flags: Any,
 ) -> int:
     """Serve until the day ends."""
     from tickpath.exchange.server import Server
+    from tickpath.exchange.trade_config import write
 
     settings = _settings(config, flags)
     with Server(
         settings, journal=journal, fsync=fsync, control=control, wait_for_login=wait
     ) as server:
+        if trade_config is not None:
+            write(trade_config, server.addresses())
         # What was made so far stays; looking through it again and again would stop the venue.
         gc.freeze()
         gc.set_threshold(50_000, 50, 100)

@@ -1,13 +1,30 @@
-"""`tickpath trade` and `tickpath ctl`: the pipeline on a live market, and its operator's words."""
+"""`tickpath trade` and `tickpath ctl`: the pipeline on a live market, and its operator's words.
+
+Exit codes of trading: 0 fine, also when a signal or the exchange ended the day; 1 where something
+was found (positions that differ, a strategy that raised, orders left open ...); 2 where trading
+could not begin.
+"""
 
 import json
+import shlex
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
 
+from tickpath.operator_socket import ask as ask_socket
+from tickpath.session.error import SessionError
+from tickpath.session.ouch_event import End
 from tickpath.trade.config import load
 from tickpath.trade.run import Trader, install
+
+ORDERLY = (End.LOGOUT, End.STOPPED, End.END_OF_SESSION)
+HINTS = {
+    End.NOT_AUTHORIZED: "check TICKPATH_USERNAME and TICKPATH_PASSWORD, or trade.credentials",
+    End.OTHER_SESSION: "another day has begun: name another trade.directory",
+    End.ATTEMPTS: "is the exchange running?",
+}
 
 
 def run(
@@ -18,37 +35,56 @@ def run(
     as_json: bool,
     screen: bool,
 ) -> int:
-    """Trade until told to stop; gives the exit code: 1 where something was found."""
+    """Trade until told to stop; gives the exit code."""
     settings = load(config)
-    with Trader(settings, strategy) as trader:
+    has_screen = screen and sys.stdout.isatty() and not as_json
+    is_drawing = False
+
+    def say(text: str) -> None:
+        if not is_drawing:
+            click.echo(f"tickpath: {text}", err=True)
+
+    with Trader(settings, strategy, say=say) as trader:
         install(trader)
-        trader.start(lambda text: click.echo(f"tickpath: {text}", err=True) if text else None)
-        control = trader.directory / "control.sock"
-        click.echo(f"tickpath: trading; the operator's socket is {control}", err=True)
-        if screen and sys.stdout.isatty() and not as_json:
+        trader.start()
+        say(f"trading; tickpath ctl {shlex.quote(str(trader.directory))} status")
+        if has_screen:
+            is_drawing = True
             _with_screen(trader, duration)
+            is_drawing = False
         else:
             trader.run(duration)
+        ended = trader.desk.ended
+        if ended is not None and ended.end not in ORDERLY and not trader.desk.was_ready:
+            raise SessionError(f"{settings.trade.orders}: {ended}; {HINTS.get(ended.end, '')}")
         result = trader.result()
     _print(result, as_json)
-    for note in result["notes"]:
-        click.echo(f"tickpath: {note}", err=True)
-    is_odd = result["differs_from_drop_copy"] or result["audit_error"] or result["strategy_error"]
-    return 1 if is_odd else 0
+    if has_screen:
+        for note in result["notes"]:
+            click.echo(f"tickpath: {note}", err=True)
+    return 1 if _findings(result, ended is None or ended.end in ORDERLY) else 0
+
+
+def _findings(result: dict[str, Any], is_orderly: bool) -> bool:
+    names = ("differs_from_drop_copy", "audit_error", "latch_error", "strategy_error")
+    return not is_orderly or any(result[name] for name in (*names, "open_own_orders"))
 
 
 def _with_screen(trader: Trader, duration: float | None) -> None:
+    from rich.console import Console
     from rich.live import Live
 
-    from tickpath.trade.screen import render
+    from tickpath.trade.screen import render, view
 
+    console = Console()
     symbols = trader.config.trade.symbols
-    with Live(auto_refresh=False, screen=False) as live:
+    with Live(console=console, auto_refresh=False, screen=True) as live:
 
         def show(state: dict[str, Any]) -> None:
-            live.update(render(trader.engine, state, symbols), refresh=True)
+            width, height = console.size
+            live.update(render(view(trader.engine, state, symbols), width, height), refresh=True)
 
-        trader.run(duration, show=show)
+        trader.run(duration, show)
 
 
 def _print(result: dict[str, Any], as_json: bool) -> None:
@@ -70,16 +106,15 @@ def _print(result: dict[str, Any], as_json: bool) -> None:
 
 
 def ask(socket: str, words: tuple[str, ...], why: str | None, seconds: float | None) -> int:
-    """One line to a running `tickpath trade`; prints its answer."""
-    import shlex
-
-    from tickpath.trade.operator_socket import ask as ask_socket
-
+    """One line to a running `tickpath trade`, by its socket or directory; prints its answer."""
     line = list(words)
     if why is not None:
         line += ["--why", why]
     if seconds is not None:
         line += ["--for", str(seconds)]
-    answer = ask_socket(socket, shlex.join(line))
+    path = Path(socket)
+    answer = ask_socket(
+        str(path / "control.sock" if path.is_dir() else path), shlex.join(line), "trader"
+    )
     click.echo(json.dumps(answer, indent=2))
     return 1 if "error" in answer else 0

@@ -20,12 +20,12 @@ from typing import Any
 from tickpath.exchange import command
 from tickpath.exchange.config import Exchange, password_of
 from tickpath.exchange.connections import Arrived, Door, Input, LoggedIn
-from tickpath.exchange.control import Control
 from tickpath.exchange.error import ExchangeError
 from tickpath.exchange.faults import Disconnect
 from tickpath.exchange.journal import Journal, Kind
 from tickpath.exchange.multicast import Multicast
 from tickpath.exchange.venue import Venue
+from tickpath.operator_socket import OperatorSocket
 from tickpath.session import soup
 from tickpath.session.store_file import Fsync
 
@@ -64,7 +64,7 @@ class Server:
     ) -> None:
         """Opens every socket; the day begins with `run`, or with the first login.
 
-        Raises `ExchangeError` and `CaptureError`.
+        Raises `ExchangeError`, `CaptureError` and, for the operator's socket, `ConfigError`.
         """
         self.config, self._clock = config, clock
         self.recovered_inputs: int | None = None
@@ -110,9 +110,13 @@ class Server:
         self.feed.queue(waiting)
         self.orders = self._door(self.config.orders.port, said, takes_messages=True)
         self.drop_copy = self._door(self.config.orders.drop_copy_port, dropped, False)
-        self.control: Control | None = None
+        self.control: OperatorSocket | None = None
         if control is not None:
-            self.control = Control(control, self.selector, self._operate)
+
+            def run(line: str, who: str, now_ns: int) -> dict[str, Any]:
+                return self._operate(line, now_ns)
+
+            self.control = OperatorSocket(control, self.selector, run, "exchange", ExchangeError)
             self._closing.callback(self.control.close)
 
     def _door(self, port: int, said: list[tuple[int, bytes]], takes_messages: bool) -> Door:

@@ -1,4 +1,8 @@
-"""The configuration of `tickpath trade`: the engine's, and where its neighbours are."""
+"""The configuration of `tickpath trade`: the engine's, and where its neighbours are.
+
+Orders are answered by the exchange, so `fills.model` is "exchange" here whatever the file says: a
+file that a replay reads with a fill model can be traded with as it is.
+"""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,8 +10,9 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from tickpath.config import Component, Config, ConfigError, Natural, Positive, check
+from tickpath.config import Component, Config, ConfigError, Natural, Positive, check, parse_group
 from tickpath.session.ouch_settings import OrderSettings
+from tickpath.session.store_file import Fsync
 
 Address = Annotated[str, Meta(pattern=r"^[^:\s]+:\d{1,5}$")]
 """HOST:PORT."""
@@ -21,22 +26,32 @@ class Trade(Component, frozen=True):
     interface: str = "127.0.0.1"
     """The address of the interface that multicast is joined on."""
     requests: Address | None = None
-    """Where messages that are missing at the start are asked for; none: begin in mid-stream."""
+    """Where missing messages are asked for; none: begin in mid-stream, and every gap stays."""
     orders: Address = "127.0.0.1:26400"
     drop_copy: Address | None = None
     credentials: str | None = None
     """File with user name and password; none: the environment."""
     directory: str = "tickpath-trade"
-    """Where journal, session log and operator socket are."""
+    """Where journal, session log, audit and operator socket are."""
     audit: str | None = None
     """None: in the directory."""
-    fsync: str = "interval"
+    fsync: Fsync = "interval"
     symbols: tuple[str, ...] = ()
     """Shown on the screen; none: those that are traded."""
+    start_timeout_ms: Positive = 5_000
+    """How long the start waits for a packet of the feed, and for missing messages, once each."""
+    gap_timeout_ms: Natural = 500
+    """How long the feed waits for a missing message before it is a gap; 0: not at all."""
+    cancel_at_start: bool = True
+    """Whether orders that an earlier process left open are canceled: no strategy knows them."""
     reconcile_grace_ms: Positive = 2_000
     """How long drop copy and engine may differ before the kill switch latches."""
     clock_interval_ms: Natural = 100
     """Without any input for so long, engine time is moved on by the clock; 0: never."""
+    busy_poll_us: Natural = 0
+    """How long a read of the order session spins in the driver."""
+    log_bytes: Natural = 64 << 20
+    """Of one file of the session's log, of which five are kept; 0: no log."""
     session: OrderSettings = OrderSettings()
 
 
@@ -49,8 +64,7 @@ class TradeConfig(Config, frozen=True):
 def load(path: str | Path) -> TradeConfig:
     """Read a TOML file.  Raises `ConfigError` with one line: file, key, what is expected."""
     try:
-        text = Path(path).read_bytes()
-        config = msgspec.toml.decode(text, type=TradeConfig)
+        config = msgspec.toml.decode(Path(path).read_bytes(), type=TradeConfig)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from None
     except msgspec.ValidationError as error:
@@ -59,11 +73,26 @@ def load(path: str | Path) -> TradeConfig:
         raise ConfigError(f"{path}: {f'{key}: ' if key else ''}{what}") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not TOML: {error}") from None
-    check(config, str(path))
-    if config.fills.model != "exchange":
-        fills = msgspec.structs.replace(config.fills, model="exchange")
-        config = msgspec.structs.replace(config, fills=fills)
-    return config
+    return checked(config, str(path))
+
+
+def checked(config: TradeConfig, source: str = "configuration") -> TradeConfig:
+    """The configuration with the exchange as who answers orders.  Raises `ConfigError`."""
+    check(config, source)
+    trade = config.trade
+    for name in ("feed", "requests", "orders", "drop_copy"):
+        address = getattr(trade, name)
+        if address is not None and not 0 < split(address)[1] < 1 << 16:
+            raise ConfigError(f"{source}: trade.{name}: {address}: a port is 1 to 65535")
+    for name, text in (("feed", trade.feed), ("interface", f"{trade.interface}:1")):
+        try:
+            parse_group(text)
+        except ConfigError:
+            raise ConfigError(
+                f"{source}: trade.{name}: {getattr(trade, name)}: not a dotted IPv4 address"
+            ) from None
+    fills = msgspec.structs.replace(config.fills, model="exchange")
+    return msgspec.structs.replace(config, fills=fills)
 
 
 def split(address: str) -> tuple[str, int]:

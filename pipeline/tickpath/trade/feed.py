@@ -1,25 +1,48 @@
-"""The market's sockets: MoldUDP64 datagrams as they come, and requests for those missed before.
+"""The market's sockets: MoldUDP64 datagrams as they come, and requests for those that are missing.
 
 Datagrams are received into a ring of buffers and lent to the engine from there, so that a burst is
-one call.  At the start everything from the session's first message on is asked for, if there is
-anybody to ask; what comes live meanwhile waits, and duplicates are the engine's to drop.
+one call.  Which of them it is given, and when, is `catch_up`'s to say.
 """
 
 import socket
 import struct
 from collections import Counter
+from typing import NamedTuple
 
 import numpy as np
 
 from tickpath.config import ConfigError
 from tickpath.packet import LINK_DATAGRAM, PACKET
+from tickpath.session.tcp_stream import resolve
 from tickpath.trade.config import split
 from tickpath.wire.moldudp64 import MOLDUDP64
 
 BURST = 256
 BUFFER_BYTES = 65_536
 RECEIVE_BUFFER = 1 << 24
+MULTICAST = 0b1110
+"""The first four bits of a multicast address."""
 _HEADER = MOLDUDP64["downstream_packet"]
+_REQUEST = MOLDUDP64["request_packet"]
+_CODES = {"u16": "H", "u64": "Q"}
+_FIELDS = struct.Struct(">" + "".join(_CODES.get(f.kind, f"{f.size}s") for f in _HEADER.fields))
+
+assert _FIELDS.size == _HEADER.length
+
+
+class Header(NamedTuple):
+    """What a MoldUDP64 packet begins with; the session as it is on the wire."""
+
+    session: bytes
+    sequence_number: int
+    message_count: int
+
+
+def header(datagram: bytes | memoryview) -> Header | None:
+    """A packet's header; None where it is too short to have one."""
+    if len(datagram) < _HEADER.length:
+        return None
+    return Header._make(_FIELDS.unpack_from(datagram))
 
 
 class Feed:
@@ -27,81 +50,74 @@ class Feed:
 
     def __init__(self, group: str, interface: str, requests: str | None) -> None:
         self.counters: Counter[str] = Counter()
-        address, self.port = split(group)
-        try:
-            self.address = socket.inet_aton(address)
-            self.socket = self._receiver(interface)
-        except OSError as error:
-            raise ConfigError(f"trade.feed: {group} over {interface}: {error}") from None
-        self._group = int.from_bytes(self.address, "big")
+        address, port = split(group)
         self._buffers = np.zeros((BURST, BUFFER_BYTES), np.uint8)
+        self._views = [memoryview(row) for row in self._buffers]  # type: ignore[arg-type]
         self._packets = np.zeros(BURST, PACKET)
         self._packets["address"] = self._buffers.ctypes.data + BUFFER_BYTES * np.arange(BURST)
         self._packets["link"] = LINK_DATAGRAM
-        self._packets["line"], self._packets["group"] = self.port, self._group
-        self._views = [memoryview(row) for row in self._buffers]  # type: ignore[arg-type]
-        self._requests: socket.socket | None = None
+        self._packets["line"] = port
+        self._packets["group"] = int.from_bytes(socket.inet_aton(address), "big")
+        self._lengths = [0] * BURST
+        try:
+            self.live = _receiver(socket.inet_aton(address), port, socket.inet_aton(interface))
+        except OSError as error:
+            why = error.strerror or error
+            raise ConfigError(f"trade.feed: {group} over {interface}: {why}") from None
+        self.requests: socket.socket | None = None
         if requests is not None:
-            self._requests = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-            self._requests.connect(split(requests))
-            self._requests.setblocking(False)
-
-    def _receiver(self, interface: str) -> socket.socket:
-        receiving = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        receiving.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        receiving.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
-        receiving.setblocking(False)
-        if self.address[0] >> 4 == 0b1110:
-            receiving.bind((socket.inet_ntoa(self.address), self.port))
-            member = struct.pack("4s4s", self.address, socket.inet_aton(interface))
-            receiving.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, member)
-        else:
-            receiving.bind((socket.inet_ntoa(self.address), self.port))
-        return receiving
+            self.requests = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            self.requests.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+            self.requests.connect(resolve(*split(requests)))
+            self.requests.setblocking(False)
 
     def sockets(self) -> list[socket.socket]:
         """What can become readable."""
-        return [self.socket, *([self._requests] if self._requests else [])]
+        return [self.live] if self.requests is None else [self.live, self.requests]
 
-    def poll(self, source: socket.socket | None = None) -> np.ndarray:
-        """Datagrams that have come, at most `BURST`, valid until the next call."""
-        receiving, number = source or self.socket, 0
+    def poll(self, source: socket.socket) -> int:
+        """Receive datagrams that have come, at most `BURST`; gives how many."""
+        number = 0
         while number < BURST:
             try:
-                length = receiving.recv_into(self._views[number])
+                self._lengths[number] = source.recv_into(self._views[number])
             except BlockingIOError:
                 break
             except OSError:  # nobody answers requests there
                 self.counters["receive_errors"] += 1
                 break
-            self._packets["length"][number] = self._packets["wire_length"][number] = length
             number += 1
         self.counters["packets"] += number
-        return self._packets[:number]
+        return number
 
-    def datagram(self, packet: np.void) -> bytes:
-        """A copy of a polled packet's bytes."""
-        at = (int(packet["address"]) - self._buffers.ctypes.data) // BUFFER_BYTES
-        return bytes(self._views[at][: int(packet["length"])])
+    def datagram(self, number: int) -> memoryview:
+        """A datagram of the last poll, until the next one."""
+        return self._views[number][: self._lengths[number]]
 
-    def lend(self, datagram: bytes) -> np.ndarray:
-        """A datagram that was copied before, as if it came now; valid until the next call."""
-        self._views[0][: len(datagram)] = datagram
-        self._packets["length"][0] = self._packets["wire_length"][0] = len(datagram)
-        return self._packets[:1]
+    def lend(self, first: int, end: int) -> np.ndarray:
+        """Datagrams of the last poll for the engine, valid until the next poll."""
+        packets = self._packets[first:end]
+        packets["length"] = packets["wire_length"] = self._lengths[first:end]
+        return packets
 
-    @property
-    def requests(self) -> socket.socket | None:
-        """Where answers to requests come."""
-        return self._requests
+    def lend_again(self, datagrams: list[bytes]) -> np.ndarray:
+        """Datagrams that were kept, at most `BURST`, as if they came now."""
+        for number, datagram in enumerate(datagrams):
+            self._views[number][: len(datagram)] = datagram
+            self._lengths[number] = len(datagram)
+        return self.lend(0, len(datagrams))
 
-    def request(self, session: str, first: int, number: int) -> None:
-        """Ask for messages ``first`` and on; the answer comes like the feed, to another socket."""
-        if self._requests is None:
+    def request(self, session: bytes, first: int, number: int) -> None:
+        """Ask for messages ``first`` and on; the answer comes to `requests`."""
+        if self.requests is None:
             return
-        packet = _HEADER.encode(session=session, sequence_number=first, message_count=number)
+        packet = _REQUEST.encode(
+            session=session.decode("latin-1"),
+            sequence_number=first,
+            requested_message_count=number,
+        )
         try:
-            self._requests.send(packet)
+            self.requests.send(packet)
             self.counters["requests"] += 1
         except OSError:
             self.counters["requests_failed"] += 1
@@ -112,9 +128,18 @@ class Feed:
             each.close()
 
 
-def header(datagram: bytes) -> tuple[str, int, int] | None:
-    """(session, sequence number, message count) of a MoldUDP64 packet; None where it is none."""
-    if len(datagram) < _HEADER.length:
-        return None
-    fields = _HEADER.decode(datagram)
-    return fields["session"], fields["sequence_number"], fields["message_count"]
+def _receiver(address: bytes, port: int, interface: bytes) -> socket.socket:
+    """A socket that the group's datagrams come to; raises `OSError`."""
+    receiving = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    try:
+        receiving.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        receiving.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+        receiving.setblocking(False)
+        receiving.bind((socket.inet_ntoa(address), port))
+        if address[0] >> 4 == MULTICAST:
+            member = struct.pack("4s4s", address, interface)
+            receiving.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, member)
+    except OSError:
+        receiving.close()
+        raise
+    return receiving

@@ -7,19 +7,24 @@
     cancel [SYMBOL] --why TEXT
     roll --why TEXT
 
-Every command that changes something says why; who is the user of the operator's connection.
+Every command that changes something says why; who is the user of the operator's connection.  Both
+go into the engine's inputs and from there into nobody's way: what of them does not fit a command is
+cut off, and letters that it does not take become question marks, so that no kill waits for a text.
 """
 
 import argparse
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NoReturn
 
+import numpy as np
+
+from tickpath.counters import Counter
 from tickpath.digest import symbol_text
 from tickpath.engine import Engine
 from tickpath.own_orders import State
 from tickpath.risk import Kill
-from tickpath.wire.control import Limit
+from tickpath.wire.control import CONTROL, Limit
 from tickpath.wire.table import WireError
 
 MONEY = {
@@ -28,9 +33,19 @@ MONEY = {
     Limit.TOTAL_MAX_LOSS,
 }
 """Limits that are given in dollars."""
+TOTALS = (
+    *("max_open_orders", "max_gross", "max_net", "max_daily_quantity", "max_daily_notional"),
+    "max_loss",
+)
+"""The limits of the engine as a whole, in its gate's record."""
+MONEY_FIELDS = ("notional", "loss", "gross", "net", "collar_px")
+"""Parts of the names of record fields that are money in 1e-4."""
+MOST = 1e14
+MOST_SECONDS = 86_400
 CANCELS = 1_000
 """Portions in which all orders are canceled, at most."""
 _SCALE = 10_000
+_REFUSALS = Counter.COMMANDS_INVALID, Counter.REVERTS_FULL
 
 
 class OperatorError(ValueError):
@@ -55,7 +70,6 @@ def _parser() -> argparse.ArgumentParser:
     }
     for each in changing.values():
         each.add_argument("--why", required=True)
-        each.add_argument("--who", default="")
     for name in ("kill", "reset", "cancel"):
         changing[name].add_argument("what", nargs="?", default="")
     changing["kill"].add_argument("level", nargs="?", choices=["reduce", "stop"], default="stop")
@@ -68,11 +82,20 @@ def _parser() -> argparse.ArgumentParser:
 
 
 class Operator:
-    """Answers lines about one engine; ``extra`` adds to the status."""
+    """Answers lines about one engine.
 
-    def __init__(self, engine: Engine, extra: Callable[[], dict[str, Any]]) -> None:
+    ``extra`` adds to the status; ``on_switch`` is told (who, why, scope, symbol, level) of every
+    kill switch, before the engine is.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        extra: Callable[[], dict[str, Any]],
+        on_switch: Callable[[str, str, str, str, int], None] = lambda *switch: None,
+    ) -> None:
         self._engine = engine
-        self._extra = extra
+        self._extra, self._on_switch = extra, on_switch
         self._parser = _parser()
 
     def run(self, line: str, who: str = "") -> dict[str, Any]:
@@ -81,9 +104,9 @@ class Operator:
             said = self._parser.parse_args(shlex.split(line))
         except (ValueError, argparse.ArgumentError) as error:
             raise OperatorError(str(error)) from None
-        if "who" in said:
-            said.who = (said.who or who or "operator")[:16]
-            said.why = said.why[:32]
+        if "why" in said:
+            said.who = _fitting("who", who or "operator")
+            said.why = _fitting("why", said.why)
         try:
             return getattr(self, f"_{said.word}")(said)
         except WireError as error:
@@ -135,11 +158,13 @@ class Operator:
 
     def _limits(self, said: argparse.Namespace) -> dict[str, Any]:
         block = self._engine.block
-        record = block.symbol_limit[0]
         if said.symbol:
             record = block.limit[self._engine.number_of(self._symbol(said.symbol))]
-        fields = [name for name in block.limit.dtype.names or () if "reserved" not in name]
-        return {"limits": {name: int(record[name]) for name in fields}}
+            return {"limits": _limits_of(record, block.limit.dtype.names or ())}
+        return {
+            "limits": _limits_of(block.symbol_limit[0], block.limit.dtype.names or ()),
+            "totals": _limits_of(block.gate[0], TOTALS),
+        }
 
     # ------------------------------------------------------------ changes
 
@@ -155,8 +180,8 @@ class Operator:
             scope = "S"
         elif said.what and said.what != "all":
             scope, symbol = "B", self._symbol(said.what)
-        values = {"scope": scope, "symbol": symbol, "level": int(level)}
-        return self._do("kill", said, **values)
+        self._on_switch(said.who, said.why, scope, symbol, int(level))
+        return self._do("kill", said, scope=scope, symbol=symbol, level=int(level))
 
     def _kill(self, said: argparse.Namespace) -> dict[str, Any]:
         if said.what in ("reduce", "stop"):
@@ -168,9 +193,9 @@ class Operator:
 
     def _limit(self, said: argparse.Namespace) -> dict[str, Any]:
         which = Limit[said.name.upper()]
+        if not (0 <= said.value <= MOST and 0 <= said.seconds <= MOST_SECONDS):
+            raise OperatorError("limit: a value and its seconds are not negative, nor that large")
         value = round(said.value * (_SCALE if which in MONEY else 1))
-        if value < 0:
-            raise OperatorError("a limit is not negative")
         symbol = self._symbol(said.symbol) if said.symbol else ""
         expires = 0
         if said.seconds:
@@ -179,50 +204,75 @@ class Operator:
 
     def _cancel(self, said: argparse.Namespace) -> dict[str, Any]:
         symbol = self._symbol(said.what) if said.what and said.what != "all" else ""
-        sent = self._engine.counters["orders_sent"]
+        first = before = self._count(Counter.ORDERS_SENT)
         for _ in range(CANCELS):
-            before = self._engine.counters["orders_sent"]
             self._do("cancel_all", said, symbol=symbol)
-            if self._engine.counters["orders_sent"] == before:
+            sent = self._count(Counter.ORDERS_SENT)
+            if sent == before:
                 break
-        return {"done": "cancel_all", "sent": self._engine.counters["orders_sent"] - sent}
+            before = sent
+        return {"done": "cancel_all", "sent": before - first}
 
     def _roll(self, said: argparse.Namespace) -> dict[str, Any]:
         return self._do("day_roll", said)
 
     def _do(self, name: str, said: argparse.Namespace, **values: Any) -> dict[str, Any]:
-        invalid = self._engine.counters["commands_invalid"]
+        refused = self._count(*_REFUSALS)
         self._engine.command(name, who=said.who, why=said.why, **values)
-        if self._engine.counters["commands_invalid"] > invalid:
+        if self._count(*_REFUSALS) > refused:
             raise OperatorError(f"the engine refused {name}")
-        return {"done": name, "input_number": self._engine.block.get("input_number"), **values}
+        number = self._engine.block.get("input_number")
+        return {"done": name, "input_number": number, "why": said.why, **values}
+
+    def _count(self, *counters: Counter) -> int:
+        return int(sum(self._engine.block.counter["value"][each] for each in counters))
+
+
+def _fitting(name: str, text: str) -> str:
+    """Text that a command's field takes; see the module's text."""
+    plain = "".join(letter if " " <= letter <= "~" else "?" for letter in text)
+    return plain[: CONTROL["kill"][name].size]
+
+
+def _limits_of(record: Any, names: Iterable[str]) -> dict[str, int | float]:
+    """A record's limits by name, money in dollars."""
+    limits: dict[str, int | float] = {}
+    for name in names:
+        if "reserved" not in name:
+            is_money = any(part in name for part in MONEY_FIELDS)
+            limits[name] = int(record[name]) / _SCALE if is_money else int(record[name])
+    return limits
 
 
 def positions(engine: Engine) -> list[dict[str, Any]]:
-    """Symbols with a position, open orders or trades of the day."""
+    """Symbols with a position, open orders or trades of the day, by symbol."""
+    table, books = engine.block.position, engine.block.book
+    used = (table["quantity"] != 0) | (table["open_orders"] > 0) | (table["day_quantity"] > 0)
     rows = []
-    for symbol, b in sorted(engine.symbols.items()):
-        p = engine.block.position[b]
-        if p["quantity"] or p["open_orders"] or p["day_quantity"]:
-            value = int(p["quantity"]) * int(p["mark"])
-            rows.append(
-                {
-                    "symbol": symbol,
-                    "position": int(p["quantity"]),
-                    "mark": int(p["mark"]) / _SCALE,
-                    "pnl": (int(p["cash"]) + value - int(p["start_value"])) / _SCALE,
-                    "open_buy": int(p["open_buy"]),
-                    "open_sell": int(p["open_sell"]),
-                    "open_orders": int(p["open_orders"]),
-                    "day_quantity": int(p["day_quantity"]),
-                }
-            )
-    return rows
+    for b in np.flatnonzero(used).tolist():
+        p = table[b]
+        value = int(p["quantity"]) * int(p["mark"])
+        rows.append(
+            {
+                "symbol": symbol_text(books["symbol"][b]),
+                "position": int(p["quantity"]),
+                "mark": int(p["mark"]) / _SCALE,
+                "pnl": (int(p["cash"]) + value - int(p["start_value"])) / _SCALE,
+                "open_buy": int(p["open_buy"]),
+                "open_sell": int(p["open_sell"]),
+                "open_orders": int(p["open_orders"]),
+                "day_quantity": int(p["day_quantity"]),
+            }
+        )
+    return sorted(rows, key=lambda row: row["symbol"])
 
 
-def open_orders(engine: Engine) -> list[dict[str, Any]]:
-    """Open own orders by user_ref_num."""
-    symbols = engine.block.book["symbol"]
+def open_orders(engine: Engine, most: int | None = None) -> list[dict[str, Any]]:
+    """Open own orders by user_ref_num; with ``most``, the latest so many."""
+    table, symbols = engine.block.own, engine.block.book["symbol"]
+    is_open = (table["state"] >= State.PENDING) & (table["state"] <= State.PARTIALLY_FILLED)
+    rows = table[np.flatnonzero(is_open)]
+    rows = rows[np.argsort(rows["user_ref_num"])]
     return [
         {
             "user_ref_num": int(row["user_ref_num"]),
@@ -235,5 +285,5 @@ def open_orders(engine: Engine) -> list[dict[str, Any]]:
             "state": State(int(row["state"])).name,
             "asked": int(row["asked"]),
         }
-        for row in engine.own_orders(open_only=True)
+        for row in (rows if most is None else rows[-most:])
     ]

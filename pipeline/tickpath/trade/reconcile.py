@@ -1,155 +1,232 @@
-"""A second opinion: the drop copy's executions against the engine's positions.
+"""A second opinion: the drop copy's executions against the engine's.
 
-The drop copy publishes what the exchange did for the account, over a session of its own.  `Tally`
-adds it up by itself; `Watch` compares it with the engine.  Both see the same events at different
-times, so only a difference that stays for the whole grace counts: it latches the kill switch.
+The drop copy publishes what the exchange did for the account, over a session of its own, at its own
+pace.  So executions are compared one by one, by order and match number: one that only one side has
+told for longer than the grace is a difference.  Where both sides have told the same, the engine's
+positions must be those that the drop copy adds up to.  `Watch` latches nothing itself; it says
+what differs.
 """
 
 from collections import Counter
+from typing import NamedTuple
 
 from tickpath.engine import Engine
 from tickpath.wire.ouch42 import OUCH42_OUTBOUND
 from tickpath.wire.ouch50 import OUCH50_OUTBOUND
+from tickpath.wire.table import Protocol, WireError
 
 _BUY = "B"
+_SCALE = 10_000
+MAX_UNMATCHED = 100_000
+"""Executions that one side may be behind; more is a difference at once."""
+MAX_EXECUTIONS = 1 << 20
+"""Executions of the drop copy that can still be broken; the oldest is forgotten for a new one."""
+MAX_ORDERS = 1 << 20
+"""Orders of the drop copy that can still be executed, likewise."""
+MAX_LINES = 20
+"""Lines that a difference is told in."""
+
+Key = int | str
+"""UserRefNum (OUCH 5.0) or token (4.2)."""
 
 
-class Tally:
-    """Positions and open orders as the drop copy tells them."""
+class Trade(NamedTuple):
+    """A message that changes a position: ``kind`` executed, broken or corrected."""
 
-    def __init__(self, protocol: str) -> None:
-        self._table = OUCH50_OUTBOUND if protocol == "ouch50" else OUCH42_OUTBOUND
-        self._is50 = protocol == "ouch50"
-        self.positions: Counter[str] = Counter()
-        self.open: dict[int | str, tuple[str, int, int]] = {}
-        """key -> (symbol, sign, leaves) of orders that may still be executed."""
-        self._orders: dict[int | str, tuple[str, int]] = {}
-        self._executions: dict[tuple[int | str, int], int] = {}
-        self.unknown = 0
-
-    def take(self, message: bytes) -> None:
-        """One message of the drop copy."""
-        layout = self._table.by_type.get(chr(message[0])) if message else None
-        if layout is None:
-            self.unknown += 1
-            return
-        fields = layout.decode(message)
-        handler = _HANDLERS.get(layout.name)
-        if handler is not None:
-            handler(self, fields)
-
-    def _key(self, fields: dict) -> int | str:
-        return fields["user_ref_num"] if self._is50 else fields["order_token"]
-
-    def _accepted(self, fields: dict) -> None:
-        side = fields["side" if self._is50 else "buy_sell_indicator"]
-        symbol = fields["symbol" if self._is50 else "stock"]
-        quantity = fields["quantity" if self._is50 else "shares"]
-        key = self._key(fields)
-        self._open(key, symbol, side, quantity, fields["order_state"] == "L")
-
-    def _open(self, key: int | str, symbol: str, side: str, quantity: int, live: bool) -> None:
-        sign = 1 if side == _BUY else -1
-        self._orders[key] = symbol, sign
-        if live and quantity:
-            self.open[key] = symbol, sign, quantity
-
-    def _replaced(self, fields: dict) -> None:
-        if self._is50:
-            old, key = fields["orig_user_ref_num"], fields["user_ref_num"]
-            symbol, side, quantity = fields["symbol"], fields["side"], fields["quantity"]
-        else:
-            old = fields["previous_order_token"]
-            key = fields["replacement_order_token_alphanumeric_14"]
-            symbol, side = fields["stock"], fields["buy_sell_indicator"]
-            quantity = fields["shares"]
-        self.open.pop(old, None)
-        self._open(key, symbol, side, quantity, fields["order_state"] == "L")
-
-    def _less(self, key: int | str, shares: int) -> None:
-        if key in self.open:
-            symbol, sign, leaves = self.open.pop(key)
-            if leaves > shares:
-                self.open[key] = symbol, sign, leaves - shares
-
-    def _canceled(self, fields: dict) -> None:
-        name = "decrement_shares" if "decrement_shares" in fields else "quantity"
-        self._less(self._key(fields), fields[name])
-
-    def _modified(self, fields: dict) -> None:
-        key, leaves = self._key(fields), fields["quantity" if self._is50 else "shares"]
-        if key in self.open:
-            self._less(key, self.open[key][2] - leaves)
-
-    def _executed(self, fields: dict) -> None:
-        key, match = self._key(fields), fields["match_number"]
-        shares = fields["quantity" if self._is50 else "executed_shares"]
-        if key not in self._orders:
-            self.unknown += 1
-            return
-        if (key, match) in self._executions:
-            return
-        symbol, sign = self._orders[key]
-        self._executions[key, match] = shares
-        self.positions[symbol] += sign * shares
-        self._less(key, shares)
-
-    def _broken(self, fields: dict) -> None:
-        key, match = self._key(fields), fields["match_number"]
-        shares = self._executions.get((key, match), 0)
-        if shares:
-            symbol, sign = self._orders[key]
-            self._executions[key, match] = 0
-            self.positions[symbol] -= sign * shares
+    kind: str
+    key: Key
+    match_number: int
+    shares: int
+    price: int
 
 
-_HANDLERS = {
-    "order_accepted": Tally._accepted,
-    "accepted": Tally._accepted,
-    "replaced": Tally._replaced,
-    "canceled": Tally._canceled,
-    "aiq_canceled": Tally._canceled,
-    "aiq_cancelled": Tally._canceled,
-    "order_modified": Tally._modified,
-    "order_executed": Tally._executed,
-    "executed": Tally._executed,
-    "executed_with_reference_price": Tally._executed,
-    "broken_trade": Tally._broken,
+_KINDS = {
+    "order_executed": "executed",
+    "executed": "executed",
+    "executed_with_reference_price": "executed",
+    "broken_trade": "broken",
+    "trade_correction": "corrected",
 }
 
 
-def differences(engine: Engine, tally: Tally, start: dict[str, int]) -> list[str]:
-    """What engine and drop copy say differently of positions, one line a symbol.
+class Reader:
+    """Messages of the exchange, as far as they are about trades."""
 
-    ``start`` has the positions that the engine began the day with, which no drop copy tells.
-    """
-    held = engine.block.position["quantity"]
-    symbols = {symbol: int(held[b]) for symbol, b in engine.symbols.items() if held[b]}
-    lines = []
-    for symbol in sorted({*symbols, *(each for each, n in tally.positions.items() if n), *start}):
-        here = symbols.get(symbol, 0)
-        there = tally.positions[symbol] + start.get(symbol, 0)
-        if here != there:
-            lines.append(f"{symbol}: engine {here:+,}, drop copy {there:+,}")
-    return lines
+    def __init__(self, protocol: str) -> None:
+        self.is50 = protocol == "ouch50"
+        self.table: Protocol = OUCH50_OUTBOUND if self.is50 else OUCH42_OUTBOUND
+        self.unknown = 0
+        """Messages that the protocol does not have."""
+        self._kind_of = {
+            ord(message.type): _KINDS[message.name]
+            for message in self.table.messages
+            if message.name in _KINDS
+        }
+
+    def trade(self, message: bytes) -> Trade | None:
+        """What a message says of a trade; None where it is about something else."""
+        kind = self._kind_of.get(message[0]) if message else None
+        if kind is None:
+            return None
+        try:
+            fields = self.table.by_type[chr(message[0])].decode(message)
+        except WireError:
+            self.unknown += 1
+            return None
+        shares = price = 0
+        if kind != "broken":
+            shares = fields["quantity" if self.is50 else "executed_shares"]
+            price = round(fields["price" if self.is50 else "execution_price"] * _SCALE)
+        key = fields["user_ref_num" if self.is50 else "order_token"]
+        return Trade(kind, key, fields["match_number"], shares, price)
+
+
+class Tally:
+    """Positions as the drop copy adds up to."""
+
+    def __init__(self, protocol: str) -> None:
+        self.reader = Reader(protocol)
+        self.positions: Counter[str] = Counter()
+        self.unknown = 0
+        """Trades of orders that the drop copy has not told of."""
+        self._orders: dict[Key, tuple[str, int]] = {}
+        self._executions: dict[tuple[Key, int], int] = {}
+
+    def take(self, message: bytes) -> Trade | None:
+        """One message of the drop copy; gives what it says of a trade."""
+        trade = self.reader.trade(message)
+        if trade is None:
+            self._note_order(message)
+            return None
+        order = self._orders.get(trade.key)
+        if order is None:
+            self.unknown += 1
+            return trade
+        at = trade.key, trade.match_number
+        before = self._executions.get(at)
+        if trade.kind == "executed":
+            if before is None:
+                self._book(order, at, 0, trade.shares)
+        elif before is None:
+            self.unknown += 1
+        elif trade.kind == "broken" or before:
+            self._book(order, at, before, trade.shares)
+        return trade
+
+    def _book(self, order: tuple[str, int], at: tuple[Key, int], before: int, now: int) -> None:
+        symbol, sign = order
+        self.positions[symbol] += sign * (now - before)
+        self._executions[at] = now
+        if len(self._executions) > MAX_EXECUTIONS:
+            del self._executions[next(iter(self._executions))]
+
+    def _note_order(self, message: bytes) -> None:
+        layout = self.reader.table.by_type.get(chr(message[0])) if message else None
+        if layout is None:
+            self.reader.unknown += 1
+            return
+        if layout.name not in ("order_accepted", "accepted", "replaced"):
+            return
+        try:
+            fields = layout.decode(message)
+        except WireError:
+            self.reader.unknown += 1
+            return
+        if self.reader.is50:
+            key, symbol, side = fields["user_ref_num"], fields["symbol"], fields["side"]
+        else:
+            tokens = ("replacement_order_token_alphanumeric_14", "order_token")
+            key = next(fields[name] for name in tokens if name in fields)
+            symbol, side = fields["stock"], fields["buy_sell_indicator"]
+        self._orders[key] = symbol, 1 if side == _BUY else -1
+        if len(self._orders) > MAX_ORDERS:
+            del self._orders[next(iter(self._orders))]
 
 
 class Watch:
-    """Compares again and again; `check` gives what has differed for the whole grace."""
+    """Compares what the order session and the drop copy have told.
 
-    def __init__(self, tally: Tally, start: dict[str, int], grace_ns: int) -> None:
-        self.tally = tally
+    ``start`` has the positions that the engine began the day with, which no drop copy tells.
+    """
+
+    def __init__(self, protocol: str, start: dict[str, int], grace_ns: int) -> None:
+        self.tally = Tally(protocol)
+        self._reader = Reader(protocol)
         self._start = start
         self._grace_ns = grace_ns
-        self._since: tuple[int, list[str]] | None = None
+        # A trade that one side has told: +1 the order session, -1 the drop copy; and since when.
+        self._unmatched: dict[Trade, tuple[int, int]] = {}
+        self._overrun = 0  # trades that had no room in it
+        self._differs_since: dict[str, int] = {}
+
+    def take_answer(self, message: bytes, now_ns: int) -> None:
+        """A message of the order session, which the engine has got too."""
+        if (trade := self._reader.trade(message)) is not None:
+            self._match(trade, 1, now_ns)
+
+    def take_copy(self, message: bytes, now_ns: int) -> None:
+        """A message of the drop copy."""
+        if (trade := self.tally.take(message)) is not None:
+            self._match(trade, -1, now_ns)
+
+    def _match(self, trade: Trade, side: int, now_ns: int) -> None:
+        balance, _ = self._unmatched.get(trade, (0, 0))
+        if balance == -side:
+            del self._unmatched[trade]
+        elif balance == 0 and len(self._unmatched) < MAX_UNMATCHED:
+            self._unmatched[trade] = side, now_ns
+        elif balance == 0:
+            self._overrun += 1
+
+    @property
+    def unmatched(self) -> int:
+        """Trades that only one side has told."""
+        return len(self._unmatched)
+
+    def pause(self, now_ns: int) -> None:
+        """One of the two cannot be heard: what is missing may come when it can again."""
+        self._unmatched = {
+            trade: (balance, now_ns) for trade, (balance, _) in self._unmatched.items()
+        }
+        self._differs_since.clear()
 
     def check(self, engine: Engine, now_ns: int) -> list[str]:
-        """Lines of a difference that has stayed as it is, else nothing."""
+        """What has differed for the whole grace, a line each; [] for nothing."""
+        lines = []
+        for trade, (balance, since_ns) in self._unmatched.items():
+            if now_ns - since_ns < self._grace_ns:
+                break  # they are in the order in which they came
+            whose = "the order session" if balance > 0 else "the drop copy"
+            lines.append(
+                f"order {trade.key}: match {trade.match_number} of {trade.shares:,} shares "
+                f"{trade.kind}: only {whose} tells of it"
+            )
+        if self._overrun:
+            lines.append(f"{MAX_UNMATCHED + self._overrun:,} trades that only one side tells of")
+        if not self._unmatched:
+            lines += self._positions(engine, now_ns)
+        else:
+            self._differs_since.clear()
+        return lines[:MAX_LINES]
+
+    def _positions(self, engine: Engine, now_ns: int) -> list[str]:
         found = differences(engine, self.tally, self._start)
-        if not found:
-            self._since = None
-        elif self._since is None or self._since[1] != found:
-            self._since = now_ns, found
-        elif now_ns - self._since[0] >= self._grace_ns:
-            return found
-        return []
+        self._differs_since = {symbol: self._differs_since.get(symbol, now_ns) for symbol in found}
+        return [
+            f"{symbol}: engine {here:+,}, drop copy {there:+,}"
+            for symbol, (here, there) in found.items()
+            if now_ns - self._differs_since[symbol] >= self._grace_ns
+        ]
+
+
+def differences(engine: Engine, tally: Tally, start: dict[str, int]) -> dict[str, tuple[int, int]]:
+    """{symbol: (engine's position, drop copy's)} where they are not the same now."""
+    held = engine.block.position["quantity"]
+    here = {symbol: int(held[b]) for symbol, b in engine.symbols.items() if held[b]}
+    there = Counter(start)
+    there.update(tally.positions)
+    return {
+        symbol: (here.get(symbol, 0), there[symbol])
+        for symbol in sorted({*here, *there})
+        if here.get(symbol, 0) != there[symbol]
+    }

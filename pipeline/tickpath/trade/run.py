@@ -4,7 +4,7 @@ start    the feed from its first message on, if somebody can be asked; then the 
          an earlier process; only then does the strategy see anything, and orders can be sent
          when the session is ready
 round    wait for a socket or a deadline; feed, answers, drop copy and operator into the engine;
-         what the engine encoded to the session; write
+         what the engine encoded to the session, at once
 quiet    after `clock_interval_ms` without input, engine time is moved on by a clock command
 end      the strategy is stopped, open orders are canceled, the session logs out, files close
 """
@@ -21,89 +21,150 @@ from typing import Any
 import numpy as np
 
 from tickpath.clock import calibrate
+from tickpath.config import ConfigError
 from tickpath.decisions import Decisions
 from tickpath.digest import symbol_text
 from tickpath.engine import Engine
 from tickpath.limits import read_start
+from tickpath.operator_socket import OperatorSocket
 from tickpath.packet import PACKET
-from tickpath.replay import prefault, set_clock
-from tickpath.session.credentials import load_credentials
+from tickpath.replay import is_compiled, prefault, set_clock
+from tickpath.session.credentials import Credentials, load_credentials
+from tickpath.session.log import SessionLog
 from tickpath.session.ouch import OrderSession
-from tickpath.session.ouch_event import ConnectWanted, Ended, LineLost, Ready
-from tickpath.session.soup_client import Client
-from tickpath.session.soup_event import Sequenced
+from tickpath.session.ouch_event import Ended, LineLost, Ready
+from tickpath.session.ouch_message import DIALECTS
+from tickpath.session.soup_event import Event, Sequenced
 from tickpath.session.store import Journal
-from tickpath.trade import recovery
-from tickpath.trade.catch_up import CatchUp
+from tickpath.session.tcp import resolve, unix_epoch_ns
 from tickpath.trade.config import TradeConfig, split
 from tickpath.trade.desk import WHO, Desk
-from tickpath.trade.feed import Feed
+from tickpath.trade.drop_copy import DropCopy
+from tickpath.trade.latch import Latch
 from tickpath.trade.line import Line
-from tickpath.trade.operator_socket import OperatorSocket
+from tickpath.trade.market import Market
 from tickpath.trade.operator_words import Operator, OperatorError
-from tickpath.trade.reconcile import Tally, Watch, differences
+from tickpath.trade.reconcile import Watch
+from tickpath.trade.recovery import Recovery
 
-SCREEN_INTERVAL_S = 0.25
-RECONCILE_INTERVAL_NS = 250_000_000
-LONGEST_WAIT_S = 0.05
-CLOSE_S = 5.0
-"""How long cancels and logout may take at the end."""
+MILLISECOND_NS = 1_000_000
+SCREEN_INTERVAL_NS = 250 * MILLISECOND_NS
+RECONCILE_INTERVAL_NS = 250 * MILLISECOND_NS
+LONGEST_WAIT_NS = 50 * MILLISECOND_NS
+MISSING_WAIT_NS = 2 * MILLISECOND_NS
+"""Longest wait while messages of the feed are missing."""
+CLOSE_NS = 5_000 * MILLISECOND_NS
+"""How long cancels, last answers and logout may take at the end."""
+
+Say = Callable[[str], None]
 
 
 class Trader:
-    """A running pipeline.  Raises `ConfigError`, `SessionError`, `StrategyError`, `AuditError`."""
+    """A running pipeline.
 
-    def __init__(self, config: TradeConfig, strategy: str | None) -> None:
-        self.config = config
-        trade = config.trade
-        credentials = load_credentials(trade.credentials)
-        self.directory = Path(trade.directory)
-        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    Raises `ConfigError`, `SessionError`, `StrategyError`, `AuditError`: before anything was sent.
+    """
+
+    def __init__(
+        self,
+        config: TradeConfig,
+        strategy: Any = None,
+        *,
+        say: Say = lambda text: None,
+        clock: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
+        """``strategy`` is as the engine's; ``say`` is told what an operator should know."""
+        self.config, self._clock = config, clock
         self._stack = contextlib.ExitStack()
         with contextlib.ExitStack() as stack:
-            name = strategy or config.strategy.name
-            path = trade.audit or str(self.directory / "decisions.audit")
-            self.decisions = Decisions(path, config, strategy=name or "", stops_on_error=False)
-            stack.callback(self.decisions.close)
-            self.engine = Engine(config, strategy=strategy, on_audit=self.decisions.write)
-            journal = Journal(
-                self.directory / "orders.journal",
-                protocol=config.orders.protocol,
-                fsync=trade.fsync,  # type: ignore[arg-type]
-            )
-            self.journal = stack.enter_context(journal)
-            self.feed = Feed(trade.feed, trade.interface, trade.requests)
-            stack.callback(self.feed.close)
-            self._selector = stack.enter_context(selectors.DefaultSelector())
-            self.session = OrderSession(
-                journal,
-                credentials.username,
-                credentials.password,
-                now_ns=self._now(),
-                settings=trade.session,
-                epoch_ns=time.time_ns() - self._now(),
-            )
-            self.desk = Desk(self.engine, self.session)
-            self.line = Line(split(trade.orders), self._selector)
-            stack.callback(self.line.close)
-            self._copy: Client | None = None
-            self._copy_line: Line | None = None
-            self.watch: Watch | None = None
-            if trade.drop_copy:
-                self._copy_line = Line(split(trade.drop_copy), self._selector)
-                stack.callback(self._copy_line.close)
-            self._credentials = credentials
-            self.operator = Operator(self.engine, self._state)
-            self._control = OperatorSocket(
-                str(self.directory / "control.sock"), self._selector, self._command
-            )
-            stack.callback(self._control.close)
+            self._open(stack, strategy, say, load_credentials(config.trade.credentials))
             self._stack = stack.pop_all()
+        self.difference: list[str] = []
+        """What engine and drop copy say differently, once the kill switch has latched for it."""
         self._stopping = False
+        self._say = say
         self._strategy = 0  # its address; the engine has it only while orders can be sent
-        self._last_input_ns = self._now()
-        self._engine_time_at = 0
-        self._next_reconcile_ns = 0
+        self._has_begun = False  # the session was ready once
+        self._last_input_ns = self._next_reconcile_ns = clock()
+
+    def _open(
+        self, stack: contextlib.ExitStack, strategy: Any, say: Say, credentials: Credentials
+    ) -> None:
+        config, trade, clock = self.config, self.config.trade, self._clock
+        self.directory = _directory(trade.directory)
+        protocol = config.orders.protocol
+        journal = Journal(self.directory / "orders.journal", protocol=protocol, fsync=trade.fsync)
+        self.journal = stack.enter_context(journal)  # locked: one trader for a directory
+        self.latch = Latch(self.directory)
+        name = strategy if isinstance(strategy, str) else config.strategy.name
+        path = trade.audit or str(self.directory / "decisions.audit")
+        self.decisions = Decisions(path, config, strategy=name or "", stops_on_error=False)
+        stack.callback(self.decisions.close)
+        self.engine = Engine(config, strategy=strategy, on_audit=self.decisions.write)
+        self.market = Market(self.engine, trade, clock)
+        stack.callback(self.market.close)
+        self._selector = stack.enter_context(selectors.DefaultSelector())
+        for each in self.market.feed.sockets():
+            self._selector.register(each, selectors.EVENT_READ, None)
+        epoch_ns = unix_epoch_ns(clock)
+        self.session = OrderSession(
+            journal,
+            credentials.username,
+            credentials.password,
+            now_ns=clock(),
+            settings=trade.session,
+            epoch_ns=epoch_ns,
+        )
+        self.desk = Desk(self.engine, self.session, say, lambda: time.strftime("%H:%M:%S"))
+        log = None
+        if trade.log_bytes:
+            log = SessionLog(
+                self.directory / "session.log",
+                dialect=DIALECTS[protocol],
+                secrets=[credentials.password],
+                epoch_ns=epoch_ns,
+                max_bytes=trade.log_bytes,
+            )
+            stack.callback(log.close)
+        address = resolve(*split(trade.orders))
+        self.line = Line(
+            self.session,
+            address,
+            self._selector,
+            busy_poll_us=trade.busy_poll_us,
+            log=log,
+            clock=clock,
+        )
+        stack.callback(self.line.close)
+        self._open_drop_copy(stack, credentials)
+        self.operator = Operator(self.engine, self.state, self.latch.set)
+        socket = str(self.directory / "control.sock")
+        self._control = OperatorSocket(
+            socket, self._selector, self._operate, "trader", OperatorError
+        )
+        stack.callback(self._control.close)
+
+    def _open_drop_copy(self, stack: contextlib.ExitStack, credentials: Credentials) -> None:
+        trade = self.config.trade
+        self.watch: Watch | None = None
+        if trade.drop_copy is None:
+            return
+        start = {
+            symbol_text(row["symbol"]): int(row["quantity"])
+            for row in read_start(self.config.risk.start_of_day)
+        }
+        grace_ns = trade.reconcile_grace_ms * MILLISECOND_NS
+        self.watch = Watch(self.config.orders.protocol, start, grace_ns)
+        self.drop_copy = DropCopy(
+            credentials.username,
+            credentials.password,
+            trade.session,
+            self._clock(),
+            self.desk.note,
+        )
+        address = resolve(*split(trade.drop_copy))
+        self._copy_line = Line(self.drop_copy, address, self._selector, clock=self._clock)
+        stack.callback(self._copy_line.close)
 
     def __enter__(self) -> "Trader":
         return self
@@ -111,225 +172,242 @@ class Trader:
     def __exit__(self, *error: object) -> None:
         self._stack.close()
 
-    @staticmethod
-    def _now() -> int:
-        return time.monotonic_ns()
-
     # ------------------------------------------------------------ the start
 
-    def start(self, say: Callable[[str], None]) -> None:
-        """Books as they are now, orders as they were left; the strategy is off until the end."""
-        engine, block = self.engine, self.engine.block
+    def start(self) -> None:
+        """Books as they are now, orders as they were left; the strategy is off until the end.
+
+        Raises `ConfigError` where there is no feed.
+        """
+        engine, block, note = self.engine, self.engine.block, self.desk.note
         self._strategy = block.get("strategy")
         block.set("strategy", 0)
-        say("compiling ...")
+        if not is_compiled():
+            self._say("compiling the pipeline (first run only, a minute) ...")
         set_clock(engine, calibrate())
-        engine.process(np.zeros(0, PACKET))
+        engine.advance(np.zeros(0, PACKET))
         prefault(engine)
-        say("asking for the day so far ...")
-        if self.feed.requests is not None and not CatchUp(engine, self.feed).run(self._is_stopped):
-            self.desk.note("the day so far could not be had in full: books may be wrong")
-        found = recovery.recover(engine, self.journal)
-        if found.orders or found.answers:
-            self.desk.note(f"recovered {found.orders:,} orders and {found.answers:,} answers")
-        for symbol in found.unknown_symbols:
-            self.desk.note(f"the journal has orders for {symbol}, which the feed does not have")
+        self.market.start(self._is_stopped, self._say)
+        if self._stopping:
+            return
+        if given_up := self.market.counters["messages_given_up"]:
+            note(f"{given_up:,} messages of the day so far could not be had: books are stale")
+        self.latch.apply(engine)
+        if self.latch.switches:
+            note(f"{len(self.latch.switches)} kill switches are latched from before: see ctl reset")
+        self._recover()
         engine.take_orders()
-        say("")
+
+    def _recover(self) -> None:
+        """Take up what an earlier process left; where that is not possible, stop everything."""
+        note, now_ns = self.desk.note, self._clock()
+        watch = self.watch
+        on_answer = None if watch is None else lambda each: watch.take_answer(each, now_ns)
+        found = Recovery(self.engine, self.journal, on_answer).run()
+        if found.orders or found.answers:
+            note(f"recovered {found.orders:,} orders and {found.answers:,} answers")
+        problems = [f"orders for {each}, which the feed does not have" for each in
+                    found.unknown_symbols]  # fmt: skip
+        if found.without_room:
+            problems.append(f"{found.without_room:,} orders more than there is room for")
+        for each in problems:
+            note(f"the journal has {each}: kill switch latched")
+        if problems:
+            self._kill("journal not taken up in full")
+
+    def _kill(self, why: str) -> None:
+        values: dict[str, Any] = {"scope": "G", "symbol": "", "level": 2}
+        self.latch.set(WHO, why, **values)
+        self.engine.command("kill", who=WHO, why=why, **values)
 
     # ------------------------------------------------------------ the loop
 
     def run(
-        self,
-        seconds: float | None = None,
-        *,
-        show: Callable[[dict[str, Any]], None] | None = None,
+        self, seconds: float | None = None, show: Callable[[dict[str, Any]], None] | None = None
     ) -> None:
         """Trade until the time is over, `stop` is called or the session has ended."""
-        for each in self.feed.sockets():
-            self._selector.register(each, selectors.EVENT_READ, None)
-        if self._copy_line is not None:
-            self._begin_copy()
-        end = None if seconds is None else time.monotonic() + seconds
-        shown = 0.0
+        now_ns = shown_ns = self._clock()
+        end_ns = None if seconds is None else now_ns + round(seconds * 1e9)
         while not self._stopping and self.desk.ended is None:
-            self._round()
-            now = time.monotonic()
-            if show is not None and now - shown >= SCREEN_INTERVAL_S:
-                shown = now
-                show(self._state())
-            if end is not None and now >= end:
+            self.round()
+            now_ns = self._clock()
+            if show is not None and now_ns - shown_ns >= SCREEN_INTERVAL_NS:
+                shown_ns = now_ns
+                show(self.state())
+            if end_ns is not None and now_ns >= end_ns:
                 break
-        self._finish()
+        self.finish()
+
+    def stop(self) -> None:
+        """End in an orderly way after the present round; may be called from a signal handler."""
+        self._stopping = True
 
     def _is_stopped(self) -> bool:
         return self._stopping
 
-    def stop(self) -> None:
-        """End in an orderly way after the present round."""
-        self._stopping = True
-
-    def _wait_s(self) -> float:
-        deadline = self.session.next_deadline
-        if self.session.has_output or deadline is None:
-            return 0.0 if self.session.has_output else LONGEST_WAIT_S
-        return min(max((deadline - self._now()) / 1e9, 0.0), LONGEST_WAIT_S)
-
-    def _round(self) -> None:
-        ready = self._selector.select(self._wait_s())
-        now = self._now()
-        for key, _ in ready:
+    def round(self, longest_ns: int = LONGEST_WAIT_NS) -> None:
+        """Wait at most so long; then everything that has come, and what comes of it."""
+        for key, _ in self._selector.select(self._wait_ns(longest_ns) / 1e9):
             if callable(key.data):
-                key.data(now)
-        self._take_feed()
-        self._take_session(now)
-        self._take_copy(now)
-        self._move_clock(now)
-        self._reconcile(now)
-        self._act(self.desk.take(self.desk.flush(now), now))
-        self._write(now)
+                key.data(self._clock())
+        if self.market.take(self._send):
+            self._last_input_ns = self._clock()
+        self._act(self.line.poll(0))
+        self._take_copy()
+        self._send()
+        now_ns = self._clock()
+        self._move_clock(now_ns)
+        self._reconcile(now_ns)
 
-    def _take_feed(self) -> None:
-        for source in self.feed.sockets():
-            while len(packets := self.feed.poll(source)):
-                self.engine.process(packets)
-                self._last_input_ns = self._now()
-                self._act(self.desk.take(self.desk.flush(self._now()), self._now()))
+    def _wait_ns(self, longest_ns: int) -> int:
+        now_ns = self._clock()
+        if not self.market.catch_up.is_settled:
+            longest_ns = min(longest_ns, MISSING_WAIT_NS)
+        deadlines = [self.line.next_deadline, now_ns + longest_ns]
+        if self.watch is not None:
+            deadlines.append(self._copy_line.next_deadline)
+        return max(min(each for each in deadlines if each is not None) - now_ns, 0)
 
-    def _take_session(self, now: int) -> None:
-        events = self.session.tick(now)
-        connected = self.line.progress()
-        if connected is True:
-            events += self.session.connected(now)
-        elif connected is False:
-            events += self.session.connect_failed(self.line.why, now)
-        if received := self.line.take():
-            events += self.session.receive(received, now)
-        if self.line.was_lost():
-            events += self.session.disconnected(now)
-        self._act(self.desk.take(events, now))
+    def _send(self) -> None:
+        """What the engine has encoded to the session, and onto the wire."""
+        events = self.desk.flush(self._clock())
+        self.line.flush()
+        if events:
+            self._act(events)
 
-    def _act(self, events: list) -> None:
-        for event in events:
-            if isinstance(event, ConnectWanted):
-                self.line.open()
-            elif isinstance(event, Ready) and not self._stopping:
-                self.engine.block.set("strategy", self._strategy)
+    def _act(self, events: list[Event]) -> None:
+        if not events:
+            return
+        now_ns = self._clock()
+        for event in self.desk.take(events):
+            if isinstance(event, Sequenced):
+                self._last_input_ns = now_ns
+                if self.watch is not None:
+                    self.watch.take_answer(event.payload, now_ns)
+            elif isinstance(event, Ready):
+                self._begin()
             elif isinstance(event, LineLost | Ended):
                 self.engine.block.set("strategy", 0)
 
-    def _write(self, now: int) -> None:
-        while self.session.has_output and self.line.has_room:
-            self.line.write(self.session.take_output())
-        if not self.session.has_line and not self.session.has_output:
-            self.line.close_when_written()
-        self.line.flush()
+    def _begin(self) -> None:
+        """Orders can be sent, for the first time or again."""
+        if self._stopping:
+            return
+        if not self._has_begun and self.config.trade.cancel_at_start:
+            left = int(self.engine.block.gate[0]["open_orders"])
+            if left:
+                self.desk.note(f"{left:,} orders of an earlier process are canceled")
+                self._operate("cancel --why 'left by an earlier process'", WHO, self._clock())
+        self._has_begun = True
+        self.engine.block.set("strategy", self._strategy)
 
     # ------------------------------------------------------------ the drop copy
 
-    def _begin_copy(self) -> None:
-        trade = self.config.trade
-        start = {
-            symbol_text(row["symbol"]): int(row["quantity"])
-            for row in read_start(self.config.risk.start_of_day)
-        }
-        tally = Tally(self.config.orders.protocol)
-        self.watch = Watch(tally, start, trade.reconcile_grace_ms * 1_000_000)
-        assert self._copy_line is not None
-        self._copy_line.open()
-
-    def _take_copy(self, now: int) -> None:
-        line = self._copy_line
-        if line is None or self.watch is None:
+    def _take_copy(self) -> None:
+        if self.watch is None:
             return
-        connected = line.progress()
-        if connected is True:
-            self._copy = Client(
-                self._credentials.username, self._credentials.password, sequence=1, now_ns=now
-            )
-        elif connected is False:
-            self.desk.note(f"drop copy: {line.why}")
-        if self._copy is None:
-            return
-        events = self._copy.tick(now)
-        if received := line.take():
-            events += self._copy.receive(received, now)
+        events = self._copy_line.poll(0)
+        now_ns = self._clock()
         for event in events:
             if isinstance(event, Sequenced):
-                self.watch.tally.take(event.payload)
-        while self._copy.has_output and line.has_room:
-            line.write(self._copy.take_output())
-        line.flush()
-        if line.was_lost():
-            self._copy = None
-            self.desk.note("drop copy: the connection is lost")
+                self.watch.take_copy(event.payload, now_ns)
 
-    def _reconcile(self, now: int) -> None:
-        if self.watch is None or self._copy is None or now < self._next_reconcile_ns:
+    def _reconcile(self, now_ns: int) -> None:
+        if self.watch is None or now_ns < self._next_reconcile_ns:
             return
-        self._next_reconcile_ns = now + RECONCILE_INTERVAL_NS
-        for line in self.watch.check(self.engine, now):
-            gate = self.engine.block.gate[0]
-            if not gate["killed"]:
-                self.desk.note(f"positions differ, kill switch latched: {line}")
-                self.engine.command("kill", who=WHO, why="drop copy differs", scope="G", level=2)
+        self._next_reconcile_ns = now_ns + RECONCILE_INTERVAL_NS
+        if not (self.desk.is_ready and self.drop_copy.is_ready):
+            self.watch.pause(now_ns)
+            return
+        found = self.watch.check(self.engine, now_ns)
+        if found and not self.difference:
+            for line in found:
+                self.desk.note(f"differs from the drop copy, kill switch latched: {line}")
+            self._kill("drop copy differs")
+        self.difference = found or self.difference
 
     # ------------------------------------------------------------ clock and operator
 
-    def _move_clock(self, now: int) -> None:
+    def _move_clock(self, now_ns: int) -> None:
         """Without input for a while, time goes on by ours."""
-        interval = self.config.trade.clock_interval_ms * 1_000_000
-        quiet = now - self._last_input_ns
-        if not interval or quiet < interval or not self.engine.messages:
+        interval_ns = self.config.trade.clock_interval_ms * MILLISECOND_NS
+        quiet_ns = now_ns - self._last_input_ns
+        if not interval_ns or quiet_ns < interval_ns or not self.engine.messages:
             return
-        self._last_input_ns = now
-        time_ns = self.engine.block.get("engine_time") + quiet
+        self._last_input_ns = now_ns
+        time_ns = self.engine.block.get("engine_time") + quiet_ns
         self.engine.command("clock", who=WHO, why="no input", timestamp=time_ns)
 
-    def _command(self, line: str, who: str) -> dict[str, Any]:
-        try:
-            return self.operator.run(line, who)
-        except OperatorError as error:
-            return {"error": str(error)}
+    def _operate(self, line: str, who: str, now_ns: int) -> dict[str, Any]:
+        answer = self.operator.run(line, who)
+        self._send()
+        return answer
 
-    def _state(self) -> dict[str, Any]:
-        differs = differences(self.engine, self.watch.tally, {}) if self.watch else []
+    def state(self) -> dict[str, Any]:
+        """What the loop knows beside the engine, for the screen and the operator."""
+        watch = self.watch
+        copy = "none" if watch is None else "ready" if self.drop_copy.is_ready else "lost"
         return {
             "ready": self.desk.is_ready,
             "session": self.session.state.name,
+            "ended": str(self.desk.ended) if self.desk.ended is not None else None,
             "notes": self.desk.notes,
-            "differs_from_drop_copy": differs,
+            "drop_copy": copy,
+            "differs_from_drop_copy": self.difference,
+            "unmatched_executions": watch.unmatched if watch is not None else 0,
             "desk": dict(self.desk.counters),
-            "feed": dict(self.feed.counters),
+            "feed": dict(self.market.counters),
+            "operator": dict(self._control.counters),
+            "strategy_error": self.engine.strategy_error,
             "audit_error": str(self.decisions.error) if self.decisions.error else None,
+            "latch_error": self.latch.error,
         }
 
     # ------------------------------------------------------------ the end
 
-    def _finish(self) -> None:
+    def finish(self) -> None:
         """No new orders, cancels for the open ones, a logout; bounded in time."""
         self._stopping = True
         self.engine.block.set("strategy", 0)
-        end = time.monotonic() + CLOSE_S
+        end_ns = self._clock() + CLOSE_NS
         if self.desk.is_ready:
-            self.operator.run("cancel all --why 'end of trading'", getpass.getuser())
-            while time.monotonic() < end and self.engine.block.gate[0]["open_orders"]:
-                self._round()
-            self._act(self.desk.take(self.session.logout(self._now()), self._now()))
-        while time.monotonic() < end and self.desk.ended is None and self.line.is_open:
-            self._round()
+            self._operate("cancel --why 'end of trading'", getpass.getuser(), self._clock())
+            while self._clock() < end_ns and self.desk.is_ready and self._is_waiting():
+                self.round()
+            self._act(self.session.logout(self._clock()))
+            self.line.flush()
+        while self._clock() < end_ns and self.desk.ended is None and self.line.is_connected:
+            self.round()
+        left = int(self.engine.block.gate[0]["open_orders"])
+        if left and self.desk.was_ready:
+            self.desk.note(f"{left:,} orders may still be open at the exchange")
+
+    def _is_waiting(self) -> bool:
+        """Whether something that was asked for, or is to be compared, is still to come."""
+        is_open = int(self.engine.block.gate[0]["open_orders"]) > 0
+        can_match = self.watch is not None and self.drop_copy.is_ready and not self.difference
+        return is_open or (can_match and self.watch is not None and self.watch.unmatched > 0)
 
     def result(self) -> dict[str, Any]:
         """What was done, for the end."""
-        engine = self.engine
         return {
             "schema": "tickpath.trade/1",
             **self.operator.run("status"),
             "positions": self.operator.run("positions")["positions"],
             "open_own_orders": self.operator.run("orders")["orders"],
-            "state_digest": f"{engine.state_digest:016x}",
+            "state_digest": f"{self.engine.state_digest:016x}",
             "audit": {"records": self.decisions.records, "head": self.decisions.head},
         }
+
+
+def _directory(name: str) -> Path:
+    """The trader's directory, for its owner only.  Raises `ConfigError`."""
+    path = Path(name)
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"trade.directory: {path}: {error.strerror}") from None
+    return path
 
 
 def install(trader: Trader) -> None:

@@ -1,100 +1,240 @@
-"""What a terminal shows while trading: books, positions, orders, gaps, latency."""
+"""What a terminal shows while trading: books, positions, orders, gaps, latency.
+
+The loop that trades draws it, so it is made of plain lines: tables of a layout engine would take
+fifty milliseconds, these take two.  `view` reads the engine, `render` makes lines of exactly the
+terminal's width and no more of them than its height.
+"""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-from rich.columns import Columns
-from rich.console import Group, RenderableType
-from rich.panel import Panel
-from rich.table import Table
 from rich.text import Text
 
+from tickpath.counters import Counter
+from tickpath.digest import symbol_text
 from tickpath.engine import Engine
 from tickpath.latency import summary
 from tickpath.trade.operator_words import open_orders, positions
 
-ROWS = 12
-"""Rows of each table."""
-LEVELS = 3
+STAGES = ("tick_to_order", "strategy", "risk", "encode")
+SHOWN = (
+    *(Counter.ORDERS_SENT, Counter.ORDERS_REJECTED, Counter.EXECUTIONS),
+    Counter.GAP_MESSAGES,
+)
+BOOK_WIDTH, LEVELS = 26, 3
+MOST_BOOKS, MOST_ROWS = 8, 100
+NOTES = 3
+WIDE = 100
+"""Columns from which on positions and orders stand side by side."""
+MIN_WIDTH, MIN_HEIGHT = 40, 10
+
+Line = list[tuple[str, str]]
+"""(text, style) parts."""
 
 
-def _table(title: str, columns: list[str], rows: list[list[str]]) -> Table:
-    table = Table(title=title, title_justify="left", expand=False, pad_edge=False)
-    for at, name in enumerate(columns):
-        table.add_column(name, justify="left" if at == 0 else "right", no_wrap=True)
-    for row in rows[:ROWS]:
-        table.add_row(*row)
-    if len(rows) > ROWS:
-        table.caption = f"and {len(rows) - ROWS:,} more"
-    return table
+class View(NamedTuple):
+    """What is shown, read at one moment."""
+
+    state: dict[str, Any]
+    head: dict[str, Any]
+    books: list[tuple[str, list[tuple[int, int]], list[tuple[int, int]]]]
+    """(symbol, bids, offers), each (price in 1e-4, quantity), best first."""
+    positions: list[dict[str, Any]]
+    orders: list[dict[str, Any]]
+    latency: list[tuple[str, int, int, int]]
 
 
-def _book(engine: Engine, symbol: str) -> Table:
-    book = engine.book(symbol, LEVELS)
-    rows = [
-        ["", f"{row['price'] / 1e4:.2f}", f"{row['quantity']:,}"] for row in reversed(book.asks)
-    ]
-    rows += [[f"{row['quantity']:,}", f"{row['price'] / 1e4:.2f}", ""] for row in book.bids]
-    return _table(symbol, ["bid", "price", "offer"], rows)
-
-
-def _latency(engine: Engine) -> Table:
-    rows = []
-    for stage in ("tick_to_order", "risk", "encode", "book"):
+def view(engine: Engine, state: dict[str, Any], symbols: Sequence[str]) -> View:
+    """Read the engine; ``state`` is what the loop knows, ``symbols`` whose books are wanted."""
+    block = engine.block
+    gate, held = block.gate[0], positions(engine)
+    names = list(symbols) or [row["symbol"] for row in held]
+    if not names:
+        names = [symbol_text(each) for each in block.book["symbol"][1:MOST_BOOKS] if each]
+    books = []
+    for name in names[:MOST_BOOKS]:
+        try:
+            book = engine.book(name, LEVELS)
+        except KeyError:
+            continue
+        sides = [
+            [(int(row["price"]), int(row["quantity"])) for row in side]
+            for side in (book.bids, book.asks)
+        ]
+        books.append((name, sides[0], sides[1]))
+    counters = block.counter["value"]
+    head = {
+        "time_ns": block.get("engine_time"),
+        "messages": engine.messages,
+        "gaps": block.get("gaps"),
+        "killed": bool(gate["killed"]),
+        "strategy_killed": bool(gate["strategy_killed"]),
+        "open_orders": int(gate["open_orders"]),
+        "pnl": int(gate["pnl"]) / 1e4,
+        "gross": int(gate["gross"]) / 1e4,
+        **{each.name.lower(): int(counters[each]) for each in SHOWN},
+    }
+    latency = []
+    for stage in STAGES:
         found = summary(engine.histogram(stage))
         if found["count"]:
-            values = [found[name] for name in ("p50", "p99", "max")]
-            rows.append([stage.replace("_", " "), *(f"{value:,}" for value in values)])
-    return _table("latency, ns", ["stage", "p50", "p99", "max"], rows)
+            latency.append((stage, found["p50"], found["p99"], found["max"]))
+    return View(state, head, books, held, open_orders(engine, MOST_ROWS), latency)  # type: ignore[arg-type]
 
 
-def render(engine: Engine, state: dict[str, Any], symbols: Sequence[str]) -> RenderableType:
-    """The whole screen."""
-    rows = positions(engine)
-    shown = [name for name in symbols if name in engine.symbols]
-    shown = shown or [row["symbol"] for row in rows][:4] or sorted(engine.symbols)[:4]
+def render(shown: View, width: int, height: int) -> Text:
+    """The whole screen: ``height`` lines at most, each ``width`` letters at most."""
+    width, height = max(width, MIN_WIDTH), max(height, MIN_HEIGHT)
+    lines = _head(shown)
+    notes = [[(text, "dim")] for text in shown.state["notes"][-NOTES:]]
+    latency = _latency(shown)
+    left = height - len(lines) - len(notes) - len(latency)
+    books = _books(shown, width)
+    if left - len(books) >= 2:
+        lines += books
+        left -= len(books)
+    lines += _tables(shown, width, left)
+    lines += latency + notes
+    text = Text(no_wrap=True, overflow="crop", end="")
+    for at, line in enumerate(lines[:height]):
+        if at:
+            text.append("\n")
+        room = width
+        for part, style in line:
+            text.append(part[:room], style)
+            room -= len(part[:room])
+    return text
+
+
+def _clock(time_ns: int) -> str:
+    seconds = time_ns // 1_000_000_000
+    return f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+
+
+def _head(shown: View) -> list[Line]:
+    state, head = shown.state, shown.head
+    is_ready = state["ready"]
+    first: Line = [
+        (" ready " if is_ready else f" {state['session'].lower()} ", _GOOD if is_ready else _WARN),
+    ]
+    if head["killed"]:
+        first.append((" KILLED ", _BAD))
+    if head["strategy_killed"]:
+        first.append((" STRATEGY KILLED ", _BAD))
+    if state["differs_from_drop_copy"]:
+        first.append((" DIFFERS FROM DROP COPY ", _BAD))
+    if state["strategy_error"]:
+        first.append((" STRATEGY RAISED ", _BAD))
+    if state["drop_copy"] not in ("ready", "none"):
+        first.append((f" drop copy {state['drop_copy']} ", _WARN))
+    first.append((f"  {_clock(head['time_ns'])}  {head['messages']:,} messages", ""))
+    if head["gaps"]:
+        first.append((f"  {head['gaps']} gaps ({head['gap_messages']:,} messages)", "bold red"))
+    second: Line = [
+        (
+            f"orders {head['orders_sent']:,} sent, {head['orders_rejected']:,} rejected, "
+            f"{head['open_orders']:,} open  executions {head['executions']:,}  p&l ",
+            "",
+        ),
+        (f"{head['pnl']:+,.2f}", _sign(head["pnl"])),
+        (f"  gross {head['gross']:,.0f}", ""),
+    ]
+    return [first, second]
+
+
+_GOOD, _WARN, _BAD = "black on green", "black on yellow", "bold white on red"
+
+
+def _sign(value: float) -> str:
+    return "green" if value > 0 else "red" if value < 0 else ""
+
+
+def _books(shown: View, width: int) -> list[Line]:
+    """Books side by side: offers above bids, best ones in the middle."""
+    chosen = shown.books[: max(width // (BOOK_WIDTH + 2), 1)]
+    if not chosen:
+        return []
+    lines: list[Line] = [[]]
+    for symbol, _, _ in chosen:
+        lines[0] += [(f"{symbol:<{BOOK_WIDTH}}", "bold"), ("  ", "")]
+    for at in reversed(range(LEVELS)):
+        lines.append([part for _, _, offers in chosen for part in _level(offers, at, False)])
+    for at in range(LEVELS):
+        lines.append([part for _, bids, _ in chosen for part in _level(bids, at, True)])
+    return lines
+
+
+def _level(rows: list[tuple[int, int]], at: int, is_bid: bool) -> Line:
+    if at >= len(rows):
+        return [(" " * (BOOK_WIDTH + 2), "")]
+    price, quantity = rows[at]
+    shares, text = f"{quantity:,}", f"{price / 1e4:,.2f}"
+    left, right = (shares, "") if is_bid else ("", shares)
+    style = "cyan" if is_bid else "magenta"
+    return [(f"{left:>8}", style), (f"{text:>10}", ""), (f"{right:>8}", style), ("  ", "")]
+
+
+_POSITION = f"{'position':<9}{'shares':>9}{'mark':>10}{'p&l':>12}"
+_ORDER = f"{'order':>8}  {'symbol':<9}{'':2}{'leaves':>8}{'price':>10}  {'state':<9}"
+
+
+def _tables(shown: View, width: int, room: int) -> list[Line]:
     held = [
         [
-            row["symbol"],
-            f"{row['position']:+,}",
-            f"{row['mark']:,.2f}",
-            f"{row['pnl']:+,.2f}",
-            f"{row['open_buy']:,}",
-            f"{row['open_sell']:,}",
+            (f"{row['symbol']:<9}{row['position']:>+9,}{row['mark']:>10,.2f}", ""),
+            (f"{row['pnl']:>+12,.2f}", _sign(row["pnl"])),
         ]
-        for row in rows
+        for row in shown.positions
     ]
-    orders = [
+    orders: list[Line] = [
         [
-            str(row["user_ref_num"]),
-            row["symbol"],
-            row["side"],
-            f"{row['price']:,.2f}",
-            f"{row['leaves_qty']:,}",
-            row["state"].lower(),
+            (
+                f"{row['user_ref_num']:>8}  {row['symbol']:<9}"
+                f"{row['side']:<2}{row['leaves_qty']:>8,}{row['price']:>10,.2f}  ",
+                "",
+            ),
+            (_STATE.get(row["state"], row["state"].lower()), "dim"),
         ]
-        for row in open_orders(engine)
+        for row in reversed(shown.orders)
     ]
-    gate = engine.block.gate[0]
-    head = Text.assemble(
-        (
-            " ready " if state["ready"] else " waiting ",
-            "black on green" if state["ready"] else "black on yellow",
-        ),
-        (" KILLED ", "white on red") if gate["killed"] or gate["strategy_killed"] else "",
-        f"  {engine.messages:,} messages  {engine.counters['orders_sent']:,} orders  "
-        f"{engine.counters['executions']:,} executions  "
-        f"{engine.counters['orders_rejected']:,} rejected  gaps {len(engine.gaps())}  "
-        f"profit and loss {int(gate['pnl']) / 1e4:+,.2f}",
-    )
-    notes = "\n".join(state["notes"][-3:])
-    parts: list[RenderableType] = [
-        head,
-        Columns([_book(engine, symbol) for symbol in shown[:4]], padding=(0, 3)),
-        _table("positions", ["symbol", "shares", "mark", "p&l", "buys", "sells"], held),
-        _table("open orders", ["ref", "symbol", "side", "price", "leaves", "state"], orders),
-        _latency(engine),
+    if width < WIDE:
+        if room < 4:
+            return _table(_POSITION, held, room)
+        of_positions = min(len(held) + 1, max(room // 2, room - len(orders) - 1))
+        upper = _table(_POSITION, held, of_positions)
+        return upper + _table(_ORDER, orders, room - len(upper))
+    left, right = _table(_POSITION, held, room), _table(_ORDER, orders, room)
+    lines: list[Line] = []
+    for at in range(max(len(left), len(right))):
+        one = left[at] if at < len(left) else []
+        other = right[at] if at < len(right) else []
+        gap = len(_POSITION) + 4 - sum(len(text) for text, _ in one)
+        lines.append([*one, (" " * gap, ""), *other])
+    return lines
+
+
+_STATE = {"PARTIALLY_FILLED": "partial"}
+
+
+def _table(heading: str, rows: list[Line], room: int) -> list[Line]:
+    """A heading and rows in at most ``room`` lines; the last says how many more there are."""
+    if room <= 0:
+        return []
+    lines: list[Line] = [[(heading, "bold")], *rows]
+    if len(lines) > room:
+        more = len(lines) - room + 1
+        lines = [*lines[: room - 1], [(f"... and {more:,} more", "dim")]]
+    return lines
+
+
+def _latency(shown: View) -> list[Line]:
+    parts = [
+        f"{stage.replace('_', ' ')} {p50:,} / {p99:,} / {most:,}"
+        for stage, p50, p99, most in shown.latency
     ]
-    if notes:
-        parts.append(Panel(notes, title="notes", title_align="left", expand=False))
-    return Group(*parts)
+    if not parts:
+        return []
+    lines: list[Line] = [[("ns p50 / p99 / max: ", "bold"), (parts[0], "")]]
+    if parts[1:]:
+        lines.append([("  ".join(parts[1:]), "")])
+    return lines
