@@ -15,6 +15,7 @@ _TEXT = """{mark} for session {session}: written anew with every start.
 
 [trade]
 feed = "{feed}"
+feed_session = "{session}"
 interface = "{interface}"
 requests = "{requests}"
 orders = "{ouch}"

@@ -10,7 +10,8 @@ those whose turn has come, `requests` what to ask for.
                                turn: it declares a gap
     far beyond                 at once: the engine does not believe one packet that says so
     of another session         counted and dropped, until the session that is followed has ended,
-                               so that a stray packet cannot end a day
+                               so that a stray packet cannot end a day; which one that is, the
+                               first packet says or the configuration
 
 What is kept is bounded by datagrams and bytes; what has no room is asked for again when it is next.
 """
@@ -46,7 +47,14 @@ class CatchUp:
     Where nobody can be asked ``first`` is None, the first that comes, and there is no patience.
     """
 
-    def __init__(self, first: int | None, patience_ns: int, counters: Counter[str]) -> None:
+    def __init__(
+        self,
+        first: int | None,
+        patience_ns: int,
+        counters: Counter[str],
+        only: str | None = None,
+    ) -> None:
+        """``only`` is the name of the one session that is followed; None for any."""
         self.session: bytes | None = None
         self.expected = first or 0
         """The next message; 0 before any has come."""
@@ -54,6 +62,7 @@ class CatchUp:
         """The next message as the other side counts."""
         self.patience_ns = patience_ns
         self.counters = counters
+        self._only = None if only is None else only.strip().encode("latin-1")
         self._is_new = True  # nothing can be far beyond while the day so far is missing
         self._has_ended = False
         self._kept: list[tuple[int, int, bytes]] = []  # heap: sequence number, serial, datagram
@@ -116,6 +125,8 @@ class CatchUp:
 
     def _begin(self, found: Header) -> bool:
         """Whether another session than so far is followed from now on."""
+        if self._only is not None and found.session.strip() != self._only:
+            return False
         if self.session is not None:
             if not self._has_ended:
                 return False

@@ -23,6 +23,8 @@ class Trade(Component, frozen=True):
 
     feed: Address = "239.255.77.1:26477"
     """The multicast group (or the address of ours) that the feed comes to."""
+    feed_session: str | None = None
+    """The one MoldUDP64 session of the group that is followed; none: the first that comes."""
     interface: str = "127.0.0.1"
     """The address of the interface that multicast is joined on."""
     requests: Address | None = None

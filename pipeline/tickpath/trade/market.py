@@ -27,7 +27,9 @@ class Market:
         self.counters: Counter[str] = self.feed.counters
         can_ask = trade.requests is not None
         patience_ns = trade.start_timeout_ms * MILLISECOND_NS if can_ask else 0
-        self.catch_up = CatchUp(1 if can_ask else None, patience_ns, self.counters)
+        self.catch_up = CatchUp(
+            1 if can_ask else None, patience_ns, self.counters, trade.feed_session
+        )
 
     def close(self) -> None:
         """Close the sockets."""
@@ -45,8 +47,11 @@ class Market:
             now_ns = self._clock()
             waited_ms = (now_ns - begun_ns) // MILLISECOND_NS
             if catch_up.session is None and waited_ms >= trade.start_timeout_ms:
+                what = (
+                    "no packet" if trade.feed_session is None else f"none of {trade.feed_session}"
+                )
                 raise ConfigError(
-                    f"trade.feed: nothing came to {trade.feed} over {trade.interface} in "
+                    f"trade.feed: {what} came to {trade.feed} over {trade.interface} in "
                     f"{trade.start_timeout_ms / 1000:g} s; is the exchange running?"
                 )
             if now_ns - said_ns >= 1_000 * MILLISECOND_NS:

@@ -49,8 +49,9 @@ def view(engine: Engine, state: dict[str, Any], symbols: Sequence[str]) -> View:
     block = engine.block
     gate, held = block.gate[0], positions(engine)
     names = list(symbols) or [row["symbol"] for row in held]
-    if not names:
-        names = [symbol_text(each) for each in block.book["symbol"][1:MOST_BOOKS] if each]
+    if not symbols and len(names) < MOST_BOOKS:
+        others = [symbol_text(each) for each in block.book["symbol"][1 : 2 * MOST_BOOKS] if each]
+        names += [each for each in others if each not in names]
     books = []
     for name in names[:MOST_BOOKS]:
         try:
