@@ -53,11 +53,16 @@ class Order(NamedTuple):
     price: int
 
     @property
+    def key(self) -> int:
+        """What the engine knows it by."""
+        key = (self.price | self.book << 32) * MIX ^ (self.quantity << 1 | self.is_buy) * MIX << 20
+        return key & (1 << 64) - 1
+
+    @property
     def place(self) -> int:
         """Its place in the table of orders sent lately: which are forgotten is the engine's hash's
         choice, and nothing that could be derived."""
-        key = (self.price | self.book << 32) * MIX ^ (self.quantity << 1 | self.is_buy) * MIX << 20
-        return (key * MIX & (1 << 64) - 1) >> 64 - RECENT_BITS
+        return (self.key * MIX & (1 << 64) - 1) >> 64 - RECENT_BITS
 
 
 @dataclass
@@ -356,7 +361,7 @@ class Gate:
 
     def exposure_checks(self, asked: Asked) -> tuple[set[str], set[str]]:
         """Codes of what would be too much, and of what is beyond a soft level only."""
-        soft = round(self.risk.soft_percent / 100 * 256)
+        soft = max(1, round(self.risk.soft_percent / 100 * 256))
         failed, warned = set(), set()
         for code, value, most in self.amounts(asked):
             if value > most:

@@ -140,7 +140,7 @@ def set_gate(gate: np.void, config: Config, strategy: str | None) -> None:
     gate["duplicate_window"] = risk.duplicate_window_ms * 1_000_000
     gate["max_age"] = risk.last_sale_max_age_s * SECOND_NS
     gate["max_spread_bp"] = round(risk.max_spread_percent * 100)
-    gate["soft"] = round(risk.soft_percent / 100 * 256)
+    gate["soft"] = max(1, round(risk.soft_percent / 100 * 256))
     gate["near_shift"] = next(n for n in range(64) if 256 >> n <= gate["soft"])
     gate["bands"] = bands_used(risk)
     gate["unknown_state_trades"] = risk.unknown_trading_state == "trade"
