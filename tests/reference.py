@@ -95,7 +95,6 @@ class Reference:
         self.time = self.messages = self.input_number = self.next_timer = 0
         self.stale_event = self.gapped = False
         self.market_hours = self.newest_ref = 0
-        self.printed: int | None = None  # price of the print that the last message was
         self.strategy = strategy
         self.events: list[Event] = []
         self.desk = reference_orders.Desk(self, getattr(strategy, "__name__", ""))
@@ -118,11 +117,10 @@ class Reference:
             self._tell((STALE, 0, 0))
         self._keep_time(message.ts)
         self.input_number += 1
-        self.printed = None
         event = self._effect(message)
         if event is not None:
             kind, book, flags = event
-            self.desk.fills.after(book, self.printed)
+            self.desk.fills.after(kind, book, flags)
             self._tell((kind, book, flags | last * LAST))
             self.desk.tell_own()
         return event
@@ -298,7 +296,6 @@ class Reference:
             return
         book, indicators = self.books[number], self.config.indicators
         book.last_px, book.last_sz, book.last_ts = price, min(shares, U32), self.time
-        self.printed = price
         book.volume = (book.volume + shares) & U64
         book.notional = (book.notional + price * shares) & U64
         book.trades += 1

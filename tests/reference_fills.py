@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from reference_orders import Desk, Own
 
 BID, OFFER = 0, 1
+BOOK, TRADE, BROKEN = 1, 2, 4
+"""Kinds of event that say that a book has changed, and the flag of a trade that is void."""
 MARKET_PRICE = 0x7FFFFFFF
 
 
@@ -48,11 +50,12 @@ class Fills:
 
     def _enter(self, order: Own) -> None:
         touch = self._touch(order)
-        if order.is_open and touch is not None and _reaches(order, touch):
+        trades = order.is_open and self._trades(order.book)
+        if trades and touch is not None and _reaches(order, touch):
             self._execute(order, min(order.leaves, self._shown(order)), touch)
         if not order.is_open:
             return
-        if self.immediate:
+        if self.immediate or order.price == MARKET_PRICE:
             self.desk.cancelled(order, order.leaves)
         else:
             side = BID if order.is_buy else OFFER
@@ -75,10 +78,14 @@ class Fills:
             if is_execution and beyond > 0:
                 self._execute(order, min(beyond, order.leaves), order.price)
 
-    def after(self, book: int, printed: int | None) -> None:
-        """A message changed a book, or was a print at a price."""
-        if self.model == "exchange":
+    def after(self, kind: int, book: int, flags: int) -> None:
+        """A message changed a book or printed a trade."""
+        if self.model == "exchange" or kind not in (BOOK, TRADE) or not self._trades(book):
             return
+        record, printed = self.reference.books[book], None
+        # A trade is seen by its print; one that is broken or not printed leaves the last as it was.
+        if kind == TRADE and not flags & BROKEN and record.last_ts == self.reference.time:
+            printed = record.last_px
         for is_buy in (True, False):
             for order in self.desk.open_orders(book, is_buy):
                 touch = self._touch(order)
@@ -87,6 +94,11 @@ class Fills:
                         self._execute(order, min(order.leaves, self._shown(order)), order.price)
                 elif _is_beyond(order, touch) or _is_beyond(order, printed):
                     self._execute(order, order.leaves, order.price)
+
+    def _trades(self, book: int) -> bool:
+        """Not halted or paused."""
+        status = self.reference.books[book].status
+        return status["trading_state"] not in b"HP" and not status["operational_halt"]
 
     def _touch(self, order: Own) -> int | None:
         """The other side's best price."""
@@ -108,8 +120,6 @@ def _reaches(order: Own, price: int) -> bool:
 
 def _is_beyond(order: Own, price: int | None) -> bool:
     """True where a price is better for the order than its own."""
-    if price is None:
+    if not price:
         return False
-    if order.price == MARKET_PRICE:
-        return True
     return price < order.price if order.is_buy else price > order.price

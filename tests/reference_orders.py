@@ -304,10 +304,12 @@ class Desk:
 
     def replaced(self, old: Own, order: Own) -> None:
         self._close(old, "REPLACED")
-        order.state, order.executed = "LIVE", old.executed
+        order.executed = old.executed
+        order.state = "PARTIALLY_FILLED" if order.executed else "LIVE"
         order.quantity = order.executed + order.leaves
         self._happens("REPLACED", order, order.leaves, order.price)
         if not order.leaves:
+            self._happens("CANCELLED", order, 0, order.price)
             self._close(order, "CANCELLED")
 
     def cancelled(self, order: Own, shares: int) -> None:

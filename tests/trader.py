@@ -62,7 +62,7 @@ LIMITS = Risk(
 SPENT = replace(
     LIMITS,
     max_daily_quantity=9_000,
-    max_daily_notional=950_000.0,
+    max_daily_notional=800_000.0,
     max_position=10_000,
     max_short=10_000,
     total=replace(

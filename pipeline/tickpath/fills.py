@@ -1,8 +1,9 @@
 """Fill models: who answers our orders in a replay, where there is no exchange.
 
-None of them moves the market: what our orders would have taken is still there for others, nobody
-reacts to them, and answers come at once.  So results of a replay are an upper bound for orders that
-take, and for those that wait they are what the model says:
+None of them moves the market: what our orders would have taken is still there for others, and for
+our next order; nobody reacts to them, two of them at one price do not wait for each other, they
+never trade with each other, and answers come at once.  So results of a replay are an upper bound
+for orders that take, and for those that wait they are what the model says:
 
     touch      a waiting order is executed when the other side's best price reaches its price, for
                what is shown there; optimistic, it ignores the queue
@@ -15,9 +16,11 @@ take, and for those that wait they are what the model says:
     exchange   no model: answers are inputs (`tickpath.responses`)
 
 In each of them an order that reaches the other side's best price is executed at once at that price
-for what is shown at that level, and what is left waits; with an immediate-or-cancel time in force
-it is cancelled.  Cancels and replaces are always in time.  Executions have match numbers from
-2**63 on, so that they are never taken for the venue's.
+for what is shown at that level, and what is left waits; with an immediate-or-cancel time in force,
+and where it is a market order, that is cancelled.  A waiting order is executed at its own price,
+when a message changes its book or prints a trade there; nothing is executed while the symbol is
+halted or paused.  Cancels and replaces are always in time, and a replacement is last in its queue.
+Executions have match numbers from 2**63 on, so that they are never taken for the venue's.
 """
 
 import numpy as np
@@ -27,7 +30,7 @@ from tickpath import event, own_orders, window
 from tickpath.counters import Counter
 from tickpath.jit import cold, leaf
 from tickpath.layout import Watch, book, count, engine, gate, level, order, own, position, side
-from tickpath.risk import BUY, FillModel
+from tickpath.risk import BUY, MARKET_PRICE, FillModel
 
 ZERO, ONE = np.uint64(0), np.uint64(1)
 _EXCHANGE, _TOUCH, _QUEUE = (np.uint64(FillModel[name]) for name in ("EXCHANGE", "TOUCH", "QUEUE"))
@@ -35,6 +38,10 @@ _QUANTITY_MASK = np.uint64((1 << 44) - 1)
 _FILLS = np.uint64(Counter.ASSUMED_FILLS)
 _WATCH = np.uint64(Watch.FILLS)
 _MATCHES = np.uint64(1 << 63)
+_TRADE = np.uint64(event.TRADE)
+"""Kinds of event up to this one change a book or print a trade."""
+_HALTED, _PAUSED = np.uint64(ord("H")), np.uint64(ord("P"))
+_MARKET_PRICE = np.uint64(MARKET_PRICE)
 MOST = 4096
 """Own orders of a book and side that one message is compared with."""
 _MOST = np.uint64(MOST)
@@ -56,7 +63,17 @@ def _other_side(eng, o):
 @leaf
 def _reaches(o, price):
     """True where the order's price is the given one or better for the other party."""
+    if own.price(o) == _MARKET_PRICE:
+        return True
     return own.price(o) >= price if own.side(o) == BUY else own.price(o) <= price
+
+
+@leaf
+def _trades(eng, b):
+    """True unless a book is halted or paused: what stands there then may cross, and is no trade."""
+    record = book.at(eng, b)
+    state = book.trading_state(record)
+    return (state != _HALTED) & (state != _PAUSED) & (book.operational_halt(record) == ZERO)
 
 
 @leaf
@@ -71,7 +88,7 @@ def _execute(eng, o, quantity, price):
 def _take_touch(eng, o):
     """Execute what an order reaches at the other side's best price."""
     s = _other_side(eng, o)
-    if side.best(s) != ZERO and _reaches(o, side.best_px(s)):
+    if side.best(s) != ZERO and _reaches(o, side.best_px(s)) and _trades(eng, own.book(o)):
         shown = level.total(level.at(eng, side.best(s))) & _QUANTITY_MASK
         _execute(eng, o, min(own.leaves(o), shown), side.best_px(s))
 
@@ -94,7 +111,8 @@ def _enter(eng, user_ref_num):
     if own_orders.is_open(o):
         _take_touch(eng, o)
     if own_orders.is_open(o):
-        if gate.immediate(gate.at(eng, ZERO)) != ZERO:
+        is_immediate = gate.immediate(gate.at(eng, ZERO)) != ZERO
+        if is_immediate or own.price(o) == _MARKET_PRICE:
             own_orders.cancelled(eng, user_ref_num, own.leaves(o))
         else:
             own.set_ahead(o, _shares_at(eng, o))
@@ -105,7 +123,8 @@ def answer_new(eng, user_ref_num):
     """A new order was sent."""
     if is_model(eng):
         engine.set_watch(eng, engine.watch(eng) | _WATCH)
-        own_orders.accepted(eng, user_ref_num, ZERO, ONE)
+        o = own_orders.at_place(eng, user_ref_num)
+        own_orders.accepted(eng, user_ref_num, own.leaves(o), own.price(o), ZERO, ONE)
         _enter(eng, user_ref_num)
 
 
@@ -168,18 +187,22 @@ def _wait_all(eng, first, model, traded):
         o = own.at(eng, at - ONE)
         at = own.next(o)
         seen += ONE
-        if own.state(o) != ZERO and own_orders.is_open(o):
+        if own_orders.is_open(o):
             _wait(eng, o, model, traded)
 
 
 @cold
 def after(eng, happened):
     """A message changed a book or was a trade: orders that wait there may be executed."""
-    p = position.at(eng, happened & event.BOOK_MASK)
-    if position.open_orders(p) == ZERO:
+    b = happened & event.BOOK_MASK
+    p, record = position.at(eng, b), book.at(eng, b)
+    kind = (happened >> event.KIND_SHIFT) & event.BYTE_MASK
+    if position.open_orders(p) == ZERO or kind > _TRADE or not _trades(eng, b):
         return
-    is_trade = (happened >> event.KIND_SHIFT) & event.BYTE_MASK == np.uint64(event.TRADE)
-    traded = book.last_px(book.at(eng, happened & event.BOOK_MASK)) if is_trade else ZERO
+    # Executions that are not printed and trades that are broken leave the last print as it was.
+    is_print = (kind == _TRADE) & (happened & event.HOT_BROKEN == ZERO)
+    is_print &= book.last_ts(record) == engine.engine_time(eng)
+    traded = book.last_px(record) if is_print else ZERO
     model = gate.fill_model(gate.at(eng, ZERO))
     _wait_all(eng, position.first_buy(p), model, traded)
     _wait_all(eng, position.first_sell(p), model, traded)

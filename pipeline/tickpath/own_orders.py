@@ -19,6 +19,11 @@ What does not fit is counted and has a stated outcome: an execution is real what
 is in (after a cancel, beyond what is left) and changes the position; one that came before (same
 match number and order) or of an order that is not known changes nothing.
 
+Quantities are those of a chain of replacements, as in OUCH: a replacement begins with what the
+orders before it have executed, and `quantity` is `executed` and `leaves` together (until a trade is
+broken or corrected, or too much is executed, which change `executed` alone).  While a replacement
+is not answered, both orders are counted as open.
+
 Orders are kept in a table by user_ref_num, in the place of the one `OWN_ORDERS` numbers before: a
 place whose order is still open is not taken (`Reject.OWN_ORDERS_FULL`).  Executions are remembered
 in a table by a hash, where a later one may take an earlier one's place: a repetition or a break
@@ -163,16 +168,17 @@ def by_order_id(eng, order_id):
 def _forget_name(eng, o, place):
     """Take the order that had a place before out of its chain."""
     chain = _chain_of(eng, own.order_id(o))
-    at = named.first(chain)
+    at, seen = named.first(chain), ZERO
     if at == place:
         named.set_first(chain, own.next_named(o))
         return
-    while at != ZERO:
+    while at != ZERO and seen < _OWN_ORDERS:
         before = own.at(eng, at - ONE)
         at = own.next_named(before)
         if at == place:
             own.set_next_named(before, own.next_named(o))
             return
+        seen += ONE
 
 
 @leaf
@@ -311,9 +317,20 @@ def _close(eng, o, to):
 
 @leaf
 def _set_leaves(eng, o, leaves):
-    """Set what is left of an open order, which may close it."""
+    """Set what is left of an open order."""
     _open(eng, o, np.int64(leaves) - np.int64(own.leaves(o)))
     own.set_leaves(o, leaves)
+
+
+@leaf
+def _set_price(eng, o, price):
+    """Give an open order another price; one beyond all that can be asked for is cut to 32 bits."""
+    leaves = own.leaves(o)
+    _set_leaves(eng, o, ZERO)
+    _unlink(eng, o)
+    own.set_price(o, min(price, _MOST_U32))
+    _link(eng, o)
+    _set_leaves(eng, o, leaves)
 
 
 # ---------------------------------------------------------------- positions
@@ -439,21 +456,54 @@ def _answered(eng, user_ref_num):
     return o
 
 
-@cold
-def accepted(eng, user_ref_num, market_ref, is_live):
-    """The exchange took the order; it may have been closed at once."""
+@leaf
+def _pending(eng, user_ref_num):
+    """The order that waits for this answer; 0, counted, where there is none."""
     o = _answered(eng, user_ref_num)
-    if o == ZERO:
-        return
-    if own.state(o) != state.PENDING:
+    if o != ZERO and own.state(o) != state.PENDING:
         count(eng, _OUT_OF_STATE)
-        return
+        return ZERO
+    return o
+
+
+@leaf
+def _open_one(eng, user_ref_num):
+    """The open order that an answer is about; 0, counted, where there is none."""
+    o = _answered(eng, user_ref_num)
+    if o != ZERO and not is_open(o):
+        count(eng, _OUT_OF_STATE)
+        return ZERO
+    return o
+
+
+@leaf
+def _take_over(eng, o, leaves, price, market_ref):
+    """What the exchange says that an order is, which may be another than was asked for."""
     own.set_market_ref(o, market_ref)
-    own.set_state(o, state.LIVE)
-    tell(eng, happened.ACCEPTED, o, own.leaves(o), own.price(o), ZERO)
-    if is_live == ZERO:
+    if price != own.price(o):
+        _set_price(eng, o, price)
+    _set_leaves(eng, o, leaves)
+    own.set_quantity(o, own.executed(o) + leaves)
+    own.set_state(o, state.LIVE if own.executed(o) == ZERO else state.PARTIALLY_FILLED)
+
+
+@leaf
+def _close_dead(eng, o, is_live):
+    """Close an order that was cancelled in the moment in which it was taken."""
+    if is_live == ZERO or own.leaves(o) == ZERO:
         tell(eng, happened.CANCELLED, o, own.leaves(o), own.price(o), ZERO)
         _close(eng, o, state.CANCELLED)
+
+
+@cold
+def accepted(eng, user_ref_num, leaves, price, market_ref, is_live):
+    """The exchange took the order; it may have been closed at once."""
+    o = _pending(eng, user_ref_num)
+    if o == ZERO:
+        return
+    _take_over(eng, o, leaves, price, market_ref)
+    tell(eng, happened.ACCEPTED, o, leaves, own.price(o), ZERO)
+    _close_dead(eng, o, is_live)
 
 
 @leaf
@@ -467,7 +517,9 @@ def _change_position(eng, o, quantity, price, sign):
     b = own.book(o)
     g, p = gate.at(eng, ZERO), position.at(eng, b)
     if position.mark(p) == ZERO:
+        _forget_position(eng, p)
         position.set_mark(p, price)
+        _count_position(eng, p)
     worth = np.int64(position.mark(p))
     shares = np.int64(quantity) * sign if own.side(o) == BUY else -np.int64(quantity) * sign
     paid = shares * np.int64(price)
@@ -492,17 +544,17 @@ def fill(eng, o, quantity, price, match_number):
     count(eng, _EXECUTIONS)
     _change_position(eng, o, quantity, price, np.int64(1))
     own.set_executed(o, own.executed(o) + quantity)
+    tell(eng, happened.EXECUTED, o, quantity, price, match_number)
     if not is_open(o):
         count(eng, _AFTER_CLOSE)
-    else:
-        left = own.leaves(o)
-        if quantity > left:
-            count(eng, _OVER)
-        _set_leaves(eng, o, left - quantity if quantity < left else ZERO)
-        own.set_state(o, state.PARTIALLY_FILLED)
-        if own.leaves(o) == ZERO:
-            _close(eng, o, state.FILLED)
-    tell(eng, happened.EXECUTED, o, quantity, price, match_number)
+        return
+    left = own.leaves(o)
+    if quantity > left:
+        count(eng, _OVER)
+    _set_leaves(eng, o, left - quantity if quantity < left else ZERO)
+    own.set_state(o, state.PARTIALLY_FILLED)
+    if own.leaves(o) == ZERO:
+        _close(eng, o, state.FILLED)
 
 
 @cold
@@ -567,56 +619,40 @@ def corrected(eng, user_ref_num, quantity, price, match_number):
 @cold
 def moved(eng, user_ref_num, price, market_ref):
     """The exchange gave an order another price or reference, and another place in the queue."""
-    o = _answered(eng, user_ref_num)
+    o = _open_one(eng, user_ref_num)
     if o == ZERO:
         return
     own.set_market_ref(o, market_ref)
-    if price != own.price(o) and is_open(o):
+    if price != own.price(o):
         _set_price(eng, o, price)
-
-
-@leaf
-def _set_price(eng, o, price):
-    leaves = own.leaves(o)
-    _set_leaves(eng, o, ZERO)
-    _unlink(eng, o)
-    own.set_price(o, price)
-    _link(eng, o)
-    _set_leaves(eng, o, leaves)
 
 
 @cold
 def cancelled(eng, user_ref_num, quantity):
     """``quantity`` shares of an order were taken off by the exchange."""
-    o = _answered(eng, user_ref_num)
+    o = _open_one(eng, user_ref_num)
     if o == ZERO:
-        return
-    if not is_open(o):
-        count(eng, _OUT_OF_STATE)
         return
     left = own.leaves(o)
     taken = min(quantity, left)
+    tell(eng, happened.CANCELLED, o, taken, own.price(o), ZERO)
     own.set_asked(o, own.asked(o) & ~CANCEL_ASKED)
     own.set_quantity(o, own.quantity(o) - min(taken, own.quantity(o)))
     if taken == left:
         _close(eng, o, state.CANCELLED)
     else:
         _set_leaves(eng, o, left - taken)
-    tell(eng, happened.CANCELLED, o, taken, own.price(o), ZERO)
 
 
 @cold
 def rejected(eng, user_ref_num):
     """The exchange refused an order; one that was to be replaced by it stays as it was."""
-    o = _answered(eng, user_ref_num)
+    o = _pending(eng, user_ref_num)
     if o == ZERO:
         return
-    if own.state(o) != state.PENDING:
-        count(eng, _OUT_OF_STATE)
-        return
-    orig = own.replaces(o)
-    _close(eng, o, state.REJECTED)
     tell(eng, happened.REJECTED, o, own.quantity(o), own.price(o), ZERO)
+    _close(eng, o, state.REJECTED)
+    orig = own.replaces(o)
     old = at_place(eng, orig)
     if is_known(old, orig) and own.replaced_by(old) == user_ref_num:
         own.set_replaced_by(old, ZERO)
@@ -625,51 +661,46 @@ def rejected(eng, user_ref_num):
 
 @cold
 def replaced(eng, orig_user_ref_num, user_ref_num, leaves, price, market_ref, is_live):
-    """The exchange put a new order in an old one's place, with ``leaves`` shares open."""
-    o, old = _answered(eng, user_ref_num), at_place(eng, orig_user_ref_num)
-    if is_known(old, orig_user_ref_num) and is_open(old):
-        _shut(eng, old, state.REPLACED)
-    if o == ZERO:
-        return
-    if own.state(o) != state.PENDING:
+    """The exchange put a new order in an old one's place, with ``leaves`` shares open.
+
+    The old one is gone also where the new one is not known: the exchange says so.
+    """
+    o, old = at_place(eng, user_ref_num), at_place(eng, orig_user_ref_num)
+    if is_known(o, user_ref_num) and own.state(o) != state.PENDING:
         count(eng, _OUT_OF_STATE)
         return
-    if is_known(old, orig_user_ref_num):
+    has_old = is_known(old, orig_user_ref_num) and old != o
+    if has_old and is_open(old):
+        _shut(eng, old, state.REPLACED)
+    o = _answered(eng, user_ref_num)
+    if o == ZERO:
+        return
+    if has_old:
         own.set_executed(o, own.executed(old))
-    own.set_quantity(o, own.executed(o) + leaves)
-    own.set_market_ref(o, market_ref)
-    if price != own.price(o):
-        # The exchange may have another price than was asked for.
-        _set_price(eng, o, price)
-    _set_leaves(eng, o, leaves)
-    own.set_state(o, state.LIVE)
-    tell(eng, happened.REPLACED, o, leaves, price, ZERO)
-    if is_live == ZERO or leaves == ZERO:
-        _close(eng, o, state.CANCELLED)
+    _take_over(eng, o, leaves, price, market_ref)
+    tell(eng, happened.REPLACED, o, leaves, own.price(o), ZERO)
+    _close_dead(eng, o, is_live)
 
 
 @cold
 def cancel_rejected(eng, user_ref_num):
-    """The exchange did not cancel an order."""
-    o = _answered(eng, user_ref_num)
+    """The exchange did not cancel an order, or a modification was not even sent."""
+    o = _open_one(eng, user_ref_num)
     if o == ZERO:
         return
-    own.set_asked(o, own.asked(o) & ~CANCEL_ASKED)
+    own.set_asked(o, own.asked(o) & ~(CANCEL_ASKED | MODIFY_ASKED))
     tell(eng, happened.CANCEL_REJECTED, o, own.leaves(o), own.price(o), ZERO)
 
 
 @cold
 def modified(eng, user_ref_num, leaves):
     """The exchange cut an order down to ``leaves`` open shares, in its place in the queue."""
-    o = _answered(eng, user_ref_num)
+    o = _open_one(eng, user_ref_num)
     if o == ZERO:
         return
-    if not is_open(o):
-        count(eng, _OUT_OF_STATE)
-        return
+    tell(eng, happened.MODIFIED, o, leaves, own.price(o), ZERO)
     own.set_asked(o, own.asked(o) & ~MODIFY_ASKED)
     own.set_quantity(o, own.executed(o) + leaves)
     _set_leaves(eng, o, leaves)
     if leaves == ZERO:
         _close(eng, o, state.CANCELLED)
-    tell(eng, happened.MODIFIED, o, leaves, own.price(o), ZERO)

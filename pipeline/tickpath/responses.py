@@ -1,8 +1,10 @@
 """The exchange's answers to our orders, OUCH 5.0 and 4.2, into changes of our own orders.
 
 `apply` takes one outbound message as it came.  A message that is shorter than its table says, or
-of a type that the table does not have, is counted and changes nothing.  OUCH 5.0 names orders by
-``user_ref_num``, 4.2 by the order token, which is the order_id as text (`tickpath.ouch`).
+of a type that the table does not have, is counted and changes nothing; bytes behind what the table
+says are a later revision's, or an appendage, and are not read.  OUCH 5.0 names orders by
+``user_ref_num``, 4.2 by the order token, which is the order_id as text (`tickpath.ouch`); any other
+token is another program's, and its order is not known.
 """
 
 import numpy as np
@@ -12,7 +14,7 @@ from tickpath.counters import Counter
 from tickpath.jit import cold, leaf
 from tickpath.layout import count, engine
 from tickpath.memory import load_u8
-from tickpath.ouch import DIGITS, TOKEN_DIGITS, OrderProtocol
+from tickpath.ouch import DIGITS, TOKEN_DIGITS, OrderProtocol, Ouch42Session
 from tickpath.wire import hot
 from tickpath.wire.ouch42 import OUCH42_OUTBOUND
 from tickpath.wire.ouch50 import OUCH50_OUTBOUND
@@ -37,6 +39,7 @@ cancel_reject50 = hot.message(OUCH50_OUTBOUND["cancel_reject"])
 priority50 = hot.message(OUCH50_OUTBOUND["order_priority_update"])
 modified50 = hot.message(OUCH50_OUTBOUND["order_modified"])
 
+event42 = hot.message(OUCH42_OUTBOUND["system_event"])
 accepted42 = hot.message(OUCH42_OUTBOUND["accepted"])
 replaced42 = hot.message(OUCH42_OUTBOUND["replaced"])
 canceled42 = hot.message(OUCH42_OUTBOUND["canceled"])
@@ -75,20 +78,33 @@ LENGTHS = {"ouch50": _lengths(OUCH50_OUTBOUND), "ouch42": _lengths(OUCH42_OUTBOU
 
 # ---------------------------------------------------------------- order tokens
 
-_A, _0, _9 = np.uint64(ord("A")), np.uint64(ord("0")), np.uint64(ord("9"))
-_TEN, _FIVE = np.uint64(DIGITS.index("A")), np.uint64(5)
+_PREFIX = np.uint64(ord(Ouch42Session().order_token_prefix))
+_0, _A, _TEN, _BASE = (np.uint64(each) for each in (ord("0"), ord("A"), 10, len(DIGITS)))
+_BITS = np.uint64(len(DIGITS).bit_length() - 1)
 _TOKEN_END = np.uint64(1 + TOKEN_DIGITS)
+_HIGHEST = np.uint64((1 << (64 - 5 * (TOKEN_DIGITS - 1))) - 1)
+"""Of the first digit: thirteen have room for more than 64 bits."""
+assert DIGITS[10:] == "ABCDEFGHIJKLMNOPQRSTUV" and len(DIGITS) == 32
+
+
+@leaf
+def _digit(letter):
+    """A letter's value in base 32, more than that where it is no digit."""
+    # Whatever is below "0" or between "9" and "A" wraps, or is made too large.
+    number, above = letter - _0, letter - _A
+    return number if number < _TEN else (above + _TEN if above < _BASE - _TEN else _BASE)
 
 
 @cold
 def _order_at(eng, token):
     """The user_ref_num of the order whose token is at an address; 0 where there is none."""
     order_id = ZERO
+    is_ours = load_u8(token) == _PREFIX and _digit(load_u8(token + ONE)) <= _HIGHEST
     for at in range(ONE, _TOKEN_END):
-        letter = load_u8(token + at)
-        digit = letter - _0 if letter <= _9 else letter - _A + _TEN
-        order_id = (order_id << _FIVE) | digit
-    return own_orders.by_order_id(eng, order_id)
+        digit = _digit(load_u8(token + at))
+        is_ours &= digit < _BASE
+        order_id = (order_id << _BITS) | digit
+    return own_orders.by_order_id(eng, order_id) if is_ours else ZERO
 
 
 # ---------------------------------------------------------------- one answer
@@ -105,9 +121,14 @@ def _apply50(eng, code, m):
         ref, quantity = executed50.user_ref_num(m), executed50.quantity(m)
         own_orders.executed(eng, ref, quantity, executed50.price(m), executed50.match_number(m))
     elif code == accepted50.TYPE:
-        live = _is_live(accepted50.order_state(m))
-        market_ref = accepted50.order_reference_number(m)
-        own_orders.accepted(eng, accepted50.user_ref_num(m), market_ref, live)
+        own_orders.accepted(
+            eng,
+            accepted50.user_ref_num(m),
+            accepted50.quantity(m),
+            accepted50.price(m),
+            accepted50.order_reference_number(m),
+            _is_live(accepted50.order_state(m)),
+        )
     elif code == canceled50.TYPE:
         own_orders.cancelled(eng, canceled50.user_ref_num(m), canceled50.quantity(m))
     elif code == replaced50.TYPE:
@@ -141,16 +162,27 @@ def _apply50(eng, code, m):
 
 @cold
 def _apply42(eng, code, m):
+    if code == event42.TYPE:
+        return
     # The first field behind type and timestamp is the token, in all that are about an order.
     ref = _order_at(eng, m + accepted42.ORDER_TOKEN_OFFSET)
     if code == executed42.TYPE or code == executed_reference42.TYPE:
+        # The second is the first with something behind it.
         quantity, price = executed42.executed_shares(m), executed42.execution_price(m)
         own_orders.executed(eng, ref, quantity, price, executed42.match_number(m))
     elif code == accepted42.TYPE:
-        live = _is_live(accepted42.order_state(m))
-        own_orders.accepted(eng, ref, accepted42.order_reference_number(m), live)
-    elif code == canceled42.TYPE or code == aiq42.TYPE:
+        own_orders.accepted(
+            eng,
+            ref,
+            accepted42.shares(m),
+            accepted42.price(m),
+            accepted42.order_reference_number(m),
+            _is_live(accepted42.order_state(m)),
+        )
+    elif code == canceled42.TYPE:
         own_orders.cancelled(eng, ref, canceled42.decrement_shares(m))
+    elif code == aiq42.TYPE:
+        own_orders.cancelled(eng, ref, aiq42.decrement_shares(m))
     elif code == replaced42.TYPE:
         own_orders.replaced(
             eng,
