@@ -2,13 +2,17 @@
 
 Every command says who gave it and why.  `timestamp` is engine time: nanoseconds since the venue's
 midnight; a command moves engine time on like a market message does.  Text is padded with spaces.
+A symbol is one that has a book already, or a table of its own in the configuration.
 
     kill         level 0 resets, 1 lets only reducing orders pass, 2 stops; `scope` G everything,
                  S the strategy, B the book of `symbol`
     limit        sets a number of `Limit` for a symbol, for every symbol (blank), or of the engine
-                 as a whole; `expires` is the engine time at which it goes back, 0 for never
-    position     what a symbol's position and cash are, where somebody knows better
-    day_roll     a new day: the day's totals begin anew, positions stay, last prices become closes
+                 as a whole (blank too); `expires` is the engine time at which it goes back, 0 for
+                 never.  A collar that is set goes before that of the price's band; locates are
+                 those of books
+    position     what a symbol's position and cash (1e-4) are, where somebody knows better
+    day_roll     a new day: the day's totals, rates and engine time begin anew, limits that expire
+                 go back, positions stay, last prices become closes
     clock        nothing but time: what is due by it happens
     cancel_all   cancels for our own open orders of a symbol, or of all (blank), a bounded number
                  at a time: given again until none is left
@@ -80,7 +84,7 @@ CONTROL = Protocol(
             "P",
             "position",
             81,
-            (*_WHO, ("symbol", "ascii:8"), ("quantity", "u64"), ("cash", "u64")),
+            (*_WHO, ("symbol", "ascii:8"), ("quantity", "i64"), ("cash", "i64")),
         ),
         Message("D", "day_roll", 57, _WHO),
         Message("T", "clock", 57, _WHO),
