@@ -4,6 +4,7 @@ import json
 import random
 from collections import Counter
 from collections.abc import Iterable
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -13,13 +14,15 @@ from hypothesis import strategies as st
 from numba import njit
 
 from itch_messages import frame, message, mold, packets, run
+from own_desk import ASK, BID, BUY, Desk, desk_config, validate_own
+from own_desk import SELL as SELLS
 from scenes import TS, add, delete
 from streams import SMALL, collisions, messages
 from structure import validate
 from tickpath import Config, Engine, emit, event, view
-from tickpath.config import Capacity, Indicators, Orders, Risk, StrategyConfig
+from tickpath.config import Capacity, Fills, Indicators, Limits, Orders, Risk, StrategyConfig
 from tickpath.generate import Faults, SessionPlan, generate_messages, generate_packets
-from tickpath.layout import ENGINE, LINE, PAGE, REGIONS
+from tickpath.layout import AUDIT_RECORDS, ENGINE, LINE, OWN_EVENTS, OWN_ORDERS, PAGE, REGIONS
 from tickpath.samples import imbalance_taker, two_sided_quoter
 from tickpath.snapshot import (
     BY_INDEX,
@@ -33,8 +36,15 @@ from tickpath.snapshot import (
 )
 from tickpath.snapshot_stream import MAGIC, SnapshotError, pack, unpack
 from tickpath.state import BBO_ROWS
+from tickpath.wire.control import Limit
 
-TRADING = Risk(unknown_trading_state="trade", order_burst=20, orders_per_second=5)
+TRADING = Risk(
+    unknown_trading_state="trade",
+    trading_hours="any",
+    order_burst=20,
+    orders_per_second=5,
+    off=["no_reference", "stale_reference", "price_collar", "stale_book", "self_match"],
+)
 PARAMETERS = {imbalance_taker: [150, 100, 1], two_sided_quoter: [1, 100, 1]}
 
 
@@ -55,6 +65,11 @@ def watchful(engine, book, kind, flags):
     seen = view.bid_px(engine, book) * 3 + view.ask_sz(engine, book) * 5 + view.ema(engine, book)
     seen += view.vwap(engine, book) * 7 + view.sma(engine, book) * 11 + view.messages(engine)
     seen += view.quantity_at(engine, 1, view.BUY, 1_000_000) + view.position(engine, book)
+    seen += view.pnl(engine, book) + view.order_state(engine, cells[9])
+    seen += view.leaves_qty(engine, cells[9]) * 13 + view.cum_qty(engine, cells[9]) * 17
+    if kind == event.ORDER:
+        seen += view.order_event_kind(engine) * 19 + view.order_event_ref(engine) * 23
+        seen += view.order_event_quantity(engine) * 29 + view.order_event_px(engine) * 37
     cells[kind] = cells[kind] * 31 + seen + flags
     if kind == event.TIMER or kind == event.STALE:
         price = max(view.ask_px(engine, 1), 1_000_000)
@@ -90,6 +105,7 @@ def assert_same(restored: Watched, original: Watched) -> None:
     assert here.messages_by_type == there.messages_by_type
     assert here.rejects_by_code == there.rejects_by_code
     assert here.resting().tolist() == there.resting().tolist()
+    assert here.own_orders().tolist() == there.own_orders().tolist()
     assert (here.lines(), here.gaps()) == (there.lines(), there.gaps())
     assert restored.orders == original.orders
     assert restored.rows == original.rows
@@ -99,13 +115,18 @@ def assert_same(restored: Watched, original: Watched) -> None:
 # ---------------------------------------------------------------- restored equals not stopped
 
 
-def cut_and_gone_on(whole: bytes, cut: int, strategy) -> Engine:
+MODELS = ["touch", "through", "queue"]
+
+
+def cut_and_gone_on(whole: bytes, cut: int, strategy, model: Any = "touch") -> Engine:
     """The run as it is and with another engine from the cut on: nothing tells them apart."""
-    original, restored = Watched(config(strategy), strategy), Watched(config(strategy), strategy)
+    settings_ = config(strategy, fills=Fills(model=model))
+    original, restored = Watched(settings_, strategy), Watched(settings_, strategy)
     original.engine.feed(whole[:cut])
     restored.engine.restore(original.engine.snapshot())
     restored.rows = original.rows.copy()
     validate(restored.engine)
+    validate_own(restored.engine)
     assert_same(restored, original)
     for each in (original, restored):
         each.engine.feed(whole[cut:])
@@ -116,10 +137,11 @@ def cut_and_gone_on(whole: bytes, cut: int, strategy) -> Engine:
 
 
 @settings(max_examples=80)
-@given(messages(60), st.data(), st.sampled_from(STRATEGIES))
-def test_a_run_that_is_cut_anywhere_goes_on_as_if_it_had_not(given_messages, data, strategy):
+@given(messages(60), st.data(), st.sampled_from(STRATEGIES), st.sampled_from(MODELS))
+def test_a_run_that_is_cut_anywhere_goes_on_as_if_it_had_not(given_messages, data, strategy, model):
     whole = run(given_messages)
-    cut_and_gone_on(whole, data.draw(st.integers(0, len(whole)), label="cut"), strategy)
+    cut = data.draw(st.integers(0, len(whole)), label="cut")
+    cut_and_gone_on(whole, cut, strategy, model)
 
 
 def test_long_runs_that_are_cut_anywhere_go_on_as_if_they_had_not():
@@ -128,7 +150,8 @@ def test_long_runs_that_are_cut_anywhere_go_on_as_if_they_had_not():
     for seed in range(60):
         whole = run(collisions(seed, 500))
         cut = random.Random(seed).randrange(len(whole))
-        seen.update(cut_and_gone_on(whole, cut, STRATEGIES[seed % 4]).counters)
+        model = MODELS[seed // 4 % 3]
+        seen.update(cut_and_gone_on(whole, cut, STRATEGIES[seed % 4], model).counters)
     for name in ("orders_sent", "orders_rejected", "assumed_fills", "timers", "broken_trades"):
         assert seen[name] > 20, name
     assert seen["recentres"] > 100 and seen["overflow_adds"] > 100
@@ -320,6 +343,8 @@ def _refused(engine: Engine, saved: bytes, *texts: str) -> None:
         ("strategy.cells", {"strategy": StrategyConfig(cells=17)}),
         ("strategy.timer_interval_ms", {"strategy": StrategyConfig(cells=16, timer_interval_ms=1)}),
         ("orders.protocol", {"orders": Orders(protocol="ouch42")}),
+        ("fills.model", {"fills": Fills(model="queue")}),
+        ("risk.symbols", {"risk": Risk(symbols={"ZVZZT": Limits()})}),
     ],
 )
 def test_another_configuration_is_refused_by_name(name, change):
@@ -335,14 +360,37 @@ def test_limits_and_switches_that_were_changed_at_run_time_are_kept():
     settings_ = config(imbalance_taker)
     original, restored = Engine(settings_), Engine(settings_)
     original.feed(run([add(1)]))
-    original.block.gate["killed"] = 1
-    original.block.limit["killed"][1] = 1
-    original.block.limit["max_quantity"][1] = 7
+    original.command("kill", who="ops", why="test", scope="G", level=1)
+    original.command("kill", who="ops", why="test", scope="B", symbol="AAPL", level=2)
+    change = {"limit": Limit.MAX_QUANTITY, "value": 7, "expires": TS + 10**9}
+    original.command("limit", who="ops", why="test", **change)
     original.block.cell["value"][0] = 0  # a parameter that the strategy has set to nothing
     restored.restore(original.snapshot())
-    assert restored.block.cell.tobytes() == original.block.cell.tobytes()
-    assert restored.block.limit.tobytes() == original.block.limit.tobytes()
-    assert restored.block.gate.tobytes() == original.block.gate.tobytes()
+    for name in ("cell", "limit", "symbol_limit", "gate", "revert"):
+        assert restored.block.views[name].tobytes() == original.block.views[name].tobytes(), name
+    for engine in (original, restored):
+        engine.feed(run([add(2, locate=2, stock="MSFT")]))
+        assert engine.block.limit["max_quantity"][2] == 7, "a symbol that was not seen before"
+        engine.feed(run([message("S", 0, TS + 10**9, event_code="Q")]))
+        assert engine.block.limit["max_quantity"][1:3].tolist() == [10_000, 10_000]
+    assert restored.snapshot() == original.snapshot()
+
+
+@njit
+def buyer(engine, book, kind, flags):
+    if kind == event.BOOK:
+        emit.new_order(engine, book, view.BUY, 10, 1_000_000)
+
+
+def test_a_strategys_own_limits_hold_for_symbols_that_are_seen_after_a_restore():
+    risk = msgspec.structs.replace(TRADING, strategies={"buyer": Limits(max_quantity=9)})
+    settings_ = msgspec.structs.replace(config(), risk=risk)
+    original, restored = (Engine(settings_, strategy=buyer) for _ in range(2))
+    original.feed(run([add(1)]))
+    restored.restore(original.snapshot())
+    for engine in (original, restored):
+        engine.feed(run([add(2, locate=2, stock="MSFT")]))
+        assert engine.rejects_by_code == {"QUANTITY": 2}
 
 
 @njit
@@ -413,15 +461,19 @@ def test_every_field_of_the_engine_is_saved_or_is_known_not_to_matter():
     derived = "book_digest orders_live timer_interval books far0 far_fresh far_free far_used "
     derived += "page_mask page_fresh page_free page_entries trade_mask sma_window ema_divisor "
     derived += "order_protocol groups egress_limit bbo_limit"
-    under_way = "intents egress_used bbo_used stopped pause line cursor run_end run_left bare watch"
+    under_way = (
+        "intents egress_used bbo_used stopped pause line cursor run_end run_left bare watch "
+    )
+    under_way += "run_kind own_event audit_used warned reference_px"
     latency = "sample_mask lent_at due_at stamp paced pace_ts pace_cycles pace_multiplier"
     outside = "strategy_error"  # its text is in the header
     places = [f"{region.name}_{what}" for region in REGIONS for what in ("at", "count")]
     decided = [*SCALARS, *RUN_OPTIONS, *places]
     decided += [name for text in (derived, under_way, latency, outside) for name in text.split()]
     assert sorted(decided) == sorted(ENGINE.names or ())
-    made_again = "side bitmap level far order page_entry page_owner sma symbol_limit template "
-    made_again += "group message_length intent egress ahead histogram "
+    made_again = "side bitmap level far order page_entry page_owner sma band start template named "
+    made_again += "group message_length response_length command_length intent egress ahead "
+    made_again += "audit histogram "
     made_again += "bbo_seq bbo_ts_event bbo_book bbo_bid_px bbo_bid_sz bbo_ask_px bbo_ask_sz"
     saved = [*BY_INDEX, *BY_KEY, *LISTED, *NAMED, "type_count"]
     assert sorted([*saved, *made_again.split()]) == sorted(region.name for region in REGIONS)
@@ -431,6 +483,124 @@ def test_every_field_of_the_engine_is_saved_or_is_known_not_to_matter():
     assert left_out == LEFT_OUT
 
 
+# ---------------------------------------------------------------- own orders
+
+
+def followed(desk: Desk, steps: list) -> None:
+    """Send, answer, command and trade as the steps say, whatever becomes of it."""
+    for what, *values in steps:
+        if what == "command":
+            name, fields = values
+            desk.engine.command(name, who="ops", why="test", **fields)
+        elif what == "market":
+            desk.feed(*values)
+        elif what in ("new", "replace", "cancel", "modify"):
+            getattr(desk, what)(*values)
+        else:
+            ref, fields = values
+            desk.answer(what, ref, **fields)
+
+
+OWN_STEPS: list = [
+    ("new", BUY, 100, BID),
+    ("accepted", 1, {}),
+    ("executed", 1, {"quantity": 30, "price": BID, "match": 1}),
+    ("new", SELLS, 50, ASK, 2),
+    ("replace", 1, 90, BID - 100),
+    ("replace", 3, 80, BID - 200),
+    (
+        "command",
+        "limit",
+        {"symbol": "AAPL", "limit": Limit.COLLAR_PX, "value": 9, "expires": TS + 5},
+    ),
+    ("accepted", 2, {"price": ASK + 100}),
+    ("cancel", 2, 20),
+    ("command", "limit", {"limit": Limit.TOTAL_MAX_GROSS, "value": 10**15, "expires": TS + 9}),
+    ("command", "kill", {"scope": "B", "symbol": "MSFT", "level": 1}),
+    ("replaced", 3, {"orig": 1}),
+    ("executed", 1, {"quantity": 1, "price": BID, "match": 2}),
+    ("executed", 1, {"quantity": 30, "price": BID, "match": 1}),
+    ("market", message("S", 0, TS + 6, event_code="Q")),
+    ("broken", 1, {"match": 2}),
+    ("executed", 3, {"quantity": 60, "price": BID - 100, "match": 3}),
+    ("new", BUY, 10, BID),
+    ("command", "position", {"symbol": "MSFT", "quantity": -5, "cash": 77}),
+    ("rejected", 5, {}),
+    ("canceled", 2, {"quantity": 30}),
+    ("command", "cancel_all", {}),
+    ("command", "kill", {"scope": "B", "symbol": "MSFT", "level": 0}),
+    ("command", "day_roll", {}),
+    ("moved", 2, {"price": ASK}),
+    ("new", BUY, 10, BID, 2),
+]
+"""Replacements of replacements, limits that wait to go back, repeated and broken trades."""
+
+
+@pytest.mark.parametrize("protocol", ["ouch50", "ouch42"])
+def test_own_orders_go_on_from_any_step(protocol):
+    settings_ = desk_config(protocol)
+    whole = Desk(settings_)
+    followed(whole, OWN_STEPS)
+    seen = whole.engine.counters
+    assert seen["limits_reverted"] == 2 and seen["replacements_orphaned"] == 1
+    assert seen["executions_repeated"] == seen["executions_broken"] == 1
+    assert seen["commands_invalid"] == 0 and seen["responses_unknown_order"] == 0
+    for cut in range(len(OWN_STEPS) + 1):
+        desk, other = Desk(settings_), Desk(settings_, quoted=False)
+        followed(desk, OWN_STEPS[:cut])
+        sent = desk.take_sent()
+        other.engine.restore(desk.engine.snapshot())
+        assert other.engine.snapshot() == desk.engine.snapshot()
+        validate_own(other.engine)
+        other._refs, other.now = desk._refs, desk.now
+        followed(other, OWN_STEPS[cut:])
+        validate_own(other.engine)
+        assert other.engine.snapshot() == whole.engine.snapshot(), cut
+        assert other.engine.state_digest == whole.engine.state_digest
+        assert sent + other.take_sent() == whole.sent
+
+
+@njit
+def chatty(engine, book, kind, flags):
+    """Sixteen orders for a message of a book; remembers the last event that it was told."""
+    cells = view.state(engine)
+    if kind == event.BOOK:
+        for n in range(16):
+            emit.new_order(engine, book, view.BUY, 1 + n, 1_000_000)
+    elif kind == event.ORDER:
+        cells[0] = cells[0] * 31 + view.order_event_ref(engine)
+        cells[1] += 1
+        if cells[1] < 400:
+            emit.new_order(engine, book, view.BUY, 1, 1_000_000)
+
+
+def test_events_that_wait_for_the_strategy_are_told_by_who_was_restored():
+    """More happens than one input tells: the rest waits for the next one."""
+    risk = msgspec.structs.replace(TRADING, order_burst=10_000, symbol_order_burst=10_000)
+    settings_ = msgspec.structs.replace(config(), risk=risk)
+    original, restored = (Engine(settings_, strategy=chatty) for _ in range(2))
+    original.feed(run([add(1, "S", 10_000, 1_000_000)]))
+    waiting = original.block.get("own_event_end") - original.block.get("own_event_first")
+    assert waiting > 0 and original.block.cell["value"][1] == OWN_EVENTS
+    restored.restore(original.snapshot())
+    for engine in (original, restored):
+        engine.feed(run([add(2, "S", 1, 1_000_100)]))
+    assert restored.snapshot() == original.snapshot()
+    assert original.block.cell["value"][1] == 2 * OWN_EVENTS
+
+
+def test_a_snapshot_is_refused_while_decisions_wait_to_be_written():
+    taken = []
+    engine = Engine(config(), strategy=buyer, on_audit=lambda rows, lost: bool(taken))
+    engine.feed(run([add(1)]))
+    assert 0 < engine.block.get("audit_used") < AUDIT_RECORDS
+    with pytest.raises(SnapshotError, match="some wait in the audit ring"):
+        engine.snapshot()
+    taken.append(1)
+    engine.feed(run([add(2)]))
+    assert engine.snapshot()
+
+
 # ---------------------------------------------------------------- damage
 
 
@@ -438,6 +608,8 @@ def test_every_field_of_the_engine_is_saved_or_is_known_not_to_matter():
 def saved() -> bytes:
     engine = Engine(config(watchful), strategy=watchful)
     engine.feed(run(collisions(4, 300)))
+    change = {"limit": Limit.TOTAL_MAX_GROSS, "value": 10**15, "expires": 1 << 46}
+    engine.command("limit", who="ops", why="test", **change)
     for packet in packets([add(9000 + n) for n in range(6)], 2)[::2]:
         engine.feed_packet(packet)
     engine.feed(b"\0\x13")
@@ -545,7 +717,7 @@ def test_a_value_that_does_not_fit_is_named(saved):
 # ---------------------------------------------------------------- snapshots that somebody made up
 
 
-def _first(name: str, field: str, value: int):
+def _first(name: str, field: str, value: Any):
     return lambda sections: sections[name][field].__setitem__(0, value)
 
 
@@ -565,7 +737,134 @@ FORGERIES = {
     "lines that are not there": (_first("engine", "lines", 2), "section line"),
     "a gap of no line": (_first("gap", "line", 1), "section gap"),
     "unknown counter": (_first("counter", "name", b"sunshine"), "sunshine is not known"),
+    "limits of another symbol": (_first("symbol_limit", "symbol", 5), "section symbol_limit"),
+    "a limit that there is not": (_first("revert", "limit", 13), "section revert"),
+    "more events than there is room for": (_first("engine", "own_event_end", 1 << 40), "own_event"),
+    "events before the first": (_first("engine", "own_event_first", 1 << 40), "own_event"),
+    "an event of a book beyond": (_first("own_event", "book", 1 << 20), "capacity.symbols"),
+    "an own order of a book beyond": (_first("own", "book", 1 << 20), "capacity.symbols"),
 }
+
+
+def _own(field: str, value: int, at: int = 0):
+    """Change a field of an open own order."""
+
+    def change(sections: dict) -> None:
+        rows = sections["own"]
+        is_open = np.flatnonzero((rows["state"] >= 1) & (rows["state"] <= 3))
+        rows[field][is_open[at]] = value
+
+    return change
+
+
+def _itself(field: str):
+    def change(sections: dict) -> None:
+        rows = sections["own"]
+        at = np.flatnonzero((rows["state"] >= 1) & (rows["state"] <= 3))[1]
+        rows[field][at] = rows["user_ref_num"][at] + 1
+
+    return change
+
+
+def _position(field: str, value: int):
+    def change(sections: dict) -> None:
+        rows = sections["position"]
+        rows[field][np.flatnonzero(rows["first_buy"])[0]] = value
+
+    return change
+
+
+def _two_in_a_circle(sections: dict) -> None:
+    """The last of a list leads to the first one, which knows of it."""
+    rows, book = sections["own"], sections["position"]
+    first = int(book["first_buy"][np.flatnonzero(book["first_buy"])[0]]) - 1
+    places = {int(ref) % OWN_ORDERS: n for n, ref in enumerate(rows["user_ref_num"])}
+    at = places[first]
+    while rows["next"][at]:
+        at = places[int(rows["next"][at]) - 1]
+    rows["next"][at] = first + 1
+    rows["previous"][places[first]] = int(rows["user_ref_num"][at]) % OWN_ORDERS + 1
+
+
+LISTS = {
+    "leads to itself": _itself("next"),
+    "comes from itself": _itself("previous"),
+    "a circle": _two_in_a_circle,
+    "leads beyond the table": _own("next", OWN_ORDERS + 1),
+    "leads far beyond": _own("next", (1 << 32) - 1),
+    "leads to no order": _own("next", 60_000, 1),
+    "comes from beyond": _own("previous", OWN_ORDERS + 1),
+    "an open one in another book": _own("book", 2),
+    "an open one on the other side": _own("side", ord("S")),
+    "a closed one in a list": _own("state", 5),
+    "another one's number": _own("user_ref_num", 60_001),
+    "a list that begins nowhere": _position("first_buy", 60_000),
+    "a list that begins beyond": _position("first_buy", OWN_ORDERS + 9),
+    "a list that is not there": _position("first_buy", 0),
+    "more open ones than there are": _position("open_orders", 77),
+}
+
+
+@pytest.fixture(scope="module")
+def with_own_orders() -> bytes:
+    desk = Desk(desk_config())
+    followed(desk, OWN_STEPS[:11])
+    for n in range(3):
+        desk.new(BUY, 5, BID - 100 * n)
+    assert len(desk.engine.own_orders(open_only=True)) == 7
+    return desk.engine.snapshot()
+
+
+@pytest.mark.parametrize("forgery", LISTS)
+def test_lists_of_own_orders_that_lead_astray_are_refused(with_own_orders, forgery):
+    """Compiled code would follow them for ever, or out of the table."""
+    sections = {name: rows.copy() for name, rows in unpack(with_own_orders).items()}
+    before = pack(sections)
+    LISTS[forgery](sections)
+    assert pack(sections) != before
+    _refused(Engine(desk_config()), pack(sections), "inconsistent: section own has")
+
+
+@settings(max_examples=150)
+@given(st.data())
+def test_own_orders_with_any_links_are_refused_or_harmless(with_own_orders, data):
+    """Whatever is believed has lists that end, and the engine goes on with it."""
+    sections = {name: rows.copy() for name, rows in unpack(with_own_orders).items()}
+    for _ in range(data.draw(st.integers(1, 3))):
+        name = data.draw(st.sampled_from(["own", "position"]))
+        fields = {
+            "own": [
+                "next",
+                "previous",
+                "state",
+                "book",
+                "side",
+                "replaces",
+                "replaced_by",
+                "asked",
+            ],
+            "position": ["first_buy", "first_sell", "open_orders", "best_buy", "open_buy"],
+        }
+        field = data.draw(st.sampled_from(fields[name]))
+        row = data.draw(st.integers(0, len(sections[name]) - 1))
+        value = data.draw(st.integers(0, 12) | st.sampled_from([66, 83, 255]))
+        sections[name][field][row] = value
+    header = json.loads(sections["header"].tobytes())
+    desk = Desk(desk_config(), quoted=False)
+    try:
+        desk.engine.restore(pack(sections))
+    except SnapshotError as error:
+        text = str(error)
+        if "state_digest" not in text:
+            return
+        header["state_digest"] = text.rpartition("not ")[2]
+        raw = np.frombuffer(json.dumps(header).encode(), sections["header"].dtype)
+        desk.engine.restore(pack({**sections, "header": raw}))
+    for ref in range(1, 9):
+        desk.answer("canceled", ref, quantity=1000)
+        desk.answer("executed", ref, quantity=1, price=BID, match=50)
+    desk.engine.command("cancel_all", who="ops", why="test")
+    desk.new(BUY, 1, BID)
 
 
 @pytest.mark.parametrize("forgery", FORGERIES)

@@ -10,8 +10,9 @@ yet (`Engine.feed`) are part of it: whoever sends orders takes them first, or se
 
 A snapshot is taken between packets: not in a callback in the middle of one, not where a message
 limit stopped inside one.  It restores into an engine of other capacities where everything fits;
-what decides outcomes otherwise (`facts`) must be equal.  The strategy, order session, feed groups
-and the limits of symbols that are seen for the first time stay those of the restoring engine.
+what decides outcomes otherwise (`facts`) must be equal.  Limits are part of it, those of symbols
+that have not been seen yet too, because commands change them.  The strategy, order session, feed
+groups, price bands and the start-of-day file stay those of the restoring engine.
 Restoring builds a new block, puts every order back through `book.add`, compares both digests with
 those saved, and only then replaces the old block; when it fails nothing has changed.
 """
@@ -39,6 +40,7 @@ from tickpath.layout import (
     POSITION,
     RECENT,
     REVERT,
+    SYMBOL_LIMIT,
     TRADE,
     Watch,
 )
@@ -77,7 +79,12 @@ BY_INDEX = {
 """Regions of which the records that are not zero are saved with their index, called so."""
 BY_KEY = {"trade": (TRADE, "match_number", "book"), "own": (OWN, "user_ref_num", "user_ref_num")}
 """Tables that a key's low bits lead into: saved by rising key, where the second field is not 0."""
-LISTED = {"line": (LINE, "lines"), "gap": (GAP, "gaps"), "gate": (GATE, None)}
+LISTED = {
+    "line": (LINE, "lines"),
+    "gap": (GAP, "gaps"),
+    "gate": (GATE, None),
+    "symbol_limit": (SYMBOL_LIMIT, None),
+}
 """Regions of which the first records are saved: as many as the scalar says, all without one."""
 LEFT_OUT = {"reserved", "reserved2", "reserved3", "sma_at", "next_named"}
 """Fields that nothing depends on; where an average's ring begins is one of them."""
@@ -124,12 +131,17 @@ def facts(config: Config) -> dict[str, Any]:
         "strategy.timer_interval_ms": config.strategy.timer_interval_ms,
         "orders.protocol": config.orders.protocol,
         "fills.model": config.fills.model,
+        "risk.symbols": sorted(config.risk.symbols),
     }
 
 
 def take(engine: Engine, unfinished: bytes, waiting: bytes) -> bytes:
     """A snapshot of the engine, with what it has beside its block.  Raises `SnapshotError`."""
     block = engine.block
+    if block.get("cursor") == 0 and block.get("audit_used"):
+        raise SnapshotError(
+            "a snapshot is taken when all decisions are written down: some wait in the audit ring"
+        )
     if any(block.get(name) for name in ("cursor", "egress_used", "bbo_used", "audit_used")):
         raise SnapshotError(
             "a snapshot is taken between packets: not inside a packet, where a callback may be "

@@ -30,7 +30,7 @@ from tickpath.layout import (
     side,
 )
 from tickpath.memory import accessors
-from tickpath.own_orders import make_chains
+from tickpath.own_orders import State, make_chains
 from tickpath.snapshot import (
     BY_INDEX,
     BY_KEY,
@@ -45,6 +45,7 @@ from tickpath.snapshot import (
 )
 from tickpath.snapshot_stream import SnapshotError, conform, unpack
 from tickpath.state import Block
+from tickpath.wire.control import Limit
 
 _HEADER = ("configuration", "book_digest", "state_digest", "strategy_error")
 _row = accessors("resting", depth.RESTING)
@@ -95,9 +96,10 @@ def read(data: bytes | bytearray | memoryview, config: Config) -> Restored:
     _check_facts(header["configuration"], config)
     _check_values(sections, config)
     block = Block(config)
-    _fill_scalars(block, sections)
     _fill_tables(block, sections)
     _fill_books(block, sections)
+    # Putting orders back has changed scalars and counts.
+    _fill_scalars(block, sections)
     _fill_counts(block, sections)
     for name, number in (
         ("book_digest", block.get("book_digest")),
@@ -152,7 +154,10 @@ def _check_values(sections: Mapping[str, np.ndarray], config: Config) -> None:
             name: bool((sections[name]["place"] < len_of_region).all())
             for name, len_of_region in PLACES.items()
         },
-        "own": _are_places(sections["own"], capacity),
+        "own": _are_places(sections["own"], capacity)
+        and _are_lists(sections["own"], sections["position"]),
+        "own_event": _is_ring(sections["engine"], sections["own_event"], capacity),
+        "revert": bool(np.isin(sections["revert"]["limit"] & 0xFFFF, [0, *Limit]).all()),
         "line": len(sections["line"]) == int(sections["engine"]["lines"][0]) <= LINES,
         "gap": len(sections["gap"]) == int(sections["engine"]["gaps"][0]) <= GAP_RANGES
         and bool((sections["gap"]["line"] < len(sections["line"])).all()),
@@ -177,6 +182,40 @@ def _are_places(own: np.ndarray, books: int) -> bool:
     return bool((links <= OWN_ORDERS).all() and (own["book"] < books).all())
 
 
+def _are_lists(own: np.ndarray, positions: np.ndarray) -> bool:
+    """Whether the lists of open own orders have each of them once, where it belongs."""
+    rows = dict(zip((own["user_ref_num"] % OWN_ORDERS + 1).tolist(), own.tolist(), strict=True))
+    at = {name: number for number, name in enumerate(own.dtype.names or ())}
+    is_open = (own["state"] != State.FREE) & (own["state"] <= State.PARTIALLY_FILLED)
+    linked = 0
+    for p in positions:
+        length = 0
+        for first, is_buy in ((p["first_buy"], True), (p["first_sell"], False)):
+            place, previous = int(first), 0
+            while place and linked <= len(own):
+                row = rows.get(place)
+                if (
+                    row is None
+                    or not State.FREE < row[at["state"]] <= State.PARTIALLY_FILLED
+                    or row[at["previous"]] != previous
+                    or row[at["book"]] != p["book"]
+                    or (row[at["side"]] == ord("B")) != is_buy
+                ):
+                    return False
+                linked += 1
+                length += 1
+                place, previous = row[at["next"]], place
+        if length != p["open_orders"]:
+            return False
+    return linked == int(is_open.sum())
+
+
+def _is_ring(engine: np.ndarray, events: np.ndarray, books: int) -> bool:
+    """Whether the events that wait for the strategy are as many as there can be."""
+    waiting = int(engine["own_event_end"][0]) - int(engine["own_event_first"][0])
+    return 0 <= waiting <= OWN_EVENTS and bool((events["book"] < books).all())
+
+
 def _are_bases(values: np.ndarray) -> bool:
     first = values & np.uint32(window.BASE_MASK)
     highest = int(window.KEY_MASK) + 1 - WINDOW
@@ -199,6 +238,8 @@ def _fill_tables(block: Block, sections: Mapping[str, np.ndarray]) -> None:
         view, rows = block.views[name], sections[name]
         if name in BY_INDEX:
             place = rows[BY_INDEX[name][1]]
+        elif name == "symbol_limit":
+            place = _places_of_symbols(view["symbol"], rows["symbol"])
         elif name in BY_KEY:
             place = _free_places(name, rows[BY_KEY[name][1]], len(view))
         else:
@@ -206,6 +247,14 @@ def _fill_tables(block: Block, sections: Mapping[str, np.ndarray]) -> None:
         for field in saved_fields(view.dtype):
             view[field][place] = rows[field]
     make_chains(block.address)
+
+
+def _places_of_symbols(here: np.ndarray, there: np.ndarray) -> np.ndarray:
+    """Where the records of symbols with tables of their own are in this configuration."""
+    order = np.argsort(here)
+    if not np.array_equal(here[order], np.sort(there)):
+        raise SnapshotError("inconsistent: section symbol_limit has what no engine can have")
+    return order[np.searchsorted(here[order], there)]
 
 
 def _free_places(name: str, keys: np.ndarray, size: int) -> np.ndarray:
