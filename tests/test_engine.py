@@ -21,8 +21,9 @@ from trader import CANCEL, NEW, busy, script, scripted, trading
 
 def test_the_ten_lines_of_the_docstring():
     engine = Engine(Config(capacity=CAPACITY), strategy="tickpath.samples:imbalance_taker")
+    open_now = message("S", 0, TS, event_code="Q")
     trading_now = message("H", 1, TS, stock="AAPL", trading_state="T")
-    engine.feed(run([trading_now, add(1, "B", 5000), add(2, "S", 100, 1_000_100)]))
+    engine.feed(run([open_now, trading_now, add(1, "B", 5000), add(2, "S", 100, 1_000_100)]))
     (order,) = engine.take_orders()
     assert order[:1] == b"O"
     book = engine.book("AAPL")
@@ -57,11 +58,12 @@ def test_every_counter_has_its_name():
 
 def test_orders_are_taken_once():
     engine = Engine(
-        scripted([(NEW, 1, 5, 1_000_000), (NEW, -1, 5, 1_000_000)], risk=Risk(allowed=True)),
+        scripted([(NEW, 1, 5, 1_000_000), (NEW, -1, 5, 1_000_100)], risk=Risk(allowed=True)),
         strategy=script,
     )
     news = message("S", 0, TS, event_code="Q")
-    engine.feed(run([message("H", 1, TS, trading_state="T"), add(1), news, news]))
+    quotes = [add(1), add(2, "S", 100, 1_000_100)]
+    engine.feed(run([message("H", 1, TS, trading_state="T"), *quotes, news, news]))
     assert len(engine.take_orders()) == 2
     assert engine.take_orders() == []
 
@@ -212,10 +214,11 @@ def test_a_group_as_text():
 def test_every_stage_has_a_histogram():
     config = scripted([(NEW, 1, 5, 1_000_000), (CANCEL, 1, 0, 0)])
     engine = Engine(config, strategy=script)
-    for raw in packets([message("H", 1, TS, trading_state="T"), add(1)], 1):
+    quotes = [add(1), add(2, "S", 100, 1_000_100)]
+    for raw in packets([message("H", 1, TS, trading_state="T"), *quotes], 1):
         engine.feed_packet(raw)
     news = message("S", 0, TS, event_code="Q")
-    for raw in packets([news, news], 1, first=3):
+    for raw in packets([news, news], 1, first=4):
         engine.feed_packet(raw)
     for stage in (*Stage.NAMES, "tick_to_order", "response"):
         assert engine.histogram(stage).dtype == HISTOGRAM

@@ -296,14 +296,14 @@ def seen(case: Case, start: str) -> Seen:
     risk = replace(case.risk, start_of_day=start)
     config = trading(case.protocol, 200, model=case.model, risk=risk, firm="LIME")
     pair = Pair(config, busy, START)
-    for number, each in enumerate(eventful(case.seed, 2000, voids=case.model == "touch")):
+    for number, each in enumerate(eventful(case.seed, 2000)):
         if number in KILLS:
             pair.kill(*KILLS[number])
         pair.feed(each)
     for sequence in (1, 5):  # the second heartbeat shows a gap
         payload = mold([], sequence)
         pair.packet(frame(payload), payload)
-    for each in eventful(case.seed + 10, 100, voids=False):
+    for each in eventful(case.seed + 10, 100):
         pair.feed(each)
     assert_equal(pair.engine, pair.reference)
     desk = pair.reference.desk

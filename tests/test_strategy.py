@@ -4,17 +4,19 @@ import textwrap
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from numba import njit
 
 from itch_messages import frame, message, mold, run
 from reference import Reference
-from scenes import TS, add, delete
+from scenes import FREE, TS, add, delete
 from streams import CAPACITY, SMALL, collisions, market
 from tickpath import Config, Engine, StrategyError, emit, event, samples, view
-from tickpath.config import Risk, StrategyConfig
+from tickpath.config import StrategyConfig
+from tickpath.own_orders import Happened, State
 from tickpath.strategy import Strategy, find, load
 
-OPEN = Risk(unknown_trading_state="trade", order_burst=1_000_000)
+OPEN = replace(FREE, max_spread_percent=10.0, collar_percent=5.0)
 
 
 def engine_with(strategy, parameters=(), **fields) -> Engine:
@@ -212,10 +214,11 @@ def test_a_file_with_an_error_is_one_clear_line(tmp_path, source, words):
 def test_a_strategy_from_a_file_and_from_the_working_directory(tmp_path, monkeypatch):
     source = """
         from numba import njit
-        from tickpath import emit, view
+        from tickpath import emit, event, view
 
         def plain(engine, book, kind, flags):
-            emit.new_order(engine, book, view.SELL, 7, 1_000_000)
+            if kind == event.BOOK:
+                emit.new_order(engine, book, view.SELL, 7, 1_000_000)
 
         jitted = njit(plain)
     """
@@ -227,9 +230,10 @@ def test_a_strategy_from_a_file_and_from_the_working_directory(tmp_path, monkeyp
         "local_strategies:plain",
     ):
         engine = engine_with(name)
-        engine.feed(run([add(1)]))
+        engine.feed(run([add(1), add(2, "S", 100, 1_000_100)]))
         (order,) = engine.take_orders()
-        assert order[:6] == b"O\0\0\0\1S", name
+        assert order[:6] == b"O\0\0\0\2T", name
+        assert engine.rejects_by_code == {"NO_REFERENCE": 1}, "one side is no market"
 
 
 def test_the_configuration_names_the_strategy_and_an_argument_goes_before_it():
@@ -283,6 +287,70 @@ def test_time_that_goes_backwards_lets_no_timer_pass():
     engine = engine_with(kinds, timer_interval_ms=1)
     engine.feed(run([message("S", 0, TS - at, event_code="O") for at in range(5)]))
     assert engine.counters["timers"] == 1 and engine.counters["time_backwards"] == 4
+
+
+@njit
+def diary(engine, book, kind, flags):
+    """One order, then what the first cell's script says; every event of an order is noted."""
+    cells = view.state(engine)
+    if kind == event.STATUS:
+        step = cells[0]
+        cells[0] += 1
+        if step == 0:
+            emit.new_order(engine, 1, view.BUY, 250, 1_000_200)
+        elif step == 1:
+            emit.replace_order(engine, 1, 240, 1_000_100)
+        elif step == 2:
+            emit.modify_order(engine, 2, 230)
+        elif step == 3:
+            emit.cancel_order(engine, 2, 0)
+    if kind == event.ORDER:
+        at = 2 + 6 * cells[1]
+        cells[1] += 1
+        ref = view.order_event_ref(engine)
+        cells[at] = view.order_event_kind(engine)
+        cells[at + 1] = ref
+        cells[at + 2] = view.order_event_quantity(engine)
+        cells[at + 3] = view.order_event_px(engine)
+        cells[at + 4] = view.leaves_qty(engine, ref)
+        cells[at + 5] = view.order_state(engine, ref)
+
+
+def test_a_strategy_is_told_what_happens_to_its_orders_in_its_order():
+    engine = engine_with(diary)
+    news = message("S", 0, TS, event_code="Q")
+    engine.feed(run([add(1, "B", 300, 1_000_000), add(2, "S", 200, 1_000_200), *[news] * 4]))
+    cells = engine.block.cell["value"]
+    told = cells[2 : 2 + 6 * cells[1]].reshape(-1, 6).tolist()
+    happened, state = Happened, State
+    # An order may have gone on by the time that its strategy is told of it.
+    assert told == [
+        [happened.ACCEPTED, 1, 250, 1_000_200, 50, state.PARTIALLY_FILLED],
+        [happened.EXECUTED, 1, 200, 1_000_200, 50, state.PARTIALLY_FILLED],
+        [happened.REPLACED, 2, 40, 1_000_100, 40, state.PARTIALLY_FILLED],
+        [happened.MODIFIED, 2, 30, 1_000_100, 30, state.PARTIALLY_FILLED],
+        [happened.CANCELLED, 2, 30, 1_000_100, 0, state.CANCELLED],
+    ]
+
+
+@njit
+def runs_away(engine, book, kind, flags):
+    """Another order whenever something happened to one."""
+    view.state(engine)[kind] += 1
+    if kind != event.BOOK:
+        emit.new_order(engine, 1, view.BUY, 1, 1_000_000)
+
+
+def test_a_strategy_that_answers_itself_is_told_a_bounded_number_of_times():
+    """256 events of orders an input; the rest wait for the next one."""
+    engine = engine_with(runs_away)
+    engine.feed(run([add(1, "B", 300, 1_000_000), add(2, "S", 200, 1_000_200)]))
+    news = message("S", 0, TS, event_code="Q")
+    for number in (1, 2, 3):
+        engine.feed(run([news]))
+        assert engine.block.cell["value"][event.ORDER] == 256 * number
+        assert engine.counters["orders_sent"] == 257 * number
+    assert engine.counters["own_events_dropped"] == 0
 
 
 @njit
@@ -359,7 +427,7 @@ def test_the_quoter_keeps_one_quote_on_each_side_a_tick_behind_the_touch():
     open_quotes = engine.block.own[engine.block.own["leaves"] > 0]
     assert {int(row["side"]): int(row["price"]) for row in open_quotes} == {
         ord("B"): 1_000_000,
-        ord("S"): 1_000_400,
+        ord("T"): 1_000_400,  # nothing is held: a short sale
     }
 
 

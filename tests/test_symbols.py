@@ -7,6 +7,7 @@ from scenes import TS, add, counted, delete, played
 from streams import CAPACITY, SMALL
 from tickpath import Config, Engine, digest
 from tickpath.config import Limits, Risk
+from tickpath.risk import Collar, Kill
 
 
 def directory(locate=1, stock="AAPL", lot=100):
@@ -95,23 +96,53 @@ def test_a_book_has_its_symbols_limits_and_the_defaults_where_it_has_none():
         collar_percent=1.25,
         collar_price=0.01,
         max_position=700,
+        max_short=600,
+        max_daily_quantity=9_000,
+        max_daily_notional=2e6,
+        max_loss=300.25,
+        max_open_orders=8,
+        symbol_orders_per_second=1_000,
+        symbol_order_burst=4,
         symbols={
-            "MSFT": Limits(max_quantity=7, collar_price=2.5),
+            "MSFT": Limits(max_quantity=7, collar_price=2.5, max_open_orders=3, order_burst=2),
             "AAPL": Limits(allowed=False, kill_switch=True, max_position=3),
         },
     )
     engine = Engine(Config(capacity=CAPACITY, risk=risk))
     engine.feed(run([directory(3, "AAPL"), directory(1, "MSFT"), add(1, locate=2, stock="ZVZZT")]))
-    names = ("max_quantity", "max_notional", "max_position", "collar_bp", "collar_px")
+    default = {
+        "max_quantity": 500,
+        "max_notional": 10_005_000,
+        "max_long": 700,
+        "max_short": 600,
+        "max_daily_quantity": 9_000,
+        "max_daily_notional": 20_000_000_000,
+        "max_loss": 3_002_500,
+        "rate_interval": 1_000_000,
+        "rate_burst": 3_000_000,
+        "max_open_orders": 8,
+        "collar_bp": 125,
+        "collar_px": 100,
+        "own_collar": Collar.BAND,
+        "allowed": 1,
+        "killed": Kill.NONE,
+    }
     rows = {
-        number: [int(engine.block.limit[name][number]) for name in (*names, "allowed", "killed")]
+        number: {name: int(engine.block.limit[name][number]) for name in default}
         for number in (1, 2, 3, 4)
     }
     assert rows == {
-        1: [7, 10_005_000, 700, 125, 25_000, 1, 0],
-        2: [500, 10_005_000, 700, 125, 100, 1, 0],
-        3: [500, 10_005_000, 3, 125, 100, 0, 1],
-        4: [0, 0, 0, 0, 0, 0, 0],
+        1: {
+            **default,
+            "max_quantity": 7,
+            "max_open_orders": 3,
+            "rate_burst": 1_000_000,
+            "collar_px": 25_000,
+            "own_collar": Collar.OWN,
+        },
+        2: default,
+        3: {**default, "max_long": 3, "max_short": 3, "allowed": 0, "killed": Kill.STOP},
+        4: dict.fromkeys(default, 0),
     }
 
 

@@ -306,9 +306,8 @@ def _sweep(rng: random.Random, ts: int, live: Live) -> Iterator[bytes]:
         yield message("E", order.locate, ts, ref=order.ref, **values)
 
 
-def _happening(rng: random.Random, ts: int, live: Live, voids: bool) -> bytes:
+def _happening(rng: random.Random, ts: int, live: Live) -> bytes:
     code = rng.choices(list(EVENTS), list(EVENTS.values()))[0]
-    code = "P" if code == "B" and not voids else code
     locate = rng.choice([1, 2, 3, 4, 1, 2, 3, 4, 5, 6, 7])
     price = 1_000_000 + 100 * rng.randint(-12, 12)
     shares, match = rng.choice([10, 50, 100, 400]), rng.randint(1, 400)
@@ -317,13 +316,13 @@ def _happening(rng: random.Random, ts: int, live: Live, voids: bool) -> bytes:
         "h": {"market_code": rng.choice("QQB"), "action": rng.choice("HTTTTTT")},
         "I": {"cross_type": rng.choice("OCHI")},
         "Q": {
-            "shares": rng.choice([0, 100] if voids else [100]),
+            "shares": rng.choice([0, 100]),
             "price": price,
             "match_number": match,
         },
         "S": {"event_code": rng.choice("QQQQQQQQSME")},
         "P": {
-            "shares": rng.choice([0, shares] if voids else [shares]),
+            "shares": rng.choice([0, shares]),
             "price": price,
             "match_number": match,
         },
@@ -335,15 +334,12 @@ def _happening(rng: random.Random, ts: int, live: Live, voids: bool) -> bytes:
         locate = queue[0].locate
         values = {"ref": queue[0].ref, "shares": shares, "match_number": match}
         if code == "C":
-            values |= {"printable": rng.choice("YN" if voids else "Y"), "price": price}
+            values |= {"printable": rng.choice("YN"), "price": price}
     return message(code, {"R": 5, "S": 0}.get(code, locate), ts, **values)
 
 
-def eventful(seed: int, length: int, voids: bool = True) -> Iterator[bytes]:
-    """A calm market between whose messages happens what the gate looks at.
-
-    ``voids``: trade messages that print nothing are among them, and broken trades.
-    """
+def eventful(seed: int, length: int) -> Iterator[bytes]:
+    """A calm market between whose messages happens what the gate looks at."""
     rng = random.Random(seed)
     shift, live = 0, Live()
     yield from _opening(TS)
@@ -355,7 +351,7 @@ def eventful(seed: int, length: int, voids: bool = True) -> Iterator[bytes]:
         _follow(live, given)
         yield raw[:5] + ts.to_bytes(6, "big") + raw[11:]
         if rng.random() < 0.15:
-            yield _happening(rng, ts, live, voids)
+            yield _happening(rng, ts, live)
         if rng.random() < 0.02:
             yield from _sweep(rng, ts, live)
 
