@@ -33,7 +33,8 @@ def _findings(engine: Engine, transport: Transport, strategy: str) -> list[str]:
         found.append(f"strategy {strategy} raised and was latched off: {error}")
     if violations := memory.violations()[0]:
         found.append(f"checked accessors recorded {violations} bad addresses: please report it")
-    rejected = engine.rejects_by_code.get("TRADING_STATE", 0)
+    codes = ("TRADING_STATE_UNKNOWN", "MARKET_HOURS")
+    rejected = sum(engine.rejects_by_code.get(code, 0) for code in codes)
     if rejected and not int(engine.block.type_count["value"][ord("H")]):
         found.append(
             f"{rejected} orders were rejected because the capture has no trading actions: set "
