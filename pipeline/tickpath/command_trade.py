@@ -71,18 +71,15 @@ def _findings(result: dict[str, Any], is_orderly: bool) -> bool:
 
 
 def _with_screen(trader: Trader, duration: float | None) -> None:
-    from rich.console import Console
-    from rich.live import Live
-
     from tickpath.trade.screen import render, view
+    from tickpath.trade.terminal import Terminal, colors_of_stdout
 
-    console = Console()
     symbols = trader.config.trade.symbols
-    with Live(console=console, auto_refresh=False, screen=True) as live:
+    with Terminal(sys.stdout.fileno(), colors_of_stdout()) as terminal:
 
         def show(state: dict[str, Any]) -> None:
-            width, height = console.size
-            live.update(render(view(trader.engine, state, symbols), width, height), refresh=True)
+            width, height = terminal.size()
+            terminal.show(render(view(trader.engine, state, symbols), width, height))
 
         trader.run(duration, show)
 

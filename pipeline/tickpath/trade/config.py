@@ -36,7 +36,7 @@ class Trade(Component, frozen=True):
     directory: str = "tickpath-trade"
     """Where journal, session log, audit and operator socket are."""
     audit: str | None = None
-    """None: in the directory."""
+    """File of the gate's decisions; none: one in the directory for every configuration."""
     fsync: Fsync = "interval"
     symbols: tuple[str, ...] = ()
     """Shown on the screen; none: those that are traded."""

@@ -19,6 +19,7 @@ from tickpath.own_orders import State
 from tickpath.session.ouch import OrderSession
 from tickpath.session.ouch_event import (
     DeadMan,
+    End,
     Ended,
     LineLost,
     Ready,
@@ -104,6 +105,9 @@ class Desk:
                 answers = self.answers.refusal(event.message)
                 self._count_lost(event, lost)
             else:
+                if isinstance(event, Ended) and event.end is End.END_OF_SESSION:
+                    self._feed(answers)
+                    self._session_over()
                 self._hear(event)
                 left.append(event)
         self._feed(answers)
@@ -116,6 +120,14 @@ class Desk:
             self.counters["answers"] += len(answers)
             self.engine.feed_responses(joined(answers))
             answers.clear()
+
+    def _session_over(self) -> None:
+        """No order outlives the exchange's session: what it has not answered, it never will."""
+        unanswered = self.session.port.orders.unanswered.values()
+        for lost in unanswered:
+            refusal = self.answers.refusal(lost.message)
+            self.counters["unanswered_at_the_end"] += len(refusal)
+            self._feed(refusal)
 
     def _count_lost(self, event: Refused | Settled, lost: Counter[str]) -> None:
         if isinstance(event, Refused):

@@ -244,19 +244,21 @@ def _limits_of(record: Any, names: Iterable[str]) -> dict[str, int | float]:
     return limits
 
 
-def positions(engine: Engine) -> list[dict[str, Any]]:
-    """Symbols with a position, open orders or trades of the day, by symbol."""
+def positions(engine: Engine, most: int | None = None) -> list[dict[str, Any]]:
+    """Symbols with a position, open orders or trades of the day, by symbol; at most ``most``."""
     table, books = engine.block.position, engine.block.book
     used = (table["quantity"] != 0) | (table["open_orders"] > 0) | (table["day_quantity"] > 0)
     rows = []
-    for b in np.flatnonzero(used).tolist():
+    for b in np.flatnonzero(used)[:most].tolist():
         p = table[b]
         value = int(p["quantity"]) * int(p["mark"])
         rows.append(
             {
                 "symbol": symbol_text(books["symbol"][b]),
+                "book": b,
                 "position": int(p["quantity"]),
                 "mark": int(p["mark"]) / _SCALE,
+                "cash": int(p["cash"]) / _SCALE,
                 "pnl": (int(p["cash"]) + value - int(p["start_value"])) / _SCALE,
                 "open_buy": int(p["open_buy"]),
                 "open_sell": int(p["open_sell"]),

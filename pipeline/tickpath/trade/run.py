@@ -11,6 +11,7 @@ end      the strategy is stopped, open orders are canceled, the session logs out
 
 import contextlib
 import getpass
+import hashlib
 import selectors
 import signal
 import time
@@ -20,8 +21,9 @@ from typing import Any
 
 import numpy as np
 
+from tickpath import __version__
 from tickpath.clock import calibrate
-from tickpath.config import ConfigError
+from tickpath.config import Config, ConfigError
 from tickpath.decisions import Decisions
 from tickpath.digest import symbol_text
 from tickpath.engine import Engine
@@ -96,9 +98,7 @@ class Trader:
         journal = Journal(self.directory / "orders.journal", protocol=protocol, fsync=trade.fsync)
         self.journal = stack.enter_context(journal)  # locked: one trader for a directory
         self.latch = Latch(self.directory)
-        name = strategy if isinstance(strategy, str) else config.strategy.name
-        path = trade.audit or str(self.directory / "decisions.audit")
-        self.decisions = Decisions(path, config, strategy=name or "", stops_on_error=False)
+        self.decisions = _decisions(config, strategy, self.directory)
         stack.callback(self.decisions.close)
         self.engine = Engine(config, strategy=strategy, on_audit=self.decisions.write)
         self.market = Market(self.engine, trade, clock)
@@ -398,6 +398,15 @@ class Trader:
             "state_digest": f"{self.engine.state_digest:016x}",
             "audit": {"records": self.decisions.records, "head": self.decisions.head},
         }
+
+
+def _decisions(config: TradeConfig, strategy: Any, directory: Path) -> Decisions:
+    """The audit file; another configuration or strategy than before has a file of its own."""
+    engine = Config(**{name: getattr(config, name) for name in Config.__struct_fields__})
+    name = strategy if isinstance(strategy, str) else config.strategy.name
+    run = hashlib.sha256(f"{__version__} {engine.digest()} {name}".encode()).hexdigest()[:8]
+    path = config.trade.audit or str(directory / f"decisions-{run}.audit")
+    return Decisions(path, engine, strategy=name or "", stops_on_error=False)
 
 
 def _directory(name: str) -> Path:

@@ -1,17 +1,17 @@
 """What a terminal shows while trading: books, positions, orders, gaps, latency.
 
 The loop that trades draws it, so it is made of plain lines: tables of a layout engine would take
-fifty milliseconds, these take two.  `view` reads the engine, `render` makes lines of exactly the
-terminal's width and no more of them than its height.
+fifty milliseconds, these take two.  `view` reads the engine, `render` makes lines that are no wider
+than the terminal and no more than its height, each of parts with a `rich` style.
 """
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from rich.text import Text
+import numpy as np
 
 from tickpath.counters import Counter
-from tickpath.digest import symbol_text
+from tickpath.digest import symbol_number
 from tickpath.engine import Engine
 from tickpath.latency import summary
 from tickpath.trade.operator_words import open_orders, positions
@@ -47,22 +47,15 @@ class View(NamedTuple):
 def view(engine: Engine, state: dict[str, Any], symbols: Sequence[str]) -> View:
     """Read the engine; ``state`` is what the loop knows, ``symbols`` whose books are wanted."""
     block = engine.block
-    gate, held = block.gate[0], positions(engine)
-    names = list(symbols) or [row["symbol"] for row in held]
-    if not symbols and len(names) < MOST_BOOKS:
-        others = [symbol_text(each) for each in block.book["symbol"][1 : 2 * MOST_BOOKS] if each]
-        names += [each for each in others if each not in names]
+    gate, held = block.gate[0], positions(engine, MOST_ROWS)
     books = []
-    for name in names[:MOST_BOOKS]:
-        try:
-            book = engine.book(name, LEVELS)
-        except KeyError:
-            continue
+    for number in _chosen(engine, symbols, held):
+        book = engine.book(number, LEVELS)
         sides = [
             [(int(row["price"]), int(row["quantity"])) for row in side]
             for side in (book.bids, book.asks)
         ]
-        books.append((name, sides[0], sides[1]))
+        books.append((book.symbol, sides[0], sides[1]))
     counters = block.counter["value"]
     head = {
         "time_ns": block.get("engine_time"),
@@ -83,7 +76,19 @@ def view(engine: Engine, state: dict[str, Any], symbols: Sequence[str]) -> View:
     return View(state, head, books, held, open_orders(engine, MOST_ROWS), latency)  # type: ignore[arg-type]
 
 
-def render(shown: View, width: int, height: int) -> Text:
+def _chosen(engine: Engine, symbols: Sequence[str], held: list[dict[str, Any]]) -> list[int]:
+    """Numbers of the books that are shown."""
+    books = engine.block.book
+    if symbols:
+        wanted = [symbol_number(symbol) for symbol in symbols[:MOST_BOOKS]]
+        at = {int(books["symbol"][b]): b for b in np.flatnonzero(np.isin(books["symbol"], wanted))}
+        return [int(at[symbol]) for symbol in wanted if symbol in at]
+    numbers = [row["book"] for row in held[:MOST_BOOKS]]
+    others = np.flatnonzero(books["venue"][: 2 * MOST_BOOKS]).tolist()
+    return (numbers + [b for b in others if b not in numbers])[:MOST_BOOKS]
+
+
+def render(shown: View, width: int, height: int) -> list[Line]:
     """The whole screen: ``height`` lines at most, each ``width`` letters at most."""
     width, height = max(width, MIN_WIDTH), max(height, MIN_HEIGHT)
     lines = _head(shown)
@@ -96,15 +101,19 @@ def render(shown: View, width: int, height: int) -> Text:
         left -= len(books)
     lines += _tables(shown, width, left)
     lines += latency + notes
-    text = Text(no_wrap=True, overflow="crop", end="")
-    for at, line in enumerate(lines[:height]):
-        if at:
-            text.append("\n")
-        room = width
-        for part, style in line:
-            text.append(part[:room], style)
-            room -= len(part[:room])
-    return text
+    return [_cut(line, width) for line in lines[:height]]
+
+
+def _cut(line: Line, width: int) -> Line:
+    parts: Line = []
+    for text, style in line:
+        if width <= 0:
+            break
+        # What other sides say must not be able to move the cursor.
+        shown = text[:width] if text.isprintable() else ascii(text)[:width]
+        parts.append((shown, style))
+        width -= len(shown)
+    return parts
 
 
 def _clock(time_ns: int) -> str:
