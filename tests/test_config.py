@@ -10,17 +10,22 @@ import pytest
 
 from tickpath import Config, ConfigError, Engine, load_config
 from tickpath.config import (
+    SWITCHES,
+    Band,
     Capacity,
     Feed,
+    Fills,
     Latency,
     Limits,
     Orders,
     Risk,
     StrategyConfig,
+    Total,
     check,
     parse_group,
     show,
 )
+from tickpath.risk import Reject
 
 WHOLE = """
 [capacity]
@@ -50,14 +55,57 @@ collar_price = 0.25
 orders_per_second = 9
 order_burst = 3
 unknown_trading_state = "trade"
+max_long = 6
+max_short = 0
+max_open_orders = 8
+max_daily_quantity = 1000
+max_daily_notional = 2e4
+max_loss = 12.5
+symbol_orders_per_second = 4
+symbol_order_burst = 2
+trading_hours = "regular"
+auctions = "reject"
+market_orders = true
+locate_required = true
+duplicate_window_ms = 15
+max_spread_percent = 2.5
+last_sale_max_age_s = 30
+soft_percent = 70
+audit_full = "count"
+off = ["self_match", "market_hours"]
+
+[[risk.bands]]
+from_price = 0
+percent = 20
+price = 0.1
+
+[[risk.bands]]
+from_price = 25.0
+percent = 5.0
+
+[risk.total]
+max_open_orders = 80
+max_gross_notional = 1e6
+max_net_notional = 5e5
+max_daily_quantity = 5000
+max_daily_notional = 2e6
+max_loss = 100
+
+[risk.strategies."tickpath.samples:imbalance_taker"]
+max_quantity = 4
+orders_per_second = 2
 
 [risk.symbols.AAPL]
 allowed = true
 max_quantity = 100
+max_short = 10
 
 [risk.symbols."BRK.A"]
 kill_switch = true
 collar_percent = 0.5
+
+[fills]
+model = "queue"
 
 [orders]
 protocol = "ouch50"
@@ -75,6 +123,10 @@ groups = ["233.54.12.111:26477", "224.0.0.1:1"]
 [latency]
 sample = 1
 """
+
+
+def _bands(*starts: int) -> str:
+    return "".join(f"[[risk.bands]]\nfrom_price = {n}\npercent = 1\n" for n in starts)
 
 
 def loaded(tmp_path: Path, text: str) -> Config:
@@ -105,11 +157,38 @@ def test_a_whole_configuration(tmp_path):
             orders_per_second=9,
             order_burst=3,
             unknown_trading_state="trade",
+            max_long=6,
+            max_short=0,
+            max_open_orders=8,
+            max_daily_quantity=1000,
+            max_daily_notional=20_000.0,
+            max_loss=12.5,
+            symbol_orders_per_second=4,
+            symbol_order_burst=2,
+            trading_hours="regular",
+            auctions="reject",
+            market_orders=True,
+            locate_required=True,
+            duplicate_window_ms=15,
+            max_spread_percent=2.5,
+            last_sale_max_age_s=30,
+            soft_percent=70.0,
+            audit_full="count",
+            off=["self_match", "market_hours"],
+            bands=[
+                Band(from_price=0.0, percent=20.0, price=0.1),
+                Band(from_price=25.0, percent=5.0),
+            ],
+            total=Total(80, 1e6, 5e5, 5000, 2e6, 100.0),
+            strategies={
+                "tickpath.samples:imbalance_taker": Limits(max_quantity=4, orders_per_second=2)
+            },
             symbols={
-                "AAPL": Limits(allowed=True, max_quantity=100),
+                "AAPL": Limits(allowed=True, max_quantity=100, max_short=10),
                 "BRK.A": Limits(kill_switch=True, collar_percent=0.5),
             },
         ),
+        fills=Fills(model="queue"),
         orders=Orders(
             time_in_force=3, display="N", firm="LIME", options={"postonly": "P", "minqty": 100}
         ),
@@ -139,6 +218,49 @@ def test_what_is_not_given_has_its_default(tmp_path):
         ("[risk]\nmax_notional = -1.0\n", ["risk.max_notional"]),
         ('[risk]\nkill_switch = "no"\n', ["risk.kill_switch", "bool"]),
         ("[risk]\nunknown_trading_state = 'maybe'\n", ["risk.unknown_trading_state", "maybe"]),
+        ("[risk]\nmax_position = 0\n", ["risk.max_position", ">= 1"]),
+        (f"[risk]\nmax_position = {1 << 61}\n", ["risk.max_position", "<= "]),
+        ("[risk]\nmax_short = -1\n", ["risk.max_short", ">= 0"]),
+        (f"[risk]\nmax_open_orders = {1 << 32}\n", ["risk.max_open_orders", "<= 4294967295"]),
+        (f"[risk.total]\nmax_daily_quantity = {1 << 70}\n", ["risk.total.max_daily_quantity"]),
+        ("[risk.total]\nmax_gross_notional = 1e15\n", ["risk.total.max_gross_notional"]),
+        ("[risk.total]\nmax_los = 1\n", ["risk.total", "max_los"]),
+        ("[risk]\ntrading_hours = 'always'\n", ["risk.trading_hours", "always"]),
+        ("[risk]\nauctions = 1\n", ["risk.auctions"]),
+        ("[risk]\naudit_full = 'ignore'\n", ["risk.audit_full", "ignore"]),
+        ("[risk]\nsoft_percent = 0\n", ["risk.soft_percent", "> 0"]),
+        ("[risk]\nsoft_percent = 101\n", ["risk.soft_percent", "<= 100"]),
+        ("[risk]\nduplicate_window_ms = 86400001\n", ["risk.duplicate_window_ms", "<= 86400000"]),
+        ("[risk]\nlast_sale_max_age_s = 0\n", ["risk.last_sale_max_age_s", ">= 1"]),
+        (
+            "[risk]\norders_per_second = 1\norder_burst = 9999999999\n",
+            ["risk.order_burst", "9999999999 orders at 1 a second"],
+        ),
+        (
+            f"[risk]\nsymbol_order_burst = {1 << 60}\n",
+            ["risk.symbol_order_burst", "10000 a second"],
+        ),
+        (
+            f"[risk.symbols.AAPL]\norder_burst = {1 << 60}\n",
+            ["risk.symbols.AAPL.order_burst", "too large"],
+        ),
+        (
+            "[risk]\nsymbol_order_burst = 9999999999\n[risk.strategies.x]\norders_per_second = 1\n",
+            ["risk.strategies.x.order_burst", "9999999999 orders at 1 a second"],
+        ),
+        ("[risk]\noff = ['kill_switch']\n", ["risk.off", "'kill_switch'", "halted"]),
+        ("[risk]\noff = ['HALTED']\n", ["risk.off", "'HALTED'"]),
+        ("[[risk.bands]]\npercent = 1\n", ["risk.bands", "from_price"]),
+        ("[[risk.bands]]\nfrom_price = -1\npercent = 1\n", ["risk.bands", ">= 0"]),
+        (_bands(2, 1), ["risk.bands", "must rise"]),
+        (_bands(1, 1), ["risk.bands", "must rise"]),
+        (_bands(*range(1, 9)), ["risk.bands", "more than 8", "zero included"]),
+        (_bands(*range(9)), ["risk.bands", "more than 8"]),
+        ("[risk]\nstart_of_day = 5\n", ["risk.start_of_day", "str"]),
+        ("[risk.strategies.x]\nmax_qty = 1\n", ["risk.strategies", "max_qty"]),
+        ("[fills]\nmodel = 'magic'\n", ["fills.model", "magic"]),
+        (f"[strategy]\nparameters = [{1 << 63}]\n", ["strategy.parameters", "<= "]),
+        ("[strategy]\ntimer_interval_ms = 86400001\n", ["strategy.timer_interval_ms"]),
         ("[risk.symbols.TOOLONGNAME]\nallowed = true\n", ["risk.symbols", "<= 8"]),
         ("[risk.symbols.AAPL]\nmax_qty = 1\n", ["risk.symbols", "max_qty"]),
         ("[risk.symbols.AAPL]\nmax_position = 0\n", ["risk.symbols", ">= 1"]),
@@ -212,6 +334,37 @@ def test_the_checks_hold_for_configurations_made_in_python():
         Engine(Config(latency=Latency(sample=3)))
     with pytest.raises(ConfigError, match=r"feed\.groups"):
         check(Config(feed=Feed(groups=["x"])))
+
+
+def test_the_largest_numbers_fit_the_engine(tmp_path):
+    """What the tables let through, the engine's memory can hold."""
+    most = """
+        max_position = 1152921504606846976
+        max_open_orders = 4294967295
+        max_daily_quantity = 1152921504606846976
+        max_notional = 1e14
+        max_loss = 1e14
+        collar_percent = 1000
+        collar_price = 199999
+        orders_per_second = 1
+        order_burst = 4611686018
+        symbol_orders_per_second = 1000000000
+        symbol_order_burst = 1152921504606846976
+        duplicate_window_ms = 86400000
+        last_sale_max_age_s = 86400
+        max_spread_percent = 1000
+    """
+    engine = Engine(loaded(tmp_path, f"[risk]\n{most}\n{_bands(*range(8))}"))
+    limit, gate = engine.block.symbol_limit[0], engine.block.gate[0]
+    assert (limit["max_long"], limit["max_notional"]) == (1 << 60, 10**18)
+    assert (limit["rate_interval"], limit["rate_burst"]) == (1, (1 << 60) - 1)
+    assert (gate["rate_interval"], gate["rate_burst"]) == (10**9, 4_611_686_017 * 10**9)
+
+
+def test_switches_are_named_as_the_reject_codes():
+    assert {name.upper() for name in SWITCHES} < {each.name for each in Reject}
+    assert len(SWITCHES) == len(set(SWITCHES)) == 29
+    check(Config(risk=Risk(off=list(SWITCHES))))
 
 
 def test_groups_as_numbers():

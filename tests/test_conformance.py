@@ -15,7 +15,7 @@ from itch_messages import split
 from sessions import columns, packets_of, session
 from tickpath import Config, Engine
 from tickpath.backend import BackendError, find, known
-from tickpath.config import Capacity, Risk, StrategyConfig
+from tickpath.config import Capacity, Fills, Risk, StrategyConfig
 from tickpath.generate import Faults, SessionPlan
 from tickpath.outputs import BboCsv, price_text
 from tickpath.replay import Plan, replay
@@ -43,6 +43,7 @@ CONFIGS = {
     "taker": Config(strategy=_TAKER),
     "taker, tight limits": Config(strategy=_TAKER, risk=_TIGHT),
     "quoter with a timer": Config(strategy=_QUOTER),
+    "taker that queues": Config(strategy=_TAKER, fills=Fills(model="queue")),
     "small tables": Config(strategy=_TAKER, capacity=Capacity(symbols=16, orders=4096)),
 }
 
@@ -135,7 +136,9 @@ def test_the_captures_and_configurations_reach_what_is_to_be_compared():
     taken = expected("clean", "taker")
     assert len(taken.orders) > 100 and taken.counters["assumed_fills"] > 100
     tight = expected("clean", "taker, tight limits")
-    assert {"POSITION", "ORDER_RATE"} <= set(tight.rejects) and len(tight.orders) > 3
+    assert {"POSITION_LONG", "POSITION_SHORT", "ORDER_RATE"} <= set(tight.rejects)
+    assert len(tight.orders) > 3 and tight.counters["orders_warned"] > 10
+    assert expected("clean", "taker that queues").orders != taken.orders
     quoted = expected("clean", "quoter with a timer")
     assert quoted.counters["timers"] > 1000
     assert {raw[:1] for raw in quoted.orders} >= {b"O", b"U"}

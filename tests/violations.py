@@ -355,7 +355,10 @@ VIOLATIONS: dict[str, list[Change]] = {
         both(own_limits(collar_percent=0.0), order(price=ASK + 1)),
         both(strategys(collar_percent=0.0), order(price=ASK + 1)),
     ],
-    "MARKET_ORDER": [order(price=MARKET_PRICE)],
+    "MARKET_ORDER": [
+        order(price=MARKET_PRICE),
+        both(order(side=SELL, price=MARKET_PRICE), to(position=100)),
+    ],
     "DUPLICATE_ORDER": [
         sent_before,
         both(limits(duplicate_window_ms=1), to(steps=[(NEW, BUY, 100, BID)])),
@@ -376,7 +379,9 @@ VIOLATIONS: dict[str, list[Change]] = {
         *(strategys(max_position=99), both(limits(max_long=1_000), to(position=901))),
     ],
     "POSITION_SHORT": [
-        both(SALE, table) for table in (limits(max_position=99), own_limits(max_short=99))
+        both(SALE, table, limits(locate_required=locate))
+        for table in (limits(max_position=99), own_limits(max_short=99), strategys(max_short=99))
+        for locate in (True, False)
     ]
     + [both(SALE, limits(max_short=300), to(position=-201))],
     "GROSS_NOTIONAL": [
