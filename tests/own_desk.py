@@ -127,6 +127,8 @@ class Desk:
         self.answers = Answers(self)
         self.now = TS
         self.sent: list[Sent] = []
+        self.raw: list[bytes] = []
+        """The messages that `sent` decodes."""
         self.is50 = self.config.orders.protocol == "ouch50"
         self._refs: dict[int, int] = {}  # by order_id
         if quoted:
@@ -178,6 +180,7 @@ class Desk:
     def _take(self) -> None:
         for raw in self.engine.take_orders():
             self.sent.append(self._decoded(raw))
+            self.raw.append(raw)
 
     def _decoded(self, raw: bytes) -> Sent:
         kind = {"O": NEW, "U": REPLACE, "X": CANCEL, "M": MODIFY}[chr(raw[0])]

@@ -128,7 +128,7 @@ class OwnReference:
             successor = orphan.replaced_by
 
     def _taken(self, order: Order, leaves: int, price: int, market_ref: int) -> None:
-        order.market_ref, order.leaves, order.price = market_ref, leaves, min(price, U32)
+        order.market_ref, order.leaves, order.price = market_ref, leaves, min(max(price, 1), U32)
         order.quantity = order.executed + leaves
         order.state = State.PARTIALLY_FILLED if order.executed else State.LIVE
 
@@ -266,7 +266,7 @@ class OwnReference:
 
     def moved(self, ref: int, price: int, market_ref: int = 79) -> None:
         if order := self._in_state(ref, "open"):
-            order.market_ref, order.price = market_ref, min(price, U32)
+            order.market_ref, order.price = market_ref, min(max(price, 1), U32)
 
     def cancel_pending(self, ref: int) -> None:
         """Nothing changes: the cancel is done later, or rejected."""

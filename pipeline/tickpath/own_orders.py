@@ -324,11 +324,11 @@ def _set_leaves(eng, o, leaves):
 
 @leaf
 def _set_price(eng, o, price):
-    """Give an open order another price; one beyond all that can be asked for is cut to 32 bits."""
+    """Give an open order another price, of 32 bits and not 0, which says that there is none."""
     leaves = own.leaves(o)
     _set_leaves(eng, o, ZERO)
     _unlink(eng, o)
-    own.set_price(o, min(price, _MOST_U32))
+    own.set_price(o, min(max(price, ONE), _MOST_U32))
     _link(eng, o)
     _set_leaves(eng, o, leaves)
 

@@ -90,7 +90,7 @@ assert DIGITS[10:] == "ABCDEFGHIJKLMNOPQRSTUV" and len(DIGITS) == 32
 @leaf
 def _digit(letter):
     """A letter's value in base 32, more than that where it is no digit."""
-    # Whatever is below "0" or between "9" and "A" wraps, or is made too large.
+    # What lies below a range wraps, and so is beyond it too.
     number, above = letter - _0, letter - _A
     return number if number < _TEN else (above + _TEN if above < _BASE - _TEN else _BASE)
 
@@ -105,6 +105,12 @@ def _order_at(eng, token):
         is_ours &= digit < _BASE
         order_id = (order_id << _BITS) | digit
     return own_orders.by_order_id(eng, order_id) if is_ours else ZERO
+
+
+# The first field behind type and timestamp is the token, in all that are about an order.
+for each in OUCH42_OUTBOUND.messages[1:]:
+    token = each.fields[2]
+    assert (token.offset, token.size) == (accepted42.ORDER_TOKEN_OFFSET, 1 + TOKEN_DIGITS), each
 
 
 # ---------------------------------------------------------------- one answer
@@ -164,7 +170,6 @@ def _apply50(eng, code, m):
 def _apply42(eng, code, m):
     if code == event42.TYPE:
         return
-    # The first field behind type and timestamp is the token, in all that are about an order.
     ref = _order_at(eng, m + accepted42.ORDER_TOKEN_OFFSET)
     if code == executed42.TYPE or code == executed_reference42.TYPE:
         # The second is the first with something behind it.
