@@ -85,7 +85,7 @@ class Fills:
         record, printed = self.reference.books[book], None
         # A trade is seen by its print; one that is broken or not printed leaves the last as it was.
         if kind == TRADE and not flags & BROKEN and record.last_ts == self.reference.time:
-            printed = record.last_px
+            printed = record.last_px or None
         for is_buy in (True, False):
             for order in self.desk.open_orders(book, is_buy):
                 touch = self._touch(order)
@@ -120,6 +120,6 @@ def _reaches(order: Own, price: int) -> bool:
 
 def _is_beyond(order: Own, price: int | None) -> bool:
     """True where a price is better for the order than its own."""
-    if not price:
+    if price is None:
         return False
     return price < order.price if order.is_buy else price > order.price
