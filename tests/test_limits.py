@@ -1,5 +1,7 @@
 """Limits from tables and files: bands, strategies, the start of a day; each mistake is one line."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -8,11 +10,11 @@ from itch_messages import message, run
 from scenes import TS, add
 from streams import CAPACITY
 from tickpath import Config, ConfigError, Engine
-from tickpath.config import Band, Limits, Risk
+from tickpath.config import Band, Limits, Risk, Total
 from tickpath.digest import symbol_number
 from tickpath.layout import BAND, BANDS, GATE
 from tickpath.limits import read_start, set_bands, set_gate, symbol_limits
-from tickpath.risk import Kill
+from tickpath.risk import Hours, Kill, Reject
 from trader import NEW, NEWS, START, script, scripted, start_file
 from violations import (
     BID,
@@ -394,3 +396,91 @@ def test_symbols_have_their_own_switch():
     found = limit_of("AAPL", symbols={"AAPL": Limits(kill_switch=True), "MSFT": Limits()})
     assert found["killed"] == Kill.STOP
     assert limit_of("MSFT", symbols={"MSFT": Limits(kill_switch=False)})["killed"] == Kill.NONE
+
+
+# ---------------------------------------------------------------- every number by itself
+
+
+def numbers(symbol: str = "", strategy: str | None = None, **risk: Any) -> dict[str, int]:
+    """A symbol's limits, or the defaults."""
+    records = symbol_limits(Config(risk=Risk(**risk)), strategy)
+    wanted = symbol_number(symbol) if symbol else 0
+    (row,) = records[records["symbol"] == wanted].tolist()
+    return dict(zip(records.dtype.names or (), row, strict=True))
+
+
+OWN: list[tuple[str, Any, str, int]] = [
+    ("allowed", False, "allowed", 0),
+    ("kill_switch", True, "killed", Kill.STOP),
+    ("max_quantity", 7, "max_quantity", 7),
+    ("max_notional", 7.5, "max_notional", 75_000),
+    ("max_long", 7, "max_long", 7),
+    ("max_short", 0, "max_short", 0),
+    ("max_open_orders", 7, "max_open_orders", 7),
+    ("max_daily_quantity", 7, "max_daily_quantity", 7),
+    ("max_daily_notional", 7.0, "max_daily_notional", 70_000),
+    ("max_loss", 7.0, "max_loss", 70_000),
+    ("collar_percent", 1.25, "collar_bp", 125),
+    ("collar_price", 0.5, "collar_px", 5_000),
+    ("orders_per_second", 500, "rate_interval", 2_000_000),
+    ("order_burst", 11, "rate_burst", 10 * 100_000),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "field", "number"), OWN)
+def test_a_symbols_own_table_goes_before_the_defaults(name, value, field, number):
+    """And what it does not say is as for the others."""
+    tables = {"AAPL": Limits(**{name: value})}
+    own, plain = numbers("AAPL", symbols=tables), numbers(symbols=tables)
+    assert plain == numbers() | {"symbol": 0}
+    assert own[field] == number != plain[field]
+    follows = {"orders_per_second": "rate_burst"}.get(name)
+    changed = {key for key in own if own[key] != plain[key]} - {"symbol", follows}
+    assert changed == {field} | ({"own_collar"} if name.startswith("collar") else set())
+
+
+def gate(strategy: str | None = None, **risk: Any) -> dict[str, int]:
+    record = np.zeros(1, GATE)
+    set_gate(record[0], Config(risk=Risk(**risk)), strategy)
+    return dict(zip(GATE.names or (), record.tolist()[0], strict=True))
+
+
+@pytest.mark.parametrize(
+    ("risk", "field", "expected"),
+    [
+        ({"kill_switch": True}, "killed", Kill.STOP),
+        ({"orders_per_second": 100, "order_burst": 5}, "rate_burst", 4 * 10**7),
+        ({"duplicate_window_ms": 20}, "duplicate_window", 20_000_000),
+        ({"last_sale_max_age_s": 9}, "max_age", 9 * 10**9),
+        ({"max_spread_percent": 1.5}, "max_spread_bp", 150),
+        ({"soft_percent": 100.0}, "soft", 256),
+        ({"soft_percent": 50.0}, "soft", 128),
+        ({"soft_percent": 0.01}, "soft", 1),
+        ({"unknown_trading_state": "trade"}, "unknown_state_trades", 1),
+        ({"trading_hours": "regular"}, "hours", Hours.REGULAR),
+        ({"trading_hours": "any"}, "hours", Hours.ANY),
+        ({"auctions": "reject"}, "auctions_trade", 0),
+        ({"market_orders": True}, "market_orders", 1),
+        ({"locate_required": True}, "locate_required", 1),
+        ({"audit_full": "count"}, "audit_stops", 0),
+        ({"total": Total(max_open_orders=3)}, "max_open_orders", 3),
+        ({"total": Total(max_gross_notional=3.5)}, "max_gross", 35_000),
+        ({"total": Total(max_net_notional=3.5)}, "max_net", 35_000),
+        ({"total": Total(max_daily_quantity=3)}, "max_daily_quantity", 3),
+        ({"total": Total(max_daily_notional=3.5)}, "max_daily_notional", 35_000),
+        ({"total": Total(max_loss=3.5)}, "max_loss", 35_000),
+    ],
+)
+def test_the_gates_own_numbers(risk, field, expected):
+    assert gate(**risk)[field] == expected != gate()[field]
+
+
+def test_checks_that_are_off_and_a_killed_strategy():
+    everything = sum(1 << code for code in Reject)
+    assert gate()["enabled"] == everything
+    off = gate(off=["halted", "loss_limit", "halted"])["enabled"]
+    assert everything & ~off == 1 << Reject.HALTED | 1 << Reject.LOSS_LIMIT
+    tables = {"mine": Limits(kill_switch=True)}
+    assert gate("mine", strategies=tables)["strategy_killed"] == Kill.STOP
+    assert gate("other", strategies=tables)["strategy_killed"] == Kill.NONE
+    assert numbers("", "mine", strategies=tables)["killed"] == Kill.NONE
