@@ -677,6 +677,25 @@ def test_cancel_all_passes_the_kill_switch_and_needs_no_strategy():
     assert [sent.kind for sent in on.take_sent()] == [CANCEL]
 
 
+@njit
+def breaks_down(engine, book, kind, flags):
+    """Sends orders until an operator says something."""
+    if kind == event.COMMAND:
+        raise ValueError("no commands, please")
+    emit.new_order(engine, 1, view.BUY, 10, BID)
+
+
+@pytest.mark.xfail(strict=True, reason="they are dropped with the strategy's own intents")
+def test_cancel_all_is_sent_also_where_the_strategy_breaks_down():
+    engine = Engine(desk_config(risk=PASSES), strategy=breaks_down)
+    engine.feed(run([add(1, "B", 300, BID), add(2, "S", 200, ASK), NEWS]))
+    sent = len(engine.take_orders())
+    assert sent > 0
+    engine.command("cancel_all", who="ops", why="test")
+    assert "no commands" in str(engine.strategy_error)
+    assert len(engine.take_orders()) == sent
+
+
 @pytest.mark.parametrize("model", ["touch", "through", "queue"])
 def test_cancel_all_where_a_model_answers(model):
     on = Desk(desk_config(model=model, risk=PASSES))

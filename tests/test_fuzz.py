@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from captures import SHARED
 from comparison import assert_bytes
 from itch_messages import GROUP, LENGTHS, frame, message, mold, packets, run, split
+from own_desk import Desk, desk_config, validate_own
 from scenes import TS
 from streams import SMALL, collisions, market
 from structure import validate
@@ -38,6 +39,9 @@ from tickpath.packet import (
     LINK_MESSAGES,
     LINK_RAW,
 )
+from tickpath.wire.control import CONTROL, Limit
+from tickpath.wire.ouch42 import OUCH42_OUTBOUND
+from tickpath.wire.ouch50 import OUCH50_OUTBOUND
 from trader import busy, trading
 
 REAL = pytest.mark.skipif(
@@ -253,7 +257,108 @@ def message_case(seed: int) -> Engine:
     return engine
 
 
-CASES = {"packets": (packet_case, 2000), "runs": (run_case, 1500), "fields": (message_case, 800)}
+ANSWERS = {"ouch50": OUCH50_OUTBOUND.messages, "ouch42": OUCH42_OUTBOUND.messages}
+
+
+def damaged(rng: random.Random, raw: bytes) -> bytes:
+    """The bytes, with some of them other ones now and then, cut or longer."""
+    held = bytearray(raw)
+    for _ in range(rng.choice([0, 0, 1, 3])):
+        held[rng.randrange(len(held))] = rng.choice([*INTERESTING, rng.randrange(256)])
+    return bytes(
+        rng.choice([held, held, held, held[: rng.randrange(120)], held + rng.randbytes(9)])
+    )
+
+
+def answers(rng: random.Random, desk: Desk, number: int) -> list[bytes]:
+    """Messages of an exchange about orders that there are, with whatever in their fields."""
+    found = []
+    last = desk.engine.block.get("user_ref_num")
+    for _ in range(number):
+        layout = rng.choice(ANSWERS[desk.config.orders.protocol])
+        held = bytearray(layout.type.encode() + rng.randbytes(layout.length - 1))
+        held[1:9] = (desk.now + rng.randrange(1000)).to_bytes(8, "big")
+        for field in layout.fields[2:]:
+            ref = max(0, last - rng.randrange(6))
+            at = slice(field.offset, field.offset + field.size)
+            if field.name.endswith("user_ref_num"):
+                held[at] = ref.to_bytes(4, "big")
+            elif "token" in field.name:
+                held[at] = desk.answers.token(ref).encode()
+            elif field.is_integer and rng.random() < 0.8:
+                value = rng.choice([0, 1, 40, 100, 1_000_000]) % (1 << 8 * field.size)
+                held[at] = value.to_bytes(field.size, "big")
+            elif field.enum and rng.random() < 0.8:
+                code = rng.choice(list(OUCH50_OUTBOUND.enums.get(field.enum, {"L": ""})))
+                held[at] = code.encode().ljust(field.size)[: field.size]
+        found.append(damaged(rng, bytes(held)))
+    return found
+
+
+def orders(rng: random.Random, desk: Desk, number: int) -> list[bytes]:
+    """Commands with fields that mean something, and some that do not."""
+    found = []
+    for _ in range(number):
+        layout = rng.choice(CONTROL.messages)
+        values = {
+            "timestamp": desk.now + rng.choice([0, 5, 10**9, 1 << 46]),
+            "who": "ops",
+            "why": "test",
+            "symbol": rng.choice(["AAPL", "MSFT", "", "NONE", "\0\0\0\0\0\0\0\0"]),
+            "scope": rng.choice("GSBx"),
+            "level": rng.choice([0, 0, 0, 1, 2, 3]),
+            "limit": rng.choice([*Limit, 0, 13, 107, 0xFFFF]),
+            "value": rng.choice([0, 5, 10**6, 10**14, (1 << 64) - 1]),
+            "expires": rng.choice([0, 0, desk.now + 3, desk.now + 10**9, (1 << 64) - 1]),
+            "quantity": rng.choice([0, -500, 10**6, -(1 << 63), (1 << 63) - 1]),
+            "cash": rng.choice([0, -(10**9), (1 << 63) - 1]),
+        }
+        known = {name: value for name, value in values.items() if name in layout.by_name}
+        raw = layout.encode(**known)
+        found.append(damaged(rng, raw) if rng.random() < 0.3 else raw)
+    return found
+
+
+def own_case(seed: int) -> Engine:
+    """Orders, damaged answers to them, damaged commands, and a market, all mixed."""
+    rng = random.Random(seed)
+    protocol = rng.choice(["ouch50", "ouch42"])
+    desk = Desk(desk_config(protocol, rng.choice(["exchange"] * 3 + ["touch", "through", "queue"])))
+    given = iter(stream(seed % 7))
+    for _ in range(60):
+        what = rng.randrange(9)
+        ref = max(0, desk.engine.block.get("user_ref_num") - rng.randrange(5))
+        quantity, price = rng.choice([1, 50, 999_999, 0]), 1_000_000 + 100 * rng.randrange(-3, 4)
+        if what < 2:
+            desk.new(rng.choice([1, -1]), quantity, price, rng.choice([1, 1, 2, 7, 99]))
+        elif what == 2:
+            desk.replace(ref, quantity, price)
+        elif what == 3:
+            rng.choice([desk.cancel, desk.modify])(ref, quantity % 100)
+        elif what < 6:
+            desk.engine.feed_responses(run(answers(rng, desk, rng.randint(1, 4))))
+        elif what == 6:
+            desk.engine.feed_commands(run(orders(rng, desk, rng.randint(1, 3))))
+        else:
+            desk.engine.feed(run([next(given) for _ in range(rng.randint(1, 6))]))
+        desk.now = max(desk.now, min(desk.engine.block.get("engine_time"), TS + 10**10))
+    desk.engine.feed_responses(rng.randbytes(rng.randrange(60)))
+    desk.engine.feed_commands(rng.randbytes(rng.randrange(60)))
+    if seed % 4 == 0:
+        validate_own(desk.engine)
+        # A snapshot of whatever came of it is one, and goes on.
+        other = Engine(desk.config)
+        other.restore(desk.engine.snapshot())
+        assert other.state_digest == desk.engine.state_digest
+    return desk.engine
+
+
+CASES = {
+    "packets": (packet_case, 2000),
+    "runs": (run_case, 1500),
+    "fields": (message_case, 800),
+    "own": (own_case, 400),
+}
 
 
 @pytest.mark.parametrize("kind", CASES)
@@ -411,6 +516,8 @@ def test_the_checked_variant_comes_to_the_same_states():
             "depth",
             "symbols",
         ),
+        *("own_orders", "own_orders_venue", "responses", "commands", "fills", "audit_ring"),
+        *("limits", "snapshot"),
     ],
 )
 def test_the_other_tests_pass_in_the_checked_variant_too(name):
