@@ -153,12 +153,15 @@ def ctl(socket: str, words: tuple[str, ...], why: str | None, seconds: float | N
 def decode(file: str, as_json: bool, limit: int | None) -> int:
     """Print every message of a capture, one line each, with the spec's field names."""
     from tickpath.decode import Summary, decode_capture
+    from tickpath.interrupt import interruptible
 
     summary, interrupted = Summary(), False
-    try:
-        decode_capture(file, sys.stdout, as_json, limit, summary)
-    except KeyboardInterrupt:
-        interrupted = True
+    with interruptible() as interrupt:
+        try:
+            decode_capture(file, sys.stdout, as_json, limit, summary, lambda: interrupt.is_set)
+        except KeyboardInterrupt:
+            interrupted = True
+    interrupted |= interrupt.is_set
     sys.stdout.flush()
     counted = {"messages": summary.messages, "unknown": summary.unknown}
     counted |= {"malformed": summary.malformed, **summary.counters}

@@ -15,7 +15,7 @@ segment sent twice is passed over.  Both are counted.
 
 import ctypes
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from os import PathLike, fsdecode
@@ -261,12 +261,14 @@ def decode_capture(
     as_json: bool = False,
     limit: int | None = None,
     summary: Summary | None = None,
+    is_stopped: Callable[[], bool] = lambda: False,
 ) -> Summary:
     """Write a line for each of the first ``limit`` messages (all of them by default) to ``out``.
 
-    ``summary`` may be given to have the counts even where the run is interrupted.  Findings are
-    what the capture found wrong with the file, and that nothing in it is of these protocols.
-    Raises `tickpath.capture.CaptureError` where the file cannot be read, and what ``out`` raises.
+    ``is_stopped`` is asked after each line.  ``summary`` may be given to have the counts even where
+    the run is interrupted.  Findings are what the capture found wrong with the file, and that
+    nothing in it is of these protocols.  Raises `tickpath.capture.CaptureError` where the file
+    cannot be read, and what ``out`` raises.
     """
     summary = Summary() if summary is None else summary
     decoder = Decoder(as_json, summary)
@@ -279,6 +281,8 @@ def decode_capture(
         )
         for line in islice(lines, limit):
             out.write(line)
+            if is_stopped():
+                break
         summary.findings += capture.findings
     if not summary.lines and limit != 0 and not _QUIET.intersection(summary.counters):
         summary.findings.append(_nothing_found(path, summary.counters))

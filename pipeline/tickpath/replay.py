@@ -8,11 +8,9 @@ the engine itself caused is not hidden.
 
 import math
 import os
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,6 +24,7 @@ from tickpath.config import Config
 from tickpath.counters import Counter
 from tickpath.decisions import Decisions
 from tickpath.engine import Engine
+from tickpath.interrupt import Interrupt, interruptible
 from tickpath.jit import cache_directory
 from tickpath.outputs import BooksCsv, OrdersFile, bbo_output
 from tickpath.packet import LINK_MESSAGES, PACKET
@@ -70,28 +69,6 @@ class Prepared(NamedTuple):
     clock: Clock
     compile_seconds: float
     tables_prefaulted: str
-
-
-class _Interrupt:
-    """Ctrl-C as a flag, so that it takes effect between bursts and loses nothing."""
-
-    is_set = False
-
-    def __call__(self, number: int, frame: Any) -> None:
-        self.is_set = True
-
-
-@contextmanager
-def _interruptible() -> Iterator[_Interrupt]:
-    interrupt = _Interrupt()
-    if threading.current_thread() is not threading.main_thread():
-        yield interrupt
-        return
-    previous = signal.signal(signal.SIGINT, interrupt)
-    try:
-        yield interrupt
-    finally:
-        signal.signal(signal.SIGINT, previous)
 
 
 def is_compiled() -> bool:
@@ -153,7 +130,7 @@ def _drive(
     executor: Executor,
     plan: Plan,
     clock: Clock,
-    interrupt: _Interrupt,
+    interrupt: Interrupt,
     each_burst: Callable[[], None],
 ) -> None:
     """Take what the transport has lent, and all that it lends after, through the executor."""
@@ -253,7 +230,7 @@ def replay(
                 done, total = transport.position
                 progress(done, total, engine.messages)
 
-        with _interruptible() as interrupt:
+        with interruptible() as interrupt:
             timeline.start()
             _drive(transport, first, executor, plan, prepared.clock, interrupt, each_burst)
             timeline.look(final=True)
