@@ -349,10 +349,14 @@ class Gate:
         return interval, max(0, orders - 1) * interval
 
     def sent(self, book: int, is_buy: bool, quantity: int, price: int) -> None:
-        """An order or a replacement was accepted."""
+        """An order or a replacement was accepted; who may ignore a bucket empties it, no more."""
         now = self.reference.time
-        self.arrival = max(self.arrival, now) + self.bucket(None)[0]
-        self.arrivals[book] = max(self.arrivals[book], now) + self.bucket(book)[0]
+
+        def taken(arrival: int, interval: int, burst: int) -> int:
+            return min(max(arrival, now), now + burst) + interval
+
+        self.arrival = taken(self.arrival, *self.bucket(None))
+        self.arrivals[book] = taken(self.arrivals[book], *self.bucket(book))
         if self.risk.duplicate_window_ms:
             order = Order(book, is_buy, quantity, price)
             self.recent[order.place] = order, now

@@ -65,6 +65,11 @@ UNSEEN = {"AUDIT_FULL"}
 """What leaves no record behind."""
 
 
+CLOSELY = limits(duplicate_window_ms=1)
+"""With it no order is seen to pass at once: every check is made."""
+LOOKS = pytest.mark.parametrize("look", [to(), CLOSELY], ids=["", "closely"])
+
+
 def scene(*changes: Change) -> Scene:
     made = Scene()
     for change in changes:
@@ -262,11 +267,12 @@ def limited(each: Amount, most: int, table=None) -> Change:
     return both(each.change, table(**{each.field: value}))
 
 
+@LOOKS
 @pytest.mark.parametrize("table", [limits, own_limits, strategys])
 @pytest.mark.parametrize("each", AMOUNTS, ids=lambda each: f"{each.code}-{each.amount}")
-def test_a_limit_is_the_last_good_value(each, table):
-    assert scene(limited(each, each.amount, table)).fails() == set()
-    assert scene(limited(each, each.amount - 1, table)).fails() == {each.code}
+def test_a_limit_is_the_last_good_value(each, table, look):
+    assert scene(limited(each, each.amount, table), look).fails() == set()
+    assert scene(limited(each, each.amount - 1, table), look).fails() == {each.code}
 
 
 @pytest.mark.parametrize("each", AMOUNTS, ids=lambda each: f"{each.code}-{each.amount}")
@@ -321,6 +327,11 @@ WITHIN: list[list[Change]] = [
     [limits(unknown_trading_state="trade"), lambda made: made.market.remove(OPENING[0])],
     [limits(allowed=False), own_limits(allowed=True)],
     [to(position=-100), order(quantity=100)],
+    # A sale of all that is owned is none of what is not.
+    [
+        *(order(side=SELL), to(position=100), poke("position", "locate", 0)),
+        status("Y", stock="AAPL", reg_sho_action="1"),
+    ],
     [poke("gate", "rate_arrival", TS, at=0)],
     [poke("position", "rate_arrival", TS)],
     [poke("position", "best_sell", BID + 1)],
@@ -328,9 +339,10 @@ WITHIN: list[list[Change]] = [
 ]
 
 
+@LOOKS
 @pytest.mark.parametrize("changes", WITHIN, ids=range(len(WITHIN)))
-def test_what_is_just_within_passes(changes):
-    assert scene(*changes).fails() == set()
+def test_what_is_just_within_passes(changes, look):
+    assert scene(*changes, look).fails() == set()
 
 
 # ---------------------------------------------------------------- orders that reduce
@@ -378,6 +390,7 @@ NO_MORE = limits(max_quantity=1)
 """What only reducing orders pass."""
 
 
+@LOOKS
 @pytest.mark.parametrize(
     ("held", "side", "quantity", "steps", "reduces"),
     [
@@ -399,14 +412,14 @@ NO_MORE = limits(max_quantity=1)
     ],
 )
 def test_an_order_reduces_if_whatever_is_executed_makes_the_position_smaller(
-    held, side, quantity, steps, reduces
+    held, side, quantity, steps, reduces, look
 ):
     changes = [
         NO_MORE,
         limits(locate_required=False),
         order(side, quantity, ASK if side == SELL else BID),
     ]
-    made = scene(*changes, to(position=held, steps=steps))
+    made = scene(*changes, to(position=held, steps=steps), look)
     decision = made.decision()
     assert bool(decision["reducing"]) == reduces
     assert decision["failed"] == (0 if reduces else 1 << Reject.QUANTITY)
@@ -502,6 +515,7 @@ def test_a_symbols_switch_is_that_of_the_symbol():
 # ---------------------------------------------------------------- reference price and collar
 
 
+@LOOKS
 @pytest.mark.parametrize(
     ("changes", "reference"),
     [
@@ -523,11 +537,12 @@ def test_a_symbols_switch_is_that_of_the_symbol():
         ([limits(last_sale_max_age_s=1), NO_QUOTES, last_sale(BID), later(10**9)], BID),
     ],
 )
-def test_the_waterfall_of_reference_prices(changes, reference):
-    made = scene(*changes)
+def test_the_waterfall_of_reference_prices(changes, reference, look):
+    made = scene(*changes, look)
     assert (made.fails(), int(made.decision()["reference_px"])) == (set(), reference)
 
 
+@LOOKS
 @pytest.mark.parametrize(
     ("order_", "expected"),
     [
@@ -539,8 +554,8 @@ def test_the_waterfall_of_reference_prices(changes, reference):
         ((SELL, 1, 200_000_000), "ACCEPTED"),
     ],
 )
-def test_a_collar_is_one_sided_around_the_other_sides_best_price(order_, expected):
-    assert verdict(to(order=order_, position=1)) == expected
+def test_a_collar_is_one_sided_around_the_other_sides_best_price(order_, expected, look):
+    assert verdict(to(order=order_, position=1), look) == expected
 
 
 @pytest.mark.parametrize(
@@ -601,6 +616,7 @@ def test_a_sale_of_more_than_is_owned_is_marked_short_on_the_wire(
     assert marked == side == chr(made.decisions[-1][-1]["side"])
 
 
+@LOOKS
 @pytest.mark.parametrize(
     ("held", "steps", "quantity", "located", "passes"),
     [
@@ -612,8 +628,8 @@ def test_a_sale_of_more_than_is_owned_is_marked_short_on_the_wire(
         (50, [], 50, 0, True),
     ],
 )
-def test_a_short_sale_needs_shares_located(held, steps, quantity, located, passes):
-    made = scene(order(SELL, quantity, ASK), to(position=held, steps=steps))
+def test_a_short_sale_needs_shares_located(held, steps, quantity, located, passes, look):
+    made = scene(order(SELL, quantity, ASK), to(position=held, steps=steps), look)
     made.early.append(lambda engine: set_located(engine, located))
     assert made.fails() == (set() if passes else {"NO_LOCATE"})
 
@@ -622,6 +638,7 @@ def set_located(engine: Engine, shares: int) -> None:
     engine.block.position["locate"][1] = shares
 
 
+@LOOKS
 @pytest.mark.parametrize(
     ("action", "price", "changes", "passes"),
     [
@@ -638,12 +655,13 @@ def set_located(engine: Engine, shares: int) -> None:
         ("1", MARKET_PRICE, [market(delete(1), PRINT), limits(market_orders=True)], False),
     ],
 )
-def test_the_price_test_of_short_sales(action, price, changes, passes):
+def test_the_price_test_of_short_sales(action, price, changes, passes, look):
     made = scene(
         SALE,
         order(price=price),
         status("Y", stock="AAPL", reg_sho_action=action),
         limits(collar_percent=1000.0),
+        look,
         *changes,
     )
     assert made.fails() == (set() if passes else {"SHORT_SALE_RESTRICTED"})
@@ -777,6 +795,22 @@ def test_a_rate_is_that_of_a_token_bucket(of_symbol, rate, burst, waits):
         assert bool(engine.take_orders()) == verdicts[-1], verdicts
     refused = {"SYMBOL_ORDER_RATE" if of_symbol else "ORDER_RATE": verdicts.count(False)}
     assert engine.rejects_by_code == {code: n for code, n in refused.items() if n}
+
+
+def test_reducing_orders_empty_a_bucket_and_owe_nothing():
+    """Ten of them at once, with room for two in a second: a second later there is room for one."""
+    steps = [*[(NEW, SELL, 5, ASK)] * 10, *[(NEW, BUY, 1, BID)] * 4]
+    for names_ in (
+        ("orders_per_second", "order_burst"),
+        ("symbol_orders_per_second", "symbol_order_burst"),
+    ):
+        made = scene(limits(**dict(zip(names_, (1, 2), strict=True))), to(position=1_000))
+        made.steps, made.order = steps[:-1], steps[-1][1:]
+        engine = made.prepared_until(10)
+        assert engine.counters["orders_sent"] == 10
+        for after_ns, sent in ((999_999_999, 10), (1, 11), (0, 11), (10**9, 12)):
+            made.tick(engine, after_ns)
+            assert engine.counters["orders_sent"] == sent, after_ns
 
 
 def test_rejected_orders_and_cancels_take_nothing_from_the_rate_and_replacements_do():

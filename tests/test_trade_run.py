@@ -197,8 +197,9 @@ def test_without_anybody_to_ask_a_loss_is_a_gap(tmp_path):
         p.until_ready()
         for _ in range(50):
             p.round()
+        gaps = p.live.engine.counters["gaps"]
         do(p, "drop count=1")
-        p.until(lambda: p.live.engine.counters["gaps"] == 1)
+        p.until(lambda: p.live.engine.counters["gaps"] > gaps)
         assert p.live.engine.counters["books_stale"] > 0
 
 

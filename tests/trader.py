@@ -193,7 +193,7 @@ def act_wildly(engine, book, cells, dice, bid_px, ask_px):
         for _ in range(2):
             emit.new_order(engine, book, view.SELL, quantity, ask_px + 300)
     elif what == 4:
-        emit.market_order(engine, book, view.BUY, quantity)
+        emit.market_order(engine, book, view.BUY if quantity % 2 else view.SELL, quantity)
     else:
         emit.new_order(engine, dice // 6 % 9, view.BUY, quantity, bid_px)
 

@@ -13,7 +13,8 @@ from typing import Any
 import msgspec
 from numba import njit
 
-from tickpath import emit, event, view
+from itch_messages import message, run
+from tickpath import Config, Engine, emit, event, view
 from tickpath.exchange.config import Exchange
 from tickpath.exchange.server import Server
 from tickpath.ouch import token_of
@@ -237,3 +238,19 @@ def pit(directory: Path, function: Any = busy, **said: Any) -> Iterator[Pit]:
         finally:
             if made.trader is not None:
                 made.trader._stack.close()
+
+
+def engine_with(symbols: tuple[str, ...] = ("AAA", "BBB"), **said: Any) -> Engine:
+    """An engine that knows symbols, trading since the market's start, and answers to nobody."""
+    small: dict[str, Any] = {
+        "capacity": {"symbols": 64, "orders": 1 << 14, "overflow_levels": 4096, "trades": 1024},
+        "fills": {"model": "exchange"},
+        "risk": {"off": ["price_collar", "no_reference"]},
+    }
+    engine = Engine(msgspec.convert(small | said, Config))
+    days = [message("S", 0, 1, event_code="O"), message("S", 0, 2, event_code="Q")]
+    for locate, symbol in enumerate(symbols, 1):
+        days.append(message("R", locate, 3, stock=symbol))
+        days.append(message("H", locate, 4, stock=symbol, trading_state="T"))
+    engine.feed(run(days))
+    return engine

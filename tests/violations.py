@@ -70,6 +70,10 @@ class Scene:
 
     def prepared(self) -> Engine:
         """The engine before the order."""
+        return self.prepared_until(len(self.steps))
+
+    def prepared_until(self, steps: int) -> Engine:
+        """The engine after some of the steps."""
         asked = [*self.steps, (self.kind, *self.order)]
         config = scripted(
             asked,
@@ -89,7 +93,7 @@ class Scene:
         hold(engine, 1, self.position)
         for poke in self.early:
             poke(engine)
-        for _ in self.steps:
+        for _ in range(steps):
             self.tick(engine)
         for poke in self.pokes:
             poke(engine)

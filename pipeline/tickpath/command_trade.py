@@ -15,16 +15,8 @@ import click
 
 from tickpath.operator_socket import ask as ask_socket
 from tickpath.session.error import SessionError
-from tickpath.session.ouch_event import End
 from tickpath.trade.config import load
-from tickpath.trade.run import Trader, install
-
-ORDERLY = (End.LOGOUT, End.STOPPED, End.END_OF_SESSION)
-HINTS = {
-    End.NOT_AUTHORIZED: "check TICKPATH_USERNAME and TICKPATH_PASSWORD, or trade.credentials",
-    End.OTHER_SESSION: "another day has begun: name another trade.directory",
-    End.ATTEMPTS: "is the exchange running?",
-}
+from tickpath.trade.run import ORDERLY, Trader, install
 
 
 def run(
@@ -54,10 +46,9 @@ def run(
             is_drawing = False
         else:
             trader.run(duration)
-        ended = trader.desk.ended
-        if ended is not None and ended.end not in ORDERLY and not trader.desk.was_ready:
-            raise SessionError(f"{settings.trade.orders}: {ended}; {HINTS.get(ended.end, '')}")
-        result = trader.result()
+        if trader.failure is not None:
+            raise SessionError(trader.failure)
+        ended, result = trader.desk.ended, trader.result()
     _print(result, as_json)
     if has_screen:
         for note in result["notes"]:

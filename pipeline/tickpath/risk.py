@@ -26,7 +26,8 @@ cannot be traded now: malformed, killed, not allowed, the symbol's state, price 
                    in 1/256ths, rounded down; an order is warned of that is beyond it
     duplicates     orders sent lately are remembered in a table by a hash, in which a later order
                    may take an earlier one's place: a repetition of that is not recognised
-    rates          token buckets in engine time (GCRA: one arrival time instead of tokens)
+    rates          token buckets in engine time (GCRA: one arrival time instead of tokens).
+                   Reducing orders take from them too, as far as there is something to take
     short sale     a sell order of more than the position less what open sells take.  It is marked
                    so on the wire, needs shares located if so configured, and must stand above the
                    best bid while Reg SHO's price test is in force (Rule 201: codes 1 and 2)
@@ -351,12 +352,22 @@ def _repetition_bits(eng, g, lim, p, key):
 
 
 @leaf
+def _arrival_after(arrival, now, interval, burst):
+    """A bucket's arrival time after one order; one that may ignore it owes nothing."""
+    return min(max(arrival, now), now + burst) + interval
+
+
+@leaf
 def take_rate(eng, b, is_buy, quantity, price):
     """An order was accepted: it takes from both buckets, and one like it is a repetition now."""
     g, lim, p = gate.at(eng, ZERO), limit.at(eng, b), position.at(eng, b)
     now = engine.engine_time(eng)
-    gate.set_rate_arrival(g, max(gate.rate_arrival(g), now) + gate.rate_interval(g))
-    position.set_rate_arrival(p, max(position.rate_arrival(p), now) + limit.rate_interval(lim))
+    following = _arrival_after(gate.rate_arrival(g), now, gate.rate_interval(g), gate.rate_burst(g))
+    gate.set_rate_arrival(g, following)
+    following = _arrival_after(
+        position.rate_arrival(p), now, limit.rate_interval(lim), limit.rate_burst(lim)
+    )
+    position.set_rate_arrival(p, following)
     if gate.duplicate_window(g) != ZERO:
         key = _recent_key(b, is_buy, quantity, price)
         like = _recent_of(eng, key)

@@ -8,7 +8,8 @@ those whose turn has come, `requests` what to ask for.
     beyond what is next        kept, and the messages before it are asked for; where those do not
                                come in `patience_ns`, or are not kept any more, it is the engine's
                                turn: it declares a gap
-    far beyond                 at once: the engine does not believe one packet that says so
+    far beyond                 at once: the engine does not believe one packet that says so; nor is
+                               it believed at the start, where the day may well be that long
     of another session         counted and dropped, until the session that is followed has ended,
                                so that a stray packet cannot end a day; which one that is, the
                                first packet says or the configuration
@@ -63,12 +64,13 @@ class CatchUp:
         self.patience_ns = patience_ns
         self.counters = counters
         self._only = None if only is None else only.strip().encode("latin-1")
-        self._is_new = True  # nothing can be far beyond while the day so far is missing
+        self._is_new = True  # the day so far is missing
         self._has_ended = False
         self._kept: list[tuple[int, int, bytes]] = []  # heap: sequence number, serial, datagram
         self._kept_bytes = self._serial = 0
         self._asked: dict[int, tuple[int, int]] = {}  # first message -> the one behind, when
         self._missing_end = 0  # the lowest message that came live and is kept
+        self._candidate = 0  # what the packet behind one that was far beyond has to begin with
         self._stuck_since_ns: int | None = None
 
     @property
@@ -91,8 +93,13 @@ class CatchUp:
             self.counters["packets_of_another_session"] += 1
             return False
         sequence = found.sequence_number
-        if not self._is_new and sequence - self.expected > _FAR:
-            return True
+        if sequence - self.expected > _FAR and self.patience_ns:
+            if not self._is_new:
+                return True
+            if sequence != self._candidate:
+                self._candidate = behind(found)
+                self.counters["packets_not_believed"] += 1
+                return False
         if sequence <= self.expected or not self.patience_ns:
             self._move(behind(found), now_ns)
             self._has_ended |= found.message_count == END_OF_SESSION
@@ -134,7 +141,8 @@ class CatchUp:
             self.expected = 1 if self.patience_ns else 0
         self.session, self._has_ended, self._is_new = found.session, False, True
         self.expected = self.expected or found.sequence_number
-        self.highest = behind(found)
+        is_far = found.sequence_number - self.expected > _FAR
+        self.highest = self.expected + 1 if is_far else behind(found)
         self._kept, self._kept_bytes, self._missing_end = [], 0, 0
         self._asked.clear()
         return True
@@ -155,7 +163,13 @@ class CatchUp:
         heapq.heappush(self._kept, (sequence, self._serial, bytes(datagram)))
 
     def follow(self, expected: int) -> None:
-        """What the engine says is next: less than was thought where a packet was cut short."""
+        """What the engine says is next.
+
+        That is less than was thought where a packet was cut short, or not believed: then the next
+        one that comes says how far the other side is.
+        """
+        if expected < self.expected:
+            self.highest = expected
         self.expected = expected
         self.highest = max(self.highest, expected)
 

@@ -28,7 +28,7 @@ class Trade(Component, frozen=True):
     interface: str = "127.0.0.1"
     """The address of the interface that multicast is joined on."""
     requests: Address | None = None
-    """Where missing messages are asked for; none: begin in mid-stream, and every gap stays."""
+    """Where missing messages are asked for; none: all that was missed, also before, is a gap."""
     orders: Address = "127.0.0.1:26400"
     drop_copy: Address | None = None
     credentials: str | None = None

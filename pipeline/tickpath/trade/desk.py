@@ -33,7 +33,7 @@ from tickpath.wire.ouch50 import OUCH50_INBOUND, OUCH50_OUTBOUND
 WHO = "trade"
 MAX_NOTES = 200
 _TOKENS = ("replacement_order_token_token_14", "order_token")
-_REPLACED = "replace_order"
+_ORDERS, _LESS = ("enter_order", "replace_order"), ("cancel_order", "modify_order")
 
 
 def joined(messages: list[bytes]) -> bytes:
@@ -175,13 +175,13 @@ class Answers:
         """What an exchange would answer to a message that it does not take; [] for none."""
         table = OUCH50_INBOUND if self.is50 else OUCH42_INBOUND
         layout = table.by_type.get(chr(message[0]))
-        if layout is None:
+        if layout is None or layout.name not in (*_ORDERS, *_LESS):
             return []
         fields = layout.decode(message)
         own = self._own(fields)
         if own is None:
             return []
-        is_order = layout.name in ("enter_order", _REPLACED)
+        is_order = layout.name in _ORDERS
         if is_order and own["state"] != State.PENDING:
             return []
         if not is_order and not State.PENDING <= own["state"] <= State.PARTIALLY_FILLED:

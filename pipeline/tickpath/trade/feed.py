@@ -15,7 +15,7 @@ from tickpath.config import ConfigError
 from tickpath.packet import LINK_DATAGRAM, PACKET
 from tickpath.session.tcp_stream import resolve
 from tickpath.trade.config import split
-from tickpath.wire.moldudp64 import MOLDUDP64
+from tickpath.wire.moldudp64 import HEARTBEAT, MOLDUDP64
 
 BURST = 256
 BUFFER_BYTES = 65_536
@@ -106,6 +106,15 @@ class Feed:
             self._views[number][: len(datagram)] = datagram
             self._lengths[number] = len(datagram)
         return self.lend(0, len(datagrams))
+
+    def heartbeat(self, session: bytes, sequence_number: int) -> np.ndarray:
+        """A heartbeat of our own, for the engine, as if it came to the group."""
+        packet = _FIELDS.pack(session, sequence_number, HEARTBEAT)
+        self._heartbeat = np.frombuffer(packet, np.uint8)  # as long as it is lent
+        lent = self._packets[:1].copy()
+        lent["address"] = self._heartbeat.ctypes.data
+        lent["length"] = lent["wire_length"] = len(packet)
+        return lent
 
     def request(self, session: bytes, first: int, number: int) -> None:
         """Ask for messages ``first`` and on; the answer comes to `requests`."""

@@ -1,4 +1,10 @@
-"""The feed into the engine: bursts that are in order at once, the rest as `catch_up` says."""
+"""The feed into the engine: bursts that are in order at once, the rest as `catch_up` says.
+
+The engine takes the first packet that it sees for the first there is.  So a session is begun with a
+heartbeat of our own that says message 1 is next: what cannot be had of the day so far is a gap like
+any other, and the books behind it are stale.  (A packet that is cut short is found out only behind
+its burst: what it lacks is a gap where others followed in the same one.)
+"""
 
 import time
 from collections import Counter
@@ -15,6 +21,7 @@ MAX_BURSTS = 16
 """Bursts of one socket in a round, so that a feed that never stops does not keep all else waiting.
 """
 MILLISECOND_NS = 1_000_000
+SAY_INTERVAL_NS = 1_000 * MILLISECOND_NS
 START_WAIT_S = 0.0005
 
 
@@ -27,6 +34,7 @@ class Market:
         self.counters: Counter[str] = self.feed.counters
         can_ask = trade.requests is not None
         patience_ns = trade.start_timeout_ms * MILLISECOND_NS if can_ask else 0
+        self._session: bytes | None = None  # the one that the engine knows
         self.catch_up = CatchUp(
             1 if can_ask else None, patience_ns, self.counters, trade.feed_session
         )
@@ -54,7 +62,7 @@ class Market:
                     f"trade.feed: {what} came to {trade.feed} over {trade.interface} in "
                     f"{trade.start_timeout_ms / 1000:g} s; is the exchange running?"
                 )
-            if now_ns - said_ns >= 1_000 * MILLISECOND_NS:
+            if catch_up.session is not None and now_ns - said_ns >= SAY_INTERVAL_NS:
                 said_ns = now_ns
                 say(f"the day so far: message {catch_up.expected:,} of {catch_up.highest:,}")
         if trade.requests is not None:
@@ -94,8 +102,15 @@ class Market:
     def _process(self, first: int, end: int) -> None:
         """Give datagrams of the burst to the engine, and hear what it expects then."""
         if first < end:
+            self._begin()
             self._engine.process(self.feed.lend(first, end))
             self._follow()
+
+    def _begin(self) -> None:
+        session = self.catch_up.session
+        if session is not None and session != self._session:
+            self._session = session
+            self._engine.process(self.feed.heartbeat(session, 1))
 
     def _follow(self) -> None:
         block = self._engine.block
@@ -113,6 +128,7 @@ class Market:
             self._process_again(waiting, after)
 
     def _process_again(self, datagrams: list[bytes], after: Callable[[], None]) -> None:
+        self._begin()
         self._engine.process(self.feed.lend_again(datagrams))
         datagrams.clear()
         self._follow()

@@ -34,9 +34,9 @@ from tickpath.replay import is_compiled, prefault, set_clock
 from tickpath.session.credentials import Credentials, load_credentials
 from tickpath.session.log import SessionLog
 from tickpath.session.ouch import OrderSession
-from tickpath.session.ouch_event import Ended, LineLost, Ready
+from tickpath.session.ouch_event import End, Ended, LineLost, Ready
 from tickpath.session.ouch_message import DIALECTS
-from tickpath.session.soup_event import Event, Sequenced
+from tickpath.session.soup_event import Event, Reason, Sequenced
 from tickpath.session.store import Journal
 from tickpath.session.tcp import resolve, unix_epoch_ns
 from tickpath.trade.config import TradeConfig, split
@@ -57,6 +57,13 @@ MISSING_WAIT_NS = 2 * MILLISECOND_NS
 """Longest wait while messages of the feed are missing."""
 CLOSE_NS = 5_000 * MILLISECOND_NS
 """How long cancels, last answers and logout may take at the end."""
+
+ORDERLY = (End.LOGOUT, End.STOPPED, End.END_OF_SESSION)
+HINTS = {
+    End.NOT_AUTHORIZED: "check TICKPATH_USERNAME and TICKPATH_PASSWORD, or trade.credentials",
+    End.OTHER_SESSION: "another day has begun: name another trade.directory",
+    End.ATTEMPTS: "is the exchange running?",
+}
 
 Say = Callable[[str], None]
 
@@ -83,6 +90,8 @@ class Trader:
             self._stack = stack.pop_all()
         self.difference: list[str] = []
         """What engine and drop copy say differently, once the kill switch has latched for it."""
+        self.failure: str | None = None
+        """Why there is no use in trying on, where the session was never ready."""
         self._stopping = False
         self._say = say
         self._strategy = 0  # its address; the engine has it only while orders can be sent
@@ -288,6 +297,7 @@ class Trader:
                 self._begin()
             elif isinstance(event, LineLost | Ended):
                 self.engine.block.set("strategy", 0)
+                self._note_failure(event)
 
     def _begin(self) -> None:
         """Orders can be sent, for the first time or again."""
@@ -300,6 +310,20 @@ class Trader:
                 self._operate("cancel --why 'left by an earlier process'", WHO, self._clock())
         self._has_begun = True
         self.engine.block.set("strategy", self._strategy)
+
+    def _note_failure(self, event: LineLost | Ended) -> None:
+        if self.desk.was_ready:
+            return
+        where = self.config.trade.orders
+        if isinstance(event, Ended):
+            if event.end not in ORDERLY:
+                self.failure = f"{where}: {event}; {HINTS.get(event.end, 'see the session log')}"
+        elif event.reason is Reason.SESSION_NOT_AVAILABLE and self.journal.session:
+            self.failure = (
+                f"{where}: {event.reason.value}: {self.journal.path} is of session "
+                f"{self.journal.session}; {HINTS[End.OTHER_SESSION]}"
+            )
+            self._stopping = True
 
     # ------------------------------------------------------------ the drop copy
 

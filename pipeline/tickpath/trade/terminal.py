@@ -45,9 +45,10 @@ class Terminal:
     def size(self) -> tuple[int, int]:
         """(columns, lines) now."""
         try:
-            return tuple(os.get_terminal_size(self._descriptor))  # type: ignore[return-value]
+            width, height = os.get_terminal_size(self._descriptor)
         except OSError:
-            return 80, 24
+            width = height = 0
+        return width or 80, height or 24  # some say 0 for what they do not know
 
     def show(self, lines: list[Line]) -> None:
         """Let a frame be written, if the last one is."""
