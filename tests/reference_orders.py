@@ -184,6 +184,7 @@ class Desk:
             if not self.waiting:
                 return
             self.telling = self.waiting.pop(0)
+            self.reference.input_number += 1
             self.tell((ORDER, self.telling.book, 0))
 
     def _happens(self, kind: str, order: Own, quantity: int, price: int) -> None:

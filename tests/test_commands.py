@@ -685,7 +685,6 @@ def breaks_down(engine, book, kind, flags):
     emit.new_order(engine, 1, view.BUY, 10, BID)
 
 
-@pytest.mark.xfail(strict=True, reason="they are dropped with the strategy's own intents")
 def test_cancel_all_is_sent_also_where_the_strategy_breaks_down():
     engine = Engine(desk_config(risk=PASSES), strategy=breaks_down)
     engine.feed(run([add(1, "B", 300, BID), add(2, "S", 200, ASK), NEWS]))

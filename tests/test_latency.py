@@ -25,7 +25,7 @@ def recorded(values, histogram=None):
     """The values, recorded by jitted code into a zeroed record (or into the one given)."""
     block = np.zeros(1, HISTOGRAM) if histogram is None else histogram
     begin, end = block.ctypes.data, block.ctypes.data + block.nbytes
-    register(latency.REGION, begin, end)
+    register(latency.REGION, block)
     try:
         latency.record_values(np.uint64(begin), np.array(values, np.uint64))
     finally:
@@ -295,7 +295,7 @@ import numpy as np
 from tickpath import latency, memory
 block = np.zeros(4, latency.HISTOGRAM)
 begin = block.ctypes.data
-memory.register(latency.REGION, begin + block.itemsize, begin + 3 * block.itemsize)
+memory.register(latency.REGION, block[1:3])
 size = block.itemsize
 for at in (0, size + 8, 3 * size):
     latency.record_values(np.uint64(begin + at), np.ones(1, np.uint64))

@@ -390,10 +390,12 @@ def test_the_checked_variant_refuses_what_lies_outside():
 def test_registered_ranges_are_forgotten_together():
     before = memory._BOUNDS.copy()
     region = memory.MAX_REGIONS - 1
-    memory.register(region, 1000, 2000)
-    memory.register(region, 5000, 6000)
-    memory.unregister(900, 2100)
+    block = np.zeros(300, np.uint64)
+    at = block.ctypes.data
+    memory.register(region, block[:100])
+    memory.register(region, block[200:])
+    memory.unregister(at - 8, at + 808)
     changed = np.flatnonzero(before != memory._BOUNDS)
-    assert memory._BOUNDS[changed].tolist() == [5000, 6000]
-    memory.unregister(5000, 6000)
+    assert memory._BOUNDS[changed].tolist() == [at + 1600, at + 2400, 8]
+    memory.unregister(at + 1600, at + 2400)
     assert (before == memory._BOUNDS).all()

@@ -193,7 +193,8 @@ def test_an_orders_id_is_its_input_and_its_place():
     engine = flooding(3)
     engine.feed(run([NEWS, NEWS, b"?"]))
     engine.feed(run([NEWS]))
-    expected = [number * MAX_INTENTS + place for number in (3, 4, 6) for place in range(3)]
+    # That each of three was accepted is three inputs.
+    expected = [number * MAX_INTENTS + place for number in (3, 7, 12) for place in range(3)]
     assert ids(engine.take_orders()) == expected
 
 
@@ -206,7 +207,10 @@ def everywhere(engine, book, kind, flags):
 def test_timers_and_messages_name_their_orders_apart():
     """A timer is an input of its own before the message that let it pass."""
     config = Config(
-        capacity=CAPACITY, risk=FREE, strategy=StrategyConfig(cells=4, timer_interval_ms=1)
+        capacity=CAPACITY,
+        risk=FREE,
+        fills=Fills(model="exchange"),
+        strategy=StrategyConfig(cells=4, timer_interval_ms=1),
     )
     engine = Engine(config, strategy=everywhere)
     stream = [*QUOTE, *(message("S", 0, TS + n * 600_000, event_code="Q") for n in range(8))]

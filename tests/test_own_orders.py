@@ -516,7 +516,6 @@ def insists(engine, book, kind, flags):
         emit.new_order(engine, 1, view.BUY, 1, BID)
 
 
-@pytest.mark.xfail(strict=True, reason="what one input tells of orders has one input number")
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_orders_that_are_sent_for_events_of_orders_have_names_of_their_own(protocol):
     engine = Engine(desk_config(protocol, "touch"), strategy=insists)

@@ -278,7 +278,7 @@ def jitter(milliseconds: float = 100.0, clock: Clock | None = None) -> dict[str,
     thresholds = np.array(JITTER_THRESHOLDS_NS, np.uint64)
     over = np.zeros(len(thresholds), np.uint64)
     address = block.ctypes.data
-    register(REGION, address, address + block.nbytes)
+    register(REGION, block)
     try:
         passed, stolen_ns = _spin(
             np.uint64(address),

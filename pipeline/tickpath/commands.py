@@ -47,7 +47,7 @@ day_roll = hot.message(CONTROL["day_roll"])
 clock = hot.message(CONTROL["clock"])
 cancel_all = hot.message(CONTROL["cancel_all"])
 timestamp = clock.timestamp
-kind_of = clock.message_type
+kind_of = hot.peek(CONTROL["clock"], "message_type")
 LENGTHS = CONTROL.lengths
 
 _COMMANDS, _INVALID = np.uint64(Counter.COMMANDS), np.uint64(Counter.COMMANDS_INVALID)

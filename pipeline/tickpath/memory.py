@@ -180,9 +180,10 @@ RANGES_PER_REGION = 64
 """Blocks alive at once that the checked variant can tell apart."""
 MAX_REGIONS = 64
 _HEADER = 8
-_BOUNDS = np.zeros(_HEADER + MAX_REGIONS * RANGES_PER_REGION * 2, np.uint64)
+_RANGE = 3
+_BOUNDS = np.zeros(_HEADER + MAX_REGIONS * RANGES_PER_REGION * _RANGE, np.uint64)
 """[violations, first address, first region, message begin, message end, run begin, run end, 0],
-then per region its (begin, end) pairs; an unused pair is (0, 0)."""
+then per region its ranges (begin, end, bytes from record to record); an unused one is zeros."""
 _BOUNDS_SYMBOL = "tickpath_bounds"
 llvm.add_symbol(_BOUNDS_SYMBOL, _BOUNDS.ctypes.data)
 
@@ -204,8 +205,9 @@ def _bounds(context):
 
 
 _ZERO, _EIGHT, _SIXTEEN = np.uint64(0), np.uint64(8), np.uint64(16)
-_PAIRS = np.uint64(_HEADER * 8)
-_STRIDE = np.uint64(RANGES_PER_REGION * 16)
+_RANGES = np.uint64(_HEADER * 8)
+_RANGE_BYTES = np.uint64(_RANGE * 8)
+_REGION_BYTES = np.uint64(RANGES_PER_REGION * _RANGE * 8)
 _LIMIT = np.uint64(RANGES_PER_REGION)
 
 
@@ -228,13 +230,13 @@ def violate_index(index, region):
 def _record_is_valid(address, size, region):
     """True where ``address`` is that of a record of ``region`` in some registered block."""
     table = _bounds()
-    pair = table + _PAIRS + region * _STRIDE
+    at = table + _RANGES + region * _REGION_BYTES
     for _ in range(_LIMIT):
-        begin, end = load_u64(pair), load_u64(pair + _EIGHT)
+        begin, end = load_u64(at), load_u64(at + _EIGHT)
         if begin <= address and address + size <= end:
-            if (address - begin) % size == _ZERO:
+            if (address - begin) % load_u64(at + _SIXTEEN) == _ZERO:
                 return True
-        pair += _SIXTEEN
+        at += _RANGE_BYTES
     _violate(table, address, region)
     return False
 
@@ -296,20 +298,27 @@ def _checked_store(raw, valid, size, region):
     return store
 
 
-def register(region: int, begin: int, end: int) -> None:
-    """Tell the checked variant that records of ``region`` live in ``[begin, end)``."""
-    first = _HEADER + region * RANGES_PER_REGION * 2
-    for pair in range(first, first + RANGES_PER_REGION * 2, 2):
-        if not _BOUNDS[pair]:
-            _BOUNDS[pair], _BOUNDS[pair + 1] = begin, end
+def _ranges() -> np.ndarray:
+    return _BOUNDS[_HEADER:].reshape(MAX_REGIONS, RANGES_PER_REGION, _RANGE)
+
+
+def register(region: int, records: np.ndarray) -> None:
+    """Tell the checked variant that there are records of ``region``.
+
+    They may be longer than the region's own, if they begin with the same fields.
+    """
+    begin = records.ctypes.data
+    for known in _ranges()[region]:
+        if not known[1]:
+            known[:] = begin, begin + records.nbytes, records.itemsize
             return
     raise MemoryError(f"more than {RANGES_PER_REGION} blocks alive in the checked variant")
 
 
 def unregister(begin: int, end: int) -> None:
     """Forget every registered range inside ``[begin, end)``."""
-    pairs = _BOUNDS[_HEADER:].reshape(-1, 2)
-    pairs[(pairs[:, 0] >= begin) & (pairs[:, 1] <= end)] = 0
+    known = _ranges()
+    known[(known[..., 0] >= begin) & (known[..., 1] <= end)] = 0
 
 
 def violations() -> tuple[int, int, int]:

@@ -129,13 +129,17 @@ def _tell(eng, happened, flags):
 
 @cold
 def _tell_own(eng):
-    """Tell the strategy what happened to its orders; what it does then can make more happen."""
+    """Tell the strategy what happened to its orders; what it does then can make more happen.
+
+    Each of these is an input of its own, so that the orders it leads to have names of their own.
+    """
     told = ZERO
     while engine.own_event_first(eng) != engine.own_event_end(eng) and told < MOST_TOLD:
         first = engine.own_event_first(eng)
         e = own_event.at(eng, first & _OWN_EVENT_MASK)
         engine.set_own_event(eng, first & _OWN_EVENT_MASK)
         engine.set_own_event_first(eng, first + ONE)
+        engine.set_input_number(eng, engine.input_number(eng) + ONE)
         _tell(eng, event.HOT_ORDER | own_event.book(e), ZERO)
         told += ONE
 
@@ -283,9 +287,9 @@ def _move_time(eng, now):
 @leaf
 def _response(eng, m, length):
     """One input: an exchange's answer to our orders."""
-    kind = responses.kind(m) if length >= responses.LEAST else ZERO
+    kind = responses.kind(m) if length != ZERO else ZERO
     least = response_length.value(response_length.at(eng, kind))
-    if length >= responses.LEAST:
+    if least != ZERO and length >= least:
         _move_time(eng, responses.timestamp(m))
     engine.set_input_number(eng, engine.input_number(eng) + ONE)
     responses.apply(eng, m, length, least)
@@ -300,10 +304,12 @@ def _command(eng, m, length):
         _move_time(eng, commands.timestamp(m))
     engine.set_input_number(eng, engine.input_number(eng) + ONE)
     happened = commands.apply(eng, m, length, right)
+    if engine.intents(eng) != ZERO:
+        # The operator's own go out whatever the strategy does, which is told as a further input.
+        orders.send(eng)
+        engine.set_input_number(eng, engine.input_number(eng) + ONE)
     if happened != ZERO:
         _tell(eng, happened, ZERO)
-    if engine.intents(eng) != ZERO:
-        orders.send(eng)
 
 
 @cold

@@ -7,6 +7,8 @@ says are a later revision's, or an appendage, and are not read.  OUCH 5.0 names 
 token is another program's, and its order is not known.
 """
 
+from types import ModuleType
+
 import numpy as np
 
 from tickpath import own_orders
@@ -27,37 +29,46 @@ _RESPONSES = np.uint64(Counter.RESPONSES)
 _UNKNOWN_TYPE = np.uint64(Counter.RESPONSES_UNKNOWN_TYPE)
 _WRONG_LENGTH = np.uint64(Counter.RESPONSES_WRONG_LENGTH)
 
-accepted50 = hot.message(OUCH50_OUTBOUND["order_accepted"])
-replaced50 = hot.message(OUCH50_OUTBOUND["replaced"])
-canceled50 = hot.message(OUCH50_OUTBOUND["canceled"])
-aiq50 = hot.message(OUCH50_OUTBOUND["aiq_canceled"])
-executed50 = hot.message(OUCH50_OUTBOUND["order_executed"])
-broken50 = hot.message(OUCH50_OUTBOUND["broken_trade"])
-correction50 = hot.message(OUCH50_OUTBOUND["trade_correction"])
-rejected50 = hot.message(OUCH50_OUTBOUND["rejected_order"])
-cancel_reject50 = hot.message(OUCH50_OUTBOUND["cancel_reject"])
-priority50 = hot.message(OUCH50_OUTBOUND["order_priority_update"])
-modified50 = hot.message(OUCH50_OUTBOUND["order_modified"])
 
-event42 = hot.message(OUCH42_OUTBOUND["system_event"])
-accepted42 = hot.message(OUCH42_OUTBOUND["accepted"])
-replaced42 = hot.message(OUCH42_OUTBOUND["replaced"])
-canceled42 = hot.message(OUCH42_OUTBOUND["canceled"])
-aiq42 = hot.message(OUCH42_OUTBOUND["aiq_cancelled"])
-executed42 = hot.message(OUCH42_OUTBOUND["executed"])
-executed_reference42 = hot.message(OUCH42_OUTBOUND["executed_with_reference_price"])
-broken42 = hot.message(OUCH42_OUTBOUND["broken_trade"])
-correction42 = hot.message(OUCH42_OUTBOUND["trade_correction"])
-rejected42 = hot.message(OUCH42_OUTBOUND["rejected_order"])
-cancel_reject42 = hot.message(OUCH42_OUTBOUND["cancel_reject"])
-priority42 = hot.message(OUCH42_OUTBOUND["order_priority_update"])
-modified42 = hot.message(OUCH42_OUTBOUND["order_modified"])
+def _least(message: Message) -> int:
+    """An appendage may be missing, its length too."""
+    last = message.by_name.get("appendage_length")
+    return message.length if last is None else last.offset
 
-kind = hot.message(OUCH50_OUTBOUND["system_event"]).message_type
-timestamp = hot.message(OUCH50_OUTBOUND["system_event"]).timestamp
+
+def _message(layout: Message) -> ModuleType:
+    return hot.message(layout, _least(layout))
+
+
+accepted50 = _message(OUCH50_OUTBOUND["order_accepted"])
+replaced50 = _message(OUCH50_OUTBOUND["replaced"])
+canceled50 = _message(OUCH50_OUTBOUND["canceled"])
+aiq50 = _message(OUCH50_OUTBOUND["aiq_canceled"])
+executed50 = _message(OUCH50_OUTBOUND["order_executed"])
+broken50 = _message(OUCH50_OUTBOUND["broken_trade"])
+correction50 = _message(OUCH50_OUTBOUND["trade_correction"])
+rejected50 = _message(OUCH50_OUTBOUND["rejected_order"])
+cancel_reject50 = _message(OUCH50_OUTBOUND["cancel_reject"])
+priority50 = _message(OUCH50_OUTBOUND["order_priority_update"])
+modified50 = _message(OUCH50_OUTBOUND["order_modified"])
+
+event42 = _message(OUCH42_OUTBOUND["system_event"])
+accepted42 = _message(OUCH42_OUTBOUND["accepted"])
+replaced42 = _message(OUCH42_OUTBOUND["replaced"])
+canceled42 = _message(OUCH42_OUTBOUND["canceled"])
+aiq42 = _message(OUCH42_OUTBOUND["aiq_cancelled"])
+executed42 = _message(OUCH42_OUTBOUND["executed"])
+executed_reference42 = _message(OUCH42_OUTBOUND["executed_with_reference_price"])
+broken42 = _message(OUCH42_OUTBOUND["broken_trade"])
+correction42 = _message(OUCH42_OUTBOUND["trade_correction"])
+rejected42 = _message(OUCH42_OUTBOUND["rejected_order"])
+cancel_reject42 = _message(OUCH42_OUTBOUND["cancel_reject"])
+priority42 = _message(OUCH42_OUTBOUND["order_priority_update"])
+modified42 = _message(OUCH42_OUTBOUND["order_modified"])
+
+kind = hot.peek(OUCH50_OUTBOUND["system_event"], "message_type")
+timestamp = _message(OUCH50_OUTBOUND["system_event"]).timestamp
 """Nanoseconds since the venue's midnight: every answer of either protocol has it there."""
-LEAST = np.uint64(OUCH50_OUTBOUND["system_event"].length - 1)
-"""Bytes that an answer has at least: its type and its timestamp."""
 
 
 def _lengths(protocol) -> np.ndarray:
@@ -66,12 +77,6 @@ def _lengths(protocol) -> np.ndarray:
     for message in protocol.messages:
         lengths[ord(message.type)] = _least(message)
     return lengths
-
-
-def _least(message: Message) -> int:
-    """An appendage may be missing, its length too."""
-    last = message.by_name.get("appendage_length")
-    return message.length if last is None else last.offset
 
 
 LENGTHS = {"ouch50": _lengths(OUCH50_OUTBOUND), "ouch42": _lengths(OUCH42_OUTBOUND)}

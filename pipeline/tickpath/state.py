@@ -135,13 +135,13 @@ class Block:
 
     def _register(self) -> None:
         start = int(self.address)
-        memory.register(ENGINE_REGION, start, start + ENGINE.itemsize)
+        memory.register(ENGINE_REGION, self.engine)
         for number, region in enumerate(REGIONS):
-            view = self.views[region.name]
-            begin = view.ctypes.data
-            memory.register(number, begin, begin + view.nbytes)
-            if region.name == "histogram":
-                memory.register(latency.REGION, begin, begin + view.nbytes)
+            memory.register(number, self.views[region.name])
+            if region.name == "limit":
+                # A symbol's limits are read and set with a book's accessors.
+                memory.register(number, self.views["symbol_limit"])
+        memory.register(latency.REGION, self.views["histogram"])
         weakref.finalize(self, memory.unregister, start, start + self.size)
 
     def get(self, name: str) -> int:

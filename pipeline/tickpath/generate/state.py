@@ -192,7 +192,7 @@ session = accessors("session", SESSION, SESSION_REGION)
 def lend(owner: object, array: np.ndarray, region: int) -> int:
     """Tell the checked variant about ``array`` for as long as ``owner`` lives; its address."""
     begin = array.ctypes.data
-    register(region, begin, begin + array.nbytes)
+    register(region, array)
     weakref.finalize(owner, unregister, begin, begin + array.nbytes)
     return begin
 

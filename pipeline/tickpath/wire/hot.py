@@ -12,18 +12,22 @@ from typing import Any
 
 import numpy as np
 
-from tickpath.memory import MESSAGE_REGION, RUN_REGION, wire_load, wire_store
+from tickpath.memory import RUN_REGION, wire_load, wire_store
 from tickpath.wire.table import Field, Message
 
 
-def _load(each: Field, message: Message, region: int):
+def _load(each: Field, message: Message, length: int):
     # Text compares as the big-endian number its bytes spell, whatever the protocol's byte order.
     big = message.order == "big" or not each.is_integer
-    return wire_load(each.size * 8, each.offset, big, message.length, region)
+    return wire_load(each.size * 8, each.offset, big, length)
 
 
-def message(layout: Message) -> python_types.ModuleType:
-    """Loads and stores for every field of ``layout`` that is at most eight bytes wide."""
+def message(layout: Message, length: int | None = None) -> python_types.ModuleType:
+    """Loads and stores for every field of ``layout`` that is at most eight bytes wide.
+
+    ``length`` is what there is of the message at least, where its end may be missing.
+    """
+    length = layout.length if length is None else length
     space: Any = python_types.ModuleType(layout.name)
     space.LENGTH = np.uint64(layout.length)
     space.TYPE = np.uint64(ord(layout.type) if layout.type else 0)
@@ -31,7 +35,7 @@ def message(layout: Message) -> python_types.ModuleType:
         setattr(space, each.name.upper() + "_OFFSET", np.uint64(each.offset))
         if each.size not in (1, 2, 4, 6, 8):
             continue
-        setattr(space, each.name, _load(each, layout, MESSAGE_REGION))
+        setattr(space, each.name, _load(each, layout, length))
         if each.size != 6:
             big = layout.order == "big" or not each.is_integer
             setattr(space, "set_" + each.name, wire_store(each.size * 8, each.offset, big))
