@@ -22,6 +22,7 @@ import numpy as np
 from tickpath.counters import Counter
 from tickpath.digest import symbol_text
 from tickpath.engine import Engine
+from tickpath.ouch import token_of
 from tickpath.own_orders import State
 from tickpath.risk import Kill
 from tickpath.wire.control import CONTROL, Limit
@@ -278,6 +279,7 @@ def open_orders(engine: Engine, most: int | None = None) -> list[dict[str, Any]]
     return [
         {
             "user_ref_num": int(row["user_ref_num"]),
+            "cl_ord_id": token_of(int(row["order_id"])),
             "symbol": symbol_text(symbols[row["book"]]),
             "side": chr(row["side"]),
             "price": int(row["price"]) / _SCALE,
