@@ -1,4 +1,4 @@
-"""Somebody hostile where the exchange should be: a named reason, bounded memory, a market that goes on.
+"""Somebody hostile where the exchange should be: a reason, bounded memory, the market goes on.
 
 The feed is a real venue's; the order port is a socket that does what it likes.
 """

@@ -47,7 +47,9 @@ def orders_end_to_end(directory: Path, protocol: str, orders: int, every: int) -
         opened = 0
         for checkpoint in range(every, orders + 1, every):
             while p.sent() < checkpoint:
-                p.until(lambda most=min(checkpoint, p.sent() + 500): p.sent() >= most)
+                # In portions, because `until` has a limit of time.
+                portion = min(checkpoint, p.sent() + 500)
+                p.until(lambda most=portion: p.sent() >= most)
             opened += len(p.check()["open"])
         counters = p.live.engine.counters
         port = p.server.venue.ports[1].counters
