@@ -25,6 +25,8 @@ LINK_RAW = 101
 LINK_LINUX_SLL = 113
 LINK_IPV4 = 228
 LINK_LINUX_SLL2 = 276
+LINK_PITCH = 0xFFFA
+"""Not of pcap: messages of multicast PITCH back to back, each of which begins with its length."""
 LINK_FOREIGN = 0xFFFB
 """What a file's link type becomes that is one of ours below: no capture may give commands."""
 LINK_DATAGRAM = 0xFFFC

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tickpath.packet import LINK_DATAGRAM, LINK_FOREIGN, LINK_RAW
+from tickpath.packet import LINK_FOREIGN, LINK_PITCH, LINK_RAW
 from tickpath.wire import pcapng
 from tickpath.wire.table import Protocol
 
@@ -25,7 +25,7 @@ _LINK_RAW_VALUES = (12, 14)
 def link_type(field: int) -> int:
     """Link type of a file's field: its low 16 bits, the stray values of raw IP made 101."""
     link = field & 0xFFFF
-    if link >= LINK_DATAGRAM:
+    if link >= LINK_PITCH:
         return LINK_FOREIGN
     return LINK_RAW if link in _LINK_RAW_VALUES else link
 
