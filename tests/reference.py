@@ -243,7 +243,6 @@ class Reference:
         return self._changed(kind, order.book, order.side, before)
 
     def _add(self, ref: int, order: Order) -> bool:
-        self.newest_ref = ref
         if not order.quantity:
             self.counters["zero_quantity"] += 1
             return False
@@ -260,6 +259,7 @@ class Reference:
             return False
         self._note_crossing(order)
         self.orders[ref] = order
+        self.newest_ref = ref
         self.live[ref // PAGE] += 1
         self.queues[order.book, order.side].setdefault(order.price, []).append(ref)
         return True

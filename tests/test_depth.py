@@ -10,6 +10,7 @@ from reference import Reference
 from scenes import add, played
 from streams import SMALL, collisions
 from tickpath import Engine, depth
+from tickpath.digest import symbol_text
 
 LADDER = [
     *(add(n, "B", 10 + n, 1_000_000 - 100 * n) for n in range(1, 8)),
@@ -56,12 +57,12 @@ def test_no_more_is_written_than_there_is_room_for(ladder):
         assert int(written) == most
         assert rows[:most].tolist() == BIDS[:most]
         assert set(rows[most:].tolist()) == {(7, 7, 7)}
-    resting = np.zeros(30, depth.RESTING)
-    resting[:] = (9, 9, 9, 9, 9)
+    resting = np.zeros(30, depth.QUEUED)
+    resting[:] = (9, 9, 9, 9, 9, 9)
     first, last, most = np.uint64(2), np.uint64(4), np.uint64(4)
     address = np.uint64(resting.ctypes.data)
     assert depth.read_orders(ladder.block.address, first, last, address, most) == 4
-    assert [tuple(row) for row in resting[4:].tolist()] == [(9, 9, 9, 9, 9)] * 26
+    assert [tuple(row) for row in resting[4:].tolist()] == [(9, 9, 9, 9, 9, 9)] * 26
 
 
 def test_resting_orders_of_one_symbol_and_of_all(ladder):
@@ -93,4 +94,5 @@ def test_the_first_levels_are_those_of_the_reference(seed, most):
         for side, rows in ((0, book.bids), (1, book.asks)):
             prices = reference.prices(number, side)[:most]
             assert rows.tolist() == [reference.level(number, side, price) for price in prices]
-    assert [book.symbol for book in engine.books()] == sorted(engine.symbols)
+    used = engine.block.book[engine.block.book["venue"] > 0]["symbol"].tolist()
+    assert [book.symbol for book in engine.books()] == sorted(map(symbol_text, used))

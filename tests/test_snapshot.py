@@ -458,9 +458,10 @@ def test_a_message_limit_that_the_snapshot_is_beyond_lets_nothing_more_in():
 
 def test_every_field_of_the_engine_is_saved_or_is_known_not_to_matter():
     """A new field or region fails here until somebody has decided what it is."""
-    derived = "book_digest orders_live timer_interval books far0 far_fresh far_free far_used "
+    derived = "book_digest orders_live timer_interval books locates listed listed_used far0 "
+    derived += "far_fresh far_free far_used "
     derived += "page_mask page_fresh page_free page_entries trade_mask sma_window ema_divisor "
-    derived += "order_protocol groups egress_limit bbo_limit"
+    derived += "sparse_shift sparse_fresh sparse_free order_protocol groups egress_limit bbo_limit"
     under_way = (
         "intents egress_used bbo_used stopped pause line cursor run_end run_left bare watch "
     )
@@ -473,7 +474,7 @@ def test_every_field_of_the_engine_is_saved_or_is_known_not_to_matter():
     assert sorted(decided) == sorted(ENGINE.names or ())
     made_again = "side bitmap level far order page_entry page_owner sma band start template named "
     made_again += "group message_length response_length command_length intent egress ahead "
-    made_again += "audit histogram "
+    made_again += "audit histogram sparse_entry sparse_order listed own_books "
     made_again += "bbo_seq bbo_ts_event bbo_book bbo_bid_px bbo_bid_sz bbo_ask_px bbo_ask_sz"
     saved = [*BY_INDEX, *BY_KEY, *LISTED, *NAMED, "type_count"]
     assert sorted([*saved, *made_again.split()]) == sorted(region.name for region in REGIONS)

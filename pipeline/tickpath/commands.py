@@ -27,6 +27,7 @@ from tickpath.layout import (
     limit,
     own,
     position,
+    position_of,
     recent,
     revert,
     symbol_limit,
@@ -223,7 +224,7 @@ def _for_symbol(eng, symbol, which, value):
         if _means_book(eng, b, symbol):
             found = ONE
             if which == _LOCATE:
-                position.set_locate(position.at(eng, b), min(value, _MOST_U32))
+                position.set_locate(position_of(eng, b), min(value, _MOST_U32))
             else:
                 _write(limit.at(eng, b), which, value)
     return found if found != ZERO else _invalid(eng)
@@ -251,7 +252,7 @@ def _present(eng, symbol, which):
             value, collar, found = _read(lim, which), limit.own_collar(lim), True
     for b in range(ONE, engine.books(eng)):
         if _means_book(eng, b, symbol):
-            lim, here = limit.at(eng, b), position.locate(position.at(eng, b))
+            lim, here = limit.at(eng, b), position.locate(position_of(eng, b))
             if which != _LOCATE:
                 here = _read(lim, which)
             if found:
@@ -468,9 +469,10 @@ def _roll(eng):
     for b in range(ONE, engine.books(eng)):
         record = book.at(eng, b)
         if book.venue(record) != ZERO:
-            own_orders.roll_day(eng, b)
             book.set_last_ts(record, ZERO)
-            position.set_rate_arrival(position.at(eng, b), ZERO)
+            if book.position(record) == ZERO:
+                own_orders.roll_day(eng, b)
+                position.set_rate_arrival(position_of(eng, b), ZERO)
     gate.set_pnl(g, np.int64(0))
     gate.set_day_quantity(g, ZERO)
     gate.set_day_notional(g, ZERO)

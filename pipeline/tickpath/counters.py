@@ -45,6 +45,8 @@ class Counter(IntEnum):
     WRONG_LENGTH = auto()
     SIDE_INVALID = auto()
     SYMBOL_OUT_OF_RANGE = auto()
+    SYMBOLS_NOT_LISTED = auto()  # found by number only, and share no position with other venues
+    PRICE_OUT_OF_RANGE = auto()  # beyond 429,496.7295: left out
     TIME_BACKWARDS = auto()
     # Books
     UNKNOWN_ORDER_REF = auto()

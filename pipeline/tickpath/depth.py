@@ -4,7 +4,7 @@ import numpy as np
 
 from tickpath import overflow, window
 from tickpath.jit import cold, entry, leaf
-from tickpath.layout import bitmap, engine, far, level, order, side
+from tickpath.layout import bitmap, engine, far, level, order, side, sparse_order
 from tickpath.memory import accessors, leading_zeros
 from tickpath.order_store import ref_of
 
@@ -20,9 +20,11 @@ RESTING = np.dtype(
     ]
 )
 """One live order."""
+QUEUED = np.dtype([*((name, RESTING[name].str) for name in RESTING.names or ()), ("age", "<u8")])
+"""A live order with its age (`layout.SPARSE_ORDER`): 0 where its reference says that."""
 
 _depth = accessors("depth", DEPTH)
-_resting = accessors("resting", RESTING)
+_queued = accessors("queued", QUEUED)
 ZERO, ONE = np.uint64(0), np.uint64(1)
 _QUANTITY_MASK, _COUNT_SHIFT = np.uint64((1 << 44) - 1), np.uint64(44)
 _INSIDE, _WORD, _WORD_MASK = np.uint64(1023), np.uint64(6), np.uint64(63)
@@ -85,7 +87,7 @@ def read_levels(eng, sd, out, most):
 
 @entry
 def read_orders(eng, first, last, out, most):
-    """Write up to ``most`` `RESTING` records of sides ``first .. last - 1``; gives their number.
+    """Write up to ``most`` `QUEUED` records of sides ``first .. last - 1``; gives their number.
 
     Sides in order, levels best first, orders as they queue.
     """
@@ -98,12 +100,13 @@ def read_orders(eng, first, last, out, most):
             slot = level.head(level.at(eng, lvl))
             while slot != ZERO and number < most:
                 o = order.at(eng, slot)
-                row = out + number * _resting.SIZE
-                _resting.set_order_ref(row, ref_of(eng, slot))
-                _resting.set_book(row, sd >> ONE)
-                _resting.set_side(row, sd & ONE)
-                _resting.set_price(row, price)
-                _resting.set_quantity(row, order.quantity(o))
+                row = out + number * _queued.SIZE
+                _queued.set_order_ref(row, ref_of(eng, slot))
+                _queued.set_age(row, sparse_order.age(sparse_order.at(eng, slot)))
+                _queued.set_book(row, sd >> ONE)
+                _queued.set_side(row, sd & ONE)
+                _queued.set_price(row, price)
+                _queued.set_quantity(row, order.quantity(o))
                 number += ONE
                 slot = order.next(o)
             w, f = _step(eng, sd, lvl, w, f)
@@ -121,3 +124,12 @@ def count_levels(eng, sd):
         w, f = _step(eng, sd, lvl, w, f)
         lvl = _better(eng, sd, w, f)
     return number
+
+
+def queued(address: np.uint64, first: int, last: int, most: int) -> np.ndarray:
+    """Live orders of sides ``first .. last - 1`` as `QUEUED`; ``most``: at least their number."""
+    rows = np.zeros(most, QUEUED)
+    number = read_orders(
+        address, np.uint64(first), np.uint64(last), np.uint64(rows.ctypes.data), np.uint64(most)
+    )
+    return rows[: int(number)]

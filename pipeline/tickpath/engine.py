@@ -21,7 +21,7 @@ import numpy as np
 from tickpath import depth
 from tickpath.config import Config, check
 from tickpath.counters import Counter
-from tickpath.digest import VENUE_NAMES, symbol_number, symbol_text
+from tickpath.digest import VENUE_NAMES, VENUES, symbol_number, symbol_text
 from tickpath.invoke import explain
 from tickpath.layout import Stage
 from tickpath.own_orders import State
@@ -252,25 +252,29 @@ class Engine:
 
     @property
     def symbols(self) -> dict[str, int]:
-        """Book number of every symbol in use."""
-        used = np.flatnonzero(self.block.book["venue"])
+        """Book number of every symbol in use; of those on several venues, the lowest."""
+        used = np.flatnonzero(self.block.book["venue"])[::-1]
         return {symbol_text(self.block.book["symbol"][b]): int(b) for b in used}
 
-    def number_of(self, symbol: str | int) -> int:
-        """Book number of a symbol; a number is its own if it is in use.  Raises `KeyError`."""
+    def number_of(self, symbol: str | int, venue: str | None = None) -> int:
+        """Book number of a symbol, on ``venue`` or on that with the lowest number.
+
+        A number is its own if it is in use.  Raises `KeyError`.
+        """
         books = self.block.book
         if not isinstance(symbol, str):
             if not 0 <= symbol < len(books) or not books["venue"][symbol]:
                 raise KeyError(f"no book {symbol}")
             return int(symbol)
-        found = np.flatnonzero((books["symbol"] == symbol_number(symbol)) & (books["venue"] > 0))
+        of_venue = books["venue"] > 0 if venue is None else books["venue"] == VENUES[venue]
+        found = np.flatnonzero((books["symbol"] == symbol_number(symbol)) & of_venue)
         if not len(found):
             raise KeyError(f"no book for {symbol!r}")
         return int(found[0])
 
-    def book(self, symbol: str | int, levels: int | None = None) -> Book:
+    def book(self, symbol: str | int, levels: int | None = None, venue: str | None = None) -> Book:
         """A symbol's book, at most ``levels`` levels a side.  Raises `KeyError`."""
-        number = self.number_of(symbol)
+        number = self.number_of(symbol, venue)
         record = self.block.book[number]
         return Book(
             VENUE_NAMES[int(record["venue"])],
@@ -291,25 +295,19 @@ class Engine:
     def resting(self, symbol: str | int | None = None) -> np.ndarray:
         """Live orders as `depth.RESTING`: of one symbol or of all, levels best first, as queued."""
         if symbol is None:
-            first, last = 0, 2 * self.config.capacity.symbols
+            first, last = 0, 2 * len(self.block.book)
         else:
             number = self.number_of(symbol)
             first, last = 2 * number, 2 * number + 2
-        rows = np.zeros(self.orders_live, depth.RESTING)
-        number = depth.read_orders(
-            self._address,
-            np.uint64(first),
-            np.uint64(last),
-            np.uint64(rows.ctypes.data),
-            np.uint64(len(rows)),
-        )
-        return rows[: int(number)]
+        rows = depth.queued(self._address, first, last, self.orders_live)
+        return rows[list(depth.RESTING.names or ())].astype(depth.RESTING)
 
     def books(self) -> Iterator[Book]:
         """All books in use, sorted by venue and symbol."""
+        books = self.block.book
         named = [
-            (VENUE_NAMES[int(self.block.book["venue"][number])], symbol, number)
-            for symbol, number in self.symbols.items()
+            (VENUE_NAMES[int(books["venue"][number])], symbol_text(books["symbol"][number]), number)
+            for number in np.flatnonzero(books["venue"]).tolist()
         ]
         for _, _, number in sorted(named):
             yield self.book(number)

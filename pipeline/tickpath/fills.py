@@ -25,11 +25,22 @@ Executions have match numbers from 2**63 on, so that they are never taken for th
 
 import numpy as np
 
-from tickpath import book as books
 from tickpath import event, own_orders, window
 from tickpath.counters import Counter
 from tickpath.jit import cold, leaf
-from tickpath.layout import Watch, book, count, engine, gate, level, order, own, position, side
+from tickpath.layout import (
+    Watch,
+    book,
+    count,
+    engine,
+    gate,
+    level,
+    order,
+    own,
+    position,
+    position_of,
+    side,
+)
 from tickpath.risk import BUY, MARKET_PRICE, FillModel
 
 ZERO, ONE = np.uint64(0), np.uint64(1)
@@ -180,14 +191,14 @@ def _wait(eng, o, model, traded):
 
 
 @leaf
-def _wait_all(eng, first, model, traded):
-    """The orders of one list; an order that closes leaves it, so the next is read before."""
+def _wait_all(eng, b, first, model, traded):
+    """A book's orders of one list; an order that closes leaves it, so the next is read before."""
     at, seen = first, ZERO
     while at != ZERO and seen < _MOST:
         o = own.at(eng, at - ONE)
         at = own.next(o)
         seen += ONE
-        if own_orders.is_open(o):
+        if own.book(o) == b and own_orders.is_open(o):
             _wait(eng, o, model, traded)
 
 
@@ -195,7 +206,7 @@ def _wait_all(eng, first, model, traded):
 def after(eng, happened):
     """A message changed a book or was a trade: orders that wait there may be executed."""
     b = happened & event.BOOK_MASK
-    p, record = position.at(eng, b), book.at(eng, b)
+    p, record = position_of(eng, b), book.at(eng, b)
     kind = (happened >> event.KIND_SHIFT) & event.BYTE_MASK
     if position.open_orders(p) == ZERO or kind > _TRADE or not _trades(eng, b):
         return
@@ -204,41 +215,38 @@ def after(eng, happened):
     is_print &= book.last_ts(record) == engine.engine_time(eng)
     traded = book.last_px(record) if is_print else ZERO
     model = gate.fill_model(gate.at(eng, ZERO))
-    _wait_all(eng, position.first_buy(p), model, traded)
-    _wait_all(eng, position.first_sell(p), model, traded)
+    _wait_all(eng, b, position.first_buy(p), model, traded)
+    _wait_all(eng, b, position.first_sell(p), model, traded)
 
 
 # ---------------------------------------------------------------- places in the queue
 
 
 @leaf
-def _move_up(eng, o, ref, shares, is_execution):
-    """Shares of market order ``ref`` leave the queue that an own order waits in."""
+def _move_up(eng, o, age, shares, is_execution):
+    """Shares of a market order leave the queue that an own order waits in."""
     ahead = own.ahead(o)
     if is_execution:
         own.set_ahead(o, ahead - shares if shares < ahead else ZERO)
         if shares > ahead:
             _execute(eng, o, min(shares - ahead, own.leaves(o)), own.price(o))
-    elif ref <= own.newest_ref(o):
+    elif age <= own.newest_ref(o):
         own.set_ahead(o, ahead - shares if shares < ahead else ZERO)
 
 
 @cold
-def before(eng, ref, shares, is_execution):
+def before(eng, slot, age, shares, is_execution):
     """A message is about to take ``shares`` off a market order (all of it, if that is more)."""
     if gate.fill_model(gate.at(eng, ZERO)) != _QUEUE:
         return
-    _, slot = books.find(eng, ref)
-    if slot == ZERO:
-        return
     m = order.at(eng, slot)
     sd = window.side_of(eng, order.level(m))
-    p = position.at(eng, sd >> ONE)
+    p = position_of(eng, sd >> ONE)
     price, shares = window.price_of(eng, order.level(m)), min(shares, order.quantity(m))
     at, seen = (position.first_sell(p) if sd & ONE != ZERO else position.first_buy(p)), ZERO
     while at != ZERO and seen < _MOST:
         o = own.at(eng, at - ONE)
         at = own.next(o)
         seen += ONE
-        if own.price(o) == price:
-            _move_up(eng, o, ref, shares, is_execution)
+        if own.price(o) == price and own.book(o) == sd >> ONE:
+            _move_up(eng, o, age, shares, is_execution)

@@ -6,7 +6,8 @@
 
 import numpy as np
 
-from tickpath import book, event, fills, symbols, trades
+from tickpath import event, fills, symbols, trades
+from tickpath.by_ref import dense as orders
 from tickpath.counters import Counter
 from tickpath.digest import VENUES
 from tickpath.jit import cold, leaf
@@ -77,14 +78,14 @@ def _add(eng, b, m):
         return _no_side(eng)
     sd = b + b + np.uint64(letter == _SELL)
     ref = add_order.order_reference_number(m)
-    return book.add(eng, sd, add_order.price(m), add_order.shares(m), ref)
+    return orders.add(eng, sd, add_order.price(m), add_order.shares(m), ref)
 
 
 @leaf
 def _executed(eng, b, m):
     ref, shares = executed.order_reference_number(m), executed.executed_shares(m)
-    price = book.price_of_order(eng, ref)
-    happened = book.reduce(eng, b, ref, shares, _OVER_EXECUTION)
+    price = orders.price_of(eng, ref)
+    happened = orders.reduce(eng, b, ref, shares, _OVER_EXECUTION)
     if happened == ZERO:
         return ZERO
     at = happened & event.BOOK_MASK
@@ -96,7 +97,7 @@ def _executed(eng, b, m):
 def _executed_price(eng, b, m):
     shares = executed_price.executed_shares(m)
     ref = executed_price.order_reference_number(m)
-    happened = book.reduce(eng, b, ref, shares, _OVER_EXECUTION)
+    happened = orders.reduce(eng, b, ref, shares, _OVER_EXECUTION)
     if executed_price.printable(m) == _YES and shares != ZERO:
         # The price is in the message, so that it is a print even where the order is unknown.
         at = happened & event.BOOK_MASK if happened != ZERO else b
@@ -168,38 +169,45 @@ def _rare(eng, b, kind, m):
     return _status(eng, b, kind, m)
 
 
+@leaf
+def _leaves(eng, ref, shares, is_execution):
+    _, slot = orders.find(eng, ref)
+    if slot != ZERO:
+        fills.before(eng, slot, orders.age_of(eng, ref, slot), shares, is_execution)
+
+
 @cold
 def announce(eng, kind, m):
     """Tell the fill model what a message is about to take off an order of the market."""
     if kind == executed.TYPE:
-        fills.before(eng, executed.order_reference_number(m), executed.executed_shares(m), True)
+        _leaves(eng, executed.order_reference_number(m), executed.executed_shares(m), True)
     elif kind == cancel.TYPE:
-        fills.before(eng, cancel.order_reference_number(m), cancel.canceled_shares(m), False)
+        _leaves(eng, cancel.order_reference_number(m), cancel.canceled_shares(m), False)
     elif kind == delete.TYPE:
-        fills.before(eng, delete.order_reference_number(m), _U32_MAX, False)
+        _leaves(eng, delete.order_reference_number(m), _U32_MAX, False)
     elif kind == replace.TYPE:
-        fills.before(eng, replace.original_order_reference_number(m), _U32_MAX, False)
+        _leaves(eng, replace.original_order_reference_number(m), _U32_MAX, False)
     elif kind == executed_price.TYPE:
         # Executed elsewhere than at its price: it leaves the queue, but takes nobody's turn.
         ref, shares = executed_price.order_reference_number(m), executed_price.executed_shares(m)
-        fills.before(eng, ref, shares, False)
+        _leaves(eng, ref, shares, False)
 
 
 @leaf
 def apply(eng, kind, m):
     """Apply one message; gives its event, 0 where it had no effect."""
     b = system_event.stock_locate(m)
-    if b >= engine.books(eng):
+    if b >= engine.locates(eng):
         return _out_of_range(eng)
     if kind == add_order.TYPE or kind == add_order_mpid.TYPE:
         # F is A with an attribution behind it.
         return _add(eng, b, m) if b != ZERO else _out_of_range(eng)
     if kind == delete.TYPE:
-        return book.delete(eng, b, delete.order_reference_number(m))
+        return orders.delete(eng, b, delete.order_reference_number(m))
     if kind == executed.TYPE:
         return _executed(eng, b, m)
     if kind == replace.TYPE:
-        return book.replace(
+        return orders.replace(
             eng,
             b,
             replace.original_order_reference_number(m),
@@ -209,5 +217,5 @@ def apply(eng, kind, m):
         )
     if kind == cancel.TYPE:
         ref, shares = cancel.order_reference_number(m), cancel.canceled_shares(m)
-        return book.reduce(eng, b, ref, shares, _OVER_CANCEL)
+        return orders.reduce(eng, b, ref, shares, _OVER_CANCEL)
     return _rare(eng, b, kind, m)

@@ -105,8 +105,10 @@ BOOK = _record(
     ("stale", "u1"),  # 1 from a gap on
     ("reserved", "u1"),
     ("round_lot_size", "u4"),
+    ("position", "u4"),  # index of the position, where it is another book's of the symbol; else 0
+    ("line", "u4"),  # index of the line that names its orders, + 1; 0: not known
     ("reserved2", "u4"),
-    ("reserved3", "u8", (2,)),
+    ("reserved3", "u8"),
     size=128,
 )
 SIDE = _record(
@@ -139,6 +141,11 @@ FAR = _record(
 )
 PAGE_ENTRY = _record(("number", "u8"), ("page", "u4"), ("live", "u4"), size=16)
 PAGE_OWNER = _record(("number", "u8"), ("next_free", "u8"), size=16)
+SPARSE_ENTRY = _record(("ref", "u8"), ("slot", "u4"), ("reserved", "u4"), size=16)
+SPARSE_ORDER = _record(("ref", "u8"), ("age", "u8"), size=16)
+"""Of a slot whose reference does not follow from its place; a larger age came later."""
+LISTED = _record(("symbol", "u8"), ("venue", "u4"), ("book", "u4"), size=16)
+"""Which book a symbol of a venue has; book 0: an empty entry."""
 PRICE = _record(("price", "u4"))
 TRADE = _record(
     ("match_number", "u8"),
@@ -246,7 +253,7 @@ OWN = _record(
     ("price", "u8"),
     ("market_ref", "u8"),  # the exchange's order_reference_number
     ("ahead", "u8"),  # shares in front of it in the queue (fill model)
-    ("newest_ref", "u8"),  # market orders with a larger reference are behind it (fill model)
+    ("newest_ref", "u8"),  # market orders of a larger age are behind it (fill model)
     ("ts_sent", "u8"),  # engine time
     ("user_ref_num", "u4"),
     ("book", "u4"),
@@ -376,6 +383,9 @@ REGIONS = tuple(
         "order": ORDER,
         "page_entry": PAGE_ENTRY,
         "page_owner": PAGE_OWNER,
+        "sparse_entry": SPARSE_ENTRY,
+        "sparse_order": SPARSE_ORDER,
+        "listed": LISTED,
         "sma": PRICE,
         "trade": TRADE,
         "limit": LIMIT,
@@ -385,6 +395,7 @@ REGIONS = tuple(
         "position": POSITION,
         "gate": GATE,
         "own": OWN,
+        "own_books": WORD,  # bit n % 64 of word n // 64: book n may have open orders of our own
         "named": NAMED,
         "execution": EXECUTION,
         "own_event": OWN_EVENT,
@@ -447,6 +458,9 @@ ENGINE = _record(
     ("alarm", "u8"),  # the earlier of the next timer and the next limit to go back
     # Stores
     ("books", "u8"),
+    ("locates", "u8"),  # books below this number are Nasdaq's, by stock locate
+    ("listed", "u8"),  # the next book that a symbol of another venue gets
+    ("listed_used", "u8"),
     ("far0", "u8"),  # index of the first level outside the windows
     ("far_fresh", "u8"),
     ("far_free", "u8"),
@@ -455,6 +469,10 @@ ENGINE = _record(
     ("page_fresh", "u8"),
     ("page_free", "u8"),
     ("page_entries", "u8"),
+    ("sparse_shift", "u8"),
+    ("sparse_fresh", "u8"),  # the next slot that was never used
+    ("sparse_free", "u8"),
+    ("sparse_age", "u8"),  # of the order added last
     ("trade_mask", "u8"),
     ("sma_window", "u8"),
     ("ema_divisor", "u8"),  # window + 1
@@ -587,6 +605,9 @@ far = _SPACES["far"]
 order = _SPACES["order"]
 page_entry = _SPACES["page_entry"]
 page_owner = _SPACES["page_owner"]
+sparse_entry = _SPACES["sparse_entry"]
+sparse_order = _SPACES["sparse_order"]
+listed = _SPACES["listed"]
 sma = _SPACES["sma"]
 trade = _SPACES["trade"]
 limit = _SPACES["limit"]
@@ -598,6 +619,7 @@ audit = _SPACES["audit"]
 revert = _SPACES["revert"]
 recent = _SPACES["recent"]
 own_event = _SPACES["own_event"]
+own_books = _SPACES["own_books"]
 named = _SPACES["named"]
 execution = _SPACES["execution"]
 start = _SPACES["start"]
@@ -636,6 +658,13 @@ def count_by(engine, which, by):
     """Add ``by`` to a counter."""
     c = counter.at(engine, which)
     counter.set_value(c, counter.value(c) + by)
+
+
+@leaf
+def position_of(engine, b):
+    """Address of a book's position: its symbol's, which its books on all venues share."""
+    shared = book.position(book.at(engine, b))
+    return position.at(engine, shared if shared != np.uint64(0) else b)
 
 
 COUNTERS = len(Counter)

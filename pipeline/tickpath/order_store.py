@@ -13,11 +13,13 @@ probe ends.  Exhaustion: `open_page` gives 0, the caller counts and leaves the o
 import numpy as np
 
 from tickpath.jit import cold, leaf
-from tickpath.layout import PAGE, PAGE_BITS, engine, order, page_entry, page_owner
+from tickpath.layout import PAGE, PAGE_BITS, engine, order, page_entry, page_owner, sparse_order
 
 _BITS = np.uint64(PAGE_BITS)
 _MASK = np.uint64(PAGE - 1)
 _FOLD = np.uint64(24)
+SPARSE = np.uint64((1 << 64) - 1)
+"""Number of a page whose orders do not follow each other (`tickpath.sparse_store`)."""
 ZERO, ONE = np.uint64(0), np.uint64(1)
 
 
@@ -46,21 +48,28 @@ def slot_of(entry, ref):
     return (page_entry.page(entry) << _BITS) | (ref & _MASK)
 
 
-@cold
-def open_page(eng, ref):
-    """Give the reference's page a place; its directory entry's address, 0 when all are taken."""
+@leaf
+def take_page(eng, number):
+    """A page that nobody has, for the references of a number; 0 when all are taken."""
     page = engine.page_free(eng)
     if page != ZERO:
-        owner = page_owner.at(eng, page)
-        engine.set_page_free(eng, page_owner.next_free(owner))
+        engine.set_page_free(eng, page_owner.next_free(page_owner.at(eng, page)))
     else:
         page = engine.page_fresh(eng)
         if page >= engine.page_owner_count(eng):
             return ZERO
         engine.set_page_fresh(eng, page + ONE)
-        owner = page_owner.at(eng, page)
+    page_owner.set_number(page_owner.at(eng, page), number)
+    return page
+
+
+@cold
+def _open_page(eng, ref):
+    """Give the reference's page a place; its directory entry's address, 0 when all are taken."""
     number = ref >> _BITS
-    page_owner.set_number(owner, number)
+    page = take_page(eng, number)
+    if page == ZERO:
+        return ZERO
     entry = entry_of(eng, ref)
     page_entry.set_number(entry, number)
     page_entry.set_page(entry, page)
@@ -70,7 +79,7 @@ def open_page(eng, ref):
 
 
 @cold
-def close_page(eng, entry):
+def _close_page(eng, entry):
     """Take back a page without live orders and close the gap that its entry leaves."""
     page = page_entry.page(entry)
     owner = page_owner.at(eng, page)
@@ -96,13 +105,64 @@ def close_page(eng, entry):
     page_entry.set_page(page_entry.at(eng, hole), ZERO)
 
 
+# ---------------------------------------------------------------- what every store offers
+
+
+@leaf
+def find(eng, ref):
+    """(directory entry, slot) of a live order; slot 0 where there is none."""
+    entry = entry_of(eng, ref)
+    slot = slot_of(entry, ref)
+    if page_entry.page(entry) == ZERO or order.level(order.at(eng, slot)) == ZERO:
+        return entry, ZERO
+    return entry, slot
+
+
+@leaf
+def open_slot(eng, ref):
+    """(entry, slot) for an order to be; entry 0 where there is no room, a live slot where it is."""
+    entry = entry_of(eng, ref)
+    if page_entry.page(entry) == ZERO:
+        entry = _open_page(eng, ref)
+    return entry, slot_of(entry, ref) if entry != ZERO else ZERO
+
+
+@leaf
+def keep(eng, entry, slot, ref):
+    """The slot that was opened has its order now."""
+    engine.set_newest_ref(eng, ref)
+    page_entry.set_live(entry, page_entry.live(entry) + ONE)
+
+
+@leaf
+def give_up(eng, entry, slot):
+    """The slot that was opened gets no order: leave no empty page behind."""
+    if page_entry.live(entry) == ZERO:
+        _close_page(eng, entry)
+
+
+@leaf
+def drop(eng, entry, slot):
+    """The slot's order has left."""
+    live = page_entry.live(entry) - ONE
+    page_entry.set_live(entry, live)
+    if live == ZERO:
+        _close_page(eng, entry)
+
+
+@leaf
+def age_of(eng, ref, slot):
+    """A number that is larger for later orders."""
+    return ref
+
+
+# ---------------------------------------------------------------- of any slot
+
+
 @leaf
 def ref_of(eng, slot):
     """The reference of a live slot, from its page's owner."""
-    owner = page_owner.at(eng, slot >> _BITS)
-    return (page_owner.number(owner) << _BITS) | (slot & _MASK)
-
-
-@leaf
-def is_live(eng, slot):
-    return order.level(order.at(eng, slot)) != ZERO
+    number = page_owner.number(page_owner.at(eng, slot >> _BITS))
+    if number == SPARSE:
+        return sparse_order.ref(sparse_order.at(eng, slot))
+    return (number << _BITS) | (slot & _MASK)

@@ -22,6 +22,7 @@ from tickpath.layout import (
     intent,
     own,
     position,
+    position_of,
     reject,
     template,
 )
@@ -157,7 +158,7 @@ def _write_audit(eng, i, old, order_id, failed, warned, reference, wire_side, re
     audit.set_price(a, intent.price(i))
     audit.set_failed(a, failed)
     audit.set_warned(a, warned)
-    audit.set_position(a, position.quantity(position.at(eng, b)))
+    audit.set_position(a, position.quantity(position_of(eng, b)))
     audit.set_reference_px(a, reference)
     audit.set_quantity(a, intent.quantity(i))
     audit.set_user_ref_num(a, intent.user_ref_num(i))

@@ -48,8 +48,10 @@ from tickpath.layout import (
     gate,
     named,
     own,
+    own_books,
     own_event,
     position,
+    position_of,
 )
 from tickpath.memory import constants
 from tickpath.risk import BUY
@@ -95,6 +97,7 @@ _NAMED_SHIFT = np.uint64(64 - NAMED_BITS)
 _EXECUTION_SHIFT = np.uint64(64 - EXECUTION_BITS)
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 _NOTHING = np.int64(0)
+_WORD, _WORD_MASK = np.uint64(6), np.uint64(63)
 _MOST_U32 = np.uint64(0xFFFFFFFF)
 
 _UNKNOWN = np.uint64(Counter.RESPONSES_UNKNOWN_ORDER)
@@ -197,12 +200,16 @@ def make_chains(eng):
     """Make the chains anew from the orders that are in the table (after a restore)."""
     for n in range(engine.named_count(eng)):
         named.set_first(named.at(eng, np.uint64(n)), ZERO)
+    for n in range(engine.own_books_count(eng)):
+        own_books.set_value(own_books.at(eng, np.uint64(n)), ZERO)
     for n in range(_OWN_ORDERS):
         o = own.at(eng, np.uint64(n))
         if own.user_ref_num(o) != ZERO:
             chain = _chain_of(eng, own.order_id(o))
             own.set_next_named(o, named.first(chain))
             named.set_first(chain, np.uint64(n) + ONE)
+            if is_open(o):
+                _set_has_open(eng, own.book(o), True)
 
 
 # ---------------------------------------------------------------- open quantities
@@ -211,7 +218,7 @@ def make_chains(eng):
 @leaf
 def _open(eng, o, shares):
     """Count shares (may be negative) of an order as open, at its price."""
-    g, p = gate.at(eng, ZERO), position.at(eng, own.book(o))
+    g, p = gate.at(eng, ZERO), position_of(eng, own.book(o))
     money = shares * np.int64(own.price(o))
     if own.side(o) == BUY:
         position.set_open_buy(p, position.open_buy(p) + np.uint64(shares))
@@ -221,6 +228,19 @@ def _open(eng, o, shares):
         position.set_open_sell(p, position.open_sell(p) + np.uint64(shares))
         position.set_open_sell_notional(p, position.open_sell_notional(p) + np.uint64(money))
         gate.set_open_sell_notional(g, gate.open_sell_notional(g) + money)
+
+
+@leaf
+def has_open(eng, b):
+    """Whether a book may have open orders of ours: one load of what is always in the cache."""
+    return (own_books.value(own_books.at(eng, b >> _WORD)) >> (b & _WORD_MASK)) & ONE
+
+
+@leaf
+def _set_has_open(eng, b, is_it):
+    word, bit = own_books.at(eng, b >> _WORD), ONE << (b & _WORD_MASK)
+    before = own_books.value(word)
+    own_books.set_value(word, before | bit if is_it else before & ~bit)
 
 
 @leaf
@@ -246,7 +266,7 @@ def _set_first(p, is_buy, place):
 @leaf
 def _link(eng, o):
     """Put an order in front of its book's open ones of its side; note the best own price."""
-    p = position.at(eng, own.book(o))
+    p = position_of(eng, own.book(o))
     is_buy = own.side(o) == BUY
     place = (own.user_ref_num(o) & _OWN_MASK) + ONE
     following = _first(p, is_buy)
@@ -256,6 +276,7 @@ def _link(eng, o):
         own.set_previous(own.at(eng, following - ONE), place)
     _set_first(p, is_buy, place)
     _count_open(eng, p, ONE)
+    _set_has_open(eng, own.book(o), True)
     price = own.price(o)
     if is_buy:
         position.set_best_buy(p, max(position.best_buy(p), price))
@@ -266,7 +287,7 @@ def _link(eng, o):
 
 @leaf
 def _unlink(eng, o):
-    p = position.at(eng, own.book(o))
+    p = position_of(eng, own.book(o))
     is_buy = own.side(o) == BUY
     following, previous = own.next(o), own.previous(o)
     if previous != ZERO:
@@ -276,6 +297,9 @@ def _unlink(eng, o):
     if following != ZERO:
         own.set_previous(own.at(eng, following - ONE), previous)
     _count_open(eng, p, ZERO - ONE)
+    # Another venue's book of the symbol may keep its bit: there is nothing to be found then.
+    if position.open_orders(p) == ZERO:
+        _set_has_open(eng, own.book(o), False)
     if own.price(o) == (position.best_buy(p) if is_buy else position.best_sell(p)):
         risk.find_own_best(eng, p, is_buy)
 
@@ -356,7 +380,7 @@ def _count_position(eng, p):
 @leaf
 def start_position(eng, b, quantity, prior_close, locate):
     """What a book begins the day with."""
-    p = position.at(eng, b)
+    p = position_of(eng, b)
     position.set_prior_close(p, prior_close)
     position.set_locate(p, locate)
     position.set_mark(p, prior_close)
@@ -368,7 +392,7 @@ def start_position(eng, b, quantity, prior_close, locate):
 @leaf
 def set_position(eng, b, quantity, cash):
     """A position and its cash as somebody knows them who knows better."""
-    p = position.at(eng, b)
+    p = position_of(eng, b)
     _forget_position(eng, p)
     position.set_quantity(p, quantity)
     position.set_cash(p, cash)
@@ -378,7 +402,7 @@ def set_position(eng, b, quantity, cash):
 @leaf
 def roll_day(eng, b):
     """A new day for one book: its position at the last price is what the day begins with."""
-    p = position.at(eng, b)
+    p = position_of(eng, b)
     risk.mark_again(eng, b)
     position.set_prior_close(p, min(position.mark(p), _MOST_U32))
     position.set_start_value(p, position.quantity(p) * np.int64(position.mark(p)))
@@ -401,7 +425,9 @@ def place(eng, user_ref_num, order_id, b, side_code, quantity, done, price, repl
     own.set_price(o, price)
     own.set_market_ref(o, ZERO)
     own.set_ahead(o, ZERO)
-    own.set_newest_ref(o, engine.newest_ref(eng))
+    # Nasdaq's references are ages themselves.
+    by_ref = b < engine.locates(eng)
+    own.set_newest_ref(o, engine.newest_ref(eng) if by_ref else engine.sparse_age(eng))
     own.set_ts_sent(o, engine.engine_time(eng))
     own.set_user_ref_num(o, user_ref_num)
     own.set_book(o, b)
@@ -515,7 +541,7 @@ def _execution_of(eng, user_ref_num, match_number):
 def _change_position(eng, o, quantity, price, sign):
     """Shares bought or sold (``sign`` 1), or that undone (-1), in position and totals."""
     b = own.book(o)
-    g, p = gate.at(eng, ZERO), position.at(eng, b)
+    g, p = gate.at(eng, ZERO), position_of(eng, b)
     if position.mark(p) == ZERO:
         _forget_position(eng, p)
         position.set_mark(p, price)

@@ -20,6 +20,7 @@ from tickpath import (
     line,
     lookahead,
     orders,
+    own_orders,
     responses,
     stamps,
 )
@@ -46,7 +47,7 @@ from tickpath.layout import (
     limit,
     message_length,
     own_event,
-    position,
+    position_of,
     response_length,
     side,
     type_count,
@@ -108,7 +109,7 @@ def _tell(eng, happened, flags):
         return
     b = happened & event.BOOK_MASK
     # While the strategy thinks, what the gate would need of the book comes closer.
-    prefetch(position.at(eng, b))
+    prefetch(position_of(eng, b))
     prefetch(limit.at(eng, b))
     kind = (happened >> event.KIND_SHIFT) & event.BYTE_MASK
     flags = flags | ((happened >> event.FLAG_SHIFT) & event.BYTE_MASK)
@@ -216,7 +217,7 @@ def _watched(eng, watch, happened, flags):
         stamps.stage(eng, stamps.BOOK)
     if happened == ZERO:
         return
-    if watch & _FILLS != ZERO:
+    if watch & _FILLS != ZERO and own_orders.has_open(eng, happened & event.BOOK_MASK) != ZERO:
         fills.after(eng, happened)
     if watch & _BBO != ZERO and (happened >> event.TOP_SHIFT) & ONE != ZERO:
         _write_bbo(eng, happened & event.BOOK_MASK)

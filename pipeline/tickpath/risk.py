@@ -51,6 +51,7 @@ from tickpath.layout import (
     limit,
     own,
     position,
+    position_of,
     recent,
     side,
 )
@@ -279,7 +280,7 @@ def mark(eng, b):
     """What a position is valued at, in 1e-4; 0 where nothing is known."""
     bid, ask, tight = _market(eng, b, gate.at(eng, ZERO))
     last = book.last_px(book.at(eng, b))
-    other = last if last != ZERO else position.prior_close(position.at(eng, b))
+    other = last if last != ZERO else position.prior_close(position_of(eng, b))
     return (bid + ask) >> _HALF if tight else other
 
 
@@ -303,7 +304,7 @@ def _collar(eng, lim, reference):
 def _price_bits(eng, b, g, lim, is_buy, price):
     """Bits of the reference waterfall and of the collar, and the reference price."""
     bid, ask, tight = _market(eng, b, g)
-    record, p = book.at(eng, b), position.at(eng, b)
+    record, p = book.at(eng, b), position_of(eng, b)
     last, close = book.last_px(record), position.prior_close(p)
     fresh = (last != ZERO) & (engine.engine_time(eng) - book.last_ts(record) <= gate.max_age(g))
     known = tight | fresh | (close != ZERO)
@@ -360,7 +361,7 @@ def _arrival_after(arrival, now, interval, burst):
 @leaf
 def take_rate(eng, b, is_buy, quantity, price):
     """An order was accepted: it takes from both buckets, and one like it is a repetition now."""
-    g, lim, p = gate.at(eng, ZERO), limit.at(eng, b), position.at(eng, b)
+    g, lim, p = gate.at(eng, ZERO), limit.at(eng, b), position_of(eng, b)
     now = engine.engine_time(eng)
     following = _arrival_after(gate.rate_arrival(g), now, gate.rate_interval(g), gate.rate_burst(g))
     gate.set_rate_arrival(g, following)
@@ -381,7 +382,7 @@ def take_rate(eng, b, is_buy, quantity, price):
 @leaf
 def mark_again(eng, b):
     """Value a book's position at the present mark, in the engine's totals too."""
-    g, p = gate.at(eng, ZERO), position.at(eng, b)
+    g, p = gate.at(eng, ZERO), position_of(eng, b)
     new, old, held = mark(eng, b), position.mark(p), position.quantity(p)
     new = new if new != ZERO else old
     if new != old:
@@ -558,7 +559,7 @@ def _check_all(eng, b, side_code, quantity, price, less, less_notional, is_new):
 
     The bits of soft levels are left in the engine's `warned`, the reference in `reference_px`.
     """
-    g, lim, record, p = gate.at(eng, ZERO), limit.at(eng, b), book.at(eng, b), position.at(eng, b)
+    g, lim, record, p = gate.at(eng, ZERO), limit.at(eng, b), book.at(eng, b), position_of(eng, b)
     is_buy = side_code == BUY
     prices, reference, counts_at = _price_bits(eng, b, g, lim, is_buy, price)
     hard, soft = _exposure_bits(
@@ -656,7 +657,7 @@ def check(eng, b, side_code, quantity, price, less, less_notional, is_new):
     """
     if not is_well_formed(eng, b, side_code, quantity, price):
         return ONE << code.MALFORMED, ZERO, ZERO, side_code, ZERO
-    g, lim, p = gate.at(eng, ZERO), limit.at(eng, b), position.at(eng, b)
+    g, lim, p = gate.at(eng, ZERO), limit.at(eng, b), position_of(eng, b)
     is_buy = side_code == BUY
     mark_again(eng, b)
     failed = ZERO

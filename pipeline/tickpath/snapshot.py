@@ -54,6 +54,7 @@ __all__ = ["RUN_OPTIONS", "SnapshotError", "take"]
 SCALARS = (
     *("input_number", "messages", "engine_time", "timer_next", "alarm", "user_ref_num"),
     *("newest_ref", "next_match", "revert_next", "own_event_first", "own_event_end"),
+    *("sparse_age",),
     *("strategy_latched", "gapped", "market_hours", "packets", "lines", "gaps"),
 )
 """Numbers of the `ENGINE` record that outcomes depend on."""
@@ -112,7 +113,7 @@ SECTIONS: dict[str, np.dtype] = {
     **{name: _packed(dtype, index) for name, (dtype, index) in BY_INDEX.items()},
     "average": np.dtype([("book", "<u4"), ("price", "<u4")]),
     "window": _WINDOW,
-    "order": depth.RESTING,
+    "order": depth.QUEUED,
     **{name: _packed(dtype) for name, (dtype, _, _) in BY_KEY.items()},
     **{name: _packed(dtype) for name, (dtype, _) in LISTED.items()},
     **dict.fromkeys(NAMED, _NAME),
@@ -155,7 +156,8 @@ def take(engine: Engine, unfinished: bytes, waiting: bytes) -> bytes:
     sections["engine"][STALE_UNTOLD] = bool(block.get("watch") & Watch.STALE)
     sections["average"] = _averages(block)
     sections["window"] = _windows(block)
-    sections["order"] = engine.resting()
+    sides = 2 * len(block.book)
+    sections["order"] = depth.queued(block.address, 0, sides, engine.orders_live)
     sections |= {name: _named(block, name) for name in NAMED}
     used = np.flatnonzero(block.type_count["value"])
     sections["type_count"] = np.zeros(len(used), _CODE)

@@ -2,7 +2,7 @@
 
 A snapshot of any origin is followed only as far as it was checked: digests of the stream, indices
 and codes that compiled code would follow, room, and in the end both state digests.  Every order is
-put back through `book.add` in queue order, so what books keep about their orders is made as ever.
+put back through `by_ref` in queue order, so what books keep about their orders is made as ever.
 """
 
 import json
@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tickpath import book, depth, window
+from tickpath import by_ref, depth, itch, window
 from tickpath.config import Config
 from tickpath.counters import Counter
 from tickpath.digest import VENUE_NAMES, side_key
@@ -27,7 +27,9 @@ from tickpath.layout import (
     REVERTS,
     WINDOW,
     Watch,
+    book,
     side,
+    sparse_order,
 )
 from tickpath.memory import accessors
 from tickpath.own_orders import State, make_chains
@@ -45,36 +47,49 @@ from tickpath.snapshot import (
 )
 from tickpath.snapshot_stream import SnapshotError, conform, unpack
 from tickpath.state import Block
+from tickpath.symbols import list_all
 from tickpath.wire.control import Limit
 
 _HEADER = ("configuration", "book_digest", "state_digest", "strategy_error")
-_row = accessors("resting", depth.RESTING)
-_ZERO = np.uint64(0)
+_row = accessors("queued", depth.QUEUED)
+_ZERO, _ONE = np.uint64(0), np.uint64(1)
 _NOT_EMPTY = np.uint64(1)
 
 
 @leaf
-def _put_back(eng, sd, price, quantity, ref):
+def _add(eng, sd, price, quantity, ref, age):
+    if book.venue(book.at(eng, sd >> _ONE)) == itch.VENUE:
+        return by_ref.dense.add(eng, sd, price, quantity, ref)
+    done = by_ref.sparse.add(eng, sd, price, quantity, ref)
+    _, slot = by_ref.sparse.find(eng, ref)
+    if done != _ZERO:
+        sparse_order.set_age(sparse_order.at(eng, slot), age)
+    return done
+
+
+@leaf
+def _put_back(eng, sd, price, quantity, ref, age):
     """Add an order where it was: prices outside the window stay outside, and do not move it."""
     if window.level_of(eng, sd, price) != _ZERO:
-        return book.add(eng, sd, price, quantity, ref)
+        return _add(eng, sd, price, quantity, ref, age)
     # A window moves when it is empty, or for its misses: until this add is done it has neither.
     s = side.at(eng, sd)
     summary = side.summary(s)
     side.set_summary(s, _NOT_EMPTY)
     side.set_misses(s, _ZERO)
-    done = book.add(eng, sd, price, quantity, ref)
+    done = _add(eng, sd, price, quantity, ref, age)
     side.set_summary(s, summary)
     return done
 
 
 @entry
 def _put_all_back(eng, orders, number):
-    """Add `depth.RESTING` records in turn; gives the number of those that found room."""
+    """Add `depth.QUEUED` records in turn; gives the number of those that found room."""
     for n in range(number):
         row = orders + n * _row.SIZE
         sd = _row.book(row) + _row.book(row) + _row.side(row)
-        if _put_back(eng, sd, _row.price(row), _row.quantity(row), _row.order_ref(row)) == _ZERO:
+        price, quantity, ref = _row.price(row), _row.quantity(row), _row.order_ref(row)
+        if _put_back(eng, sd, price, quantity, ref, _row.age(row)) == _ZERO:
             return n
     return number
 
@@ -131,21 +146,35 @@ def _check_facts(there: dict[str, Any], config: Config) -> None:
             )
 
 
-def _check_values(sections: Mapping[str, np.ndarray], config: Config) -> None:
-    """Indices and codes that compiled code would follow."""
-    capacity = config.capacity.symbols
+def _check_room(sections: Mapping[str, np.ndarray], locates: int) -> None:
+    """Whether the books are where this capacity has them: by locate, and behind those the others."""
+    books = sections["book"]
+    others = np.isin(books["venue"], [each for each in VENUE_NAMES if each != itch.VENUE])
+    if (books["book"][others] < locates).any():
+        raise SnapshotError(
+            f"its books are not where capacity.symbols = {locates} puts them: "
+            "use the capacity that it was taken with"
+        )
+    most = int(books["book"][others].max(initial=0)) + 1
     needed = max(
         (int(rows["book"].max()) + 1 for rows in sections.values() if _has_books(rows)), default=0
     )
-    if needed > capacity:
-        raise SnapshotError(f"capacity.symbols is {capacity}, {needed} are needed")
+    if needed > max(locates, most) or most > 2 * locates:
+        raise SnapshotError(f"capacity.symbols is {locates}, {needed} are needed")
+
+
+def _check_values(sections: Mapping[str, np.ndarray], config: Config) -> None:
+    """Indices and codes that compiled code would follow."""
+    _check_room(sections, config.capacity.symbols)
+    capacity = 2 * config.capacity.symbols
     orders, windows, books = (sections[name] for name in ("order", "window", "book"))
     ring = config.indicators.sma_window
     held = books["sma_count"].astype(np.int64)
     sound = {
         "engine": len(sections["engine"]) == 1,
         "gate": len(sections["gate"]) == 1,
-        "book": bool(np.isin(books["venue"], [0, *VENUE_NAMES]).all() and (held <= ring).all()),
+        "book": bool(np.isin(books["venue"], [0, *VENUE_NAMES]).all() and (held <= ring).all())
+        and bool((books["position"] < capacity).all()),
         "average": np.array_equal(sections["average"]["book"], np.repeat(books["book"], held)),
         "order": bool((orders["side"] <= 1).all()),
         "window": bool((windows["side"] <= 1).all()) and _are_bases(windows["base"]),
@@ -155,7 +184,7 @@ def _check_values(sections: Mapping[str, np.ndarray], config: Config) -> None:
             for name, len_of_region in PLACES.items()
         },
         "own": _are_places(sections["own"], capacity)
-        and _are_lists(sections["own"], sections["position"]),
+        and _are_lists(sections["own"], sections["position"], books),
         "own_event": _is_ring(sections["engine"], sections["own_event"], capacity),
         "revert": bool(np.isin(sections["revert"]["limit"] & 0xFFFF, [0, *Limit]).all()),
         "line": len(sections["line"]) == int(sections["engine"]["lines"][0]) <= LINES,
@@ -182,8 +211,9 @@ def _are_places(own: np.ndarray, books: int) -> bool:
     return bool((links <= OWN_ORDERS).all() and (own["book"] < books).all())
 
 
-def _are_lists(own: np.ndarray, positions: np.ndarray) -> bool:
+def _are_lists(own: np.ndarray, positions: np.ndarray, books: np.ndarray) -> bool:
     """Whether the lists of open own orders have each of them once, where it belongs."""
+    shared = {book: own for book, own in books[["book", "position"]].tolist() if own}
     rows = dict(zip((own["user_ref_num"] % OWN_ORDERS + 1).tolist(), own.tolist(), strict=True))
     at = {name: number for number, name in enumerate(own.dtype.names or ())}
     is_open = (own["state"] != State.FREE) & (own["state"] <= State.PARTIALLY_FILLED)
@@ -198,7 +228,7 @@ def _are_lists(own: np.ndarray, positions: np.ndarray) -> bool:
                     row is None
                     or not State.FREE < row[at["state"]] <= State.PARTIALLY_FILLED
                     or row[at["previous"]] != previous
-                    or row[at["book"]] != p["book"]
+                    or shared.get(row[at["book"]], row[at["book"]]) != p["book"]
                     or (row[at["side"]] == ord("B")) != is_buy
                 ):
                     return False
@@ -247,6 +277,9 @@ def _fill_tables(block: Block, sections: Mapping[str, np.ndarray]) -> None:
         for field in saved_fields(view.dtype):
             view[field][place] = rows[field]
     make_chains(block.address)
+    list_all(block.address)
+    used = np.flatnonzero(block.book["venue"])
+    block.set("listed", max(block.get("listed"), int(used.max(initial=0)) + 1))
 
 
 def _places_of_symbols(here: np.ndarray, there: np.ndarray) -> np.ndarray:

@@ -55,7 +55,9 @@ def _power_of_two(least: int) -> int:
 
 def counts(config: Config, starts: int = 0) -> dict[str, int]:
     """Records of every region; ``starts`` of them in the start-of-day file."""
-    books, capacity = config.capacity.symbols, config.capacity
+    capacity = config.capacity
+    # Nasdaq's by stock locate, and behind them as many of other venues.
+    books = 2 * capacity.symbols
     pages = -(-capacity.orders // PAGE) + 1
     return {
         **FIXED,
@@ -68,6 +70,9 @@ def counts(config: Config, starts: int = 0) -> dict[str, int]:
         "order": pages * PAGE,
         "page_entry": _power_of_two(2 * pages),
         "page_owner": pages,
+        "sparse_entry": _power_of_two(2 * pages * PAGE),
+        "sparse_order": pages * PAGE,
+        "listed": _power_of_two(4 * books),
         "sma": books * config.indicators.sma_window,
         "trade": capacity.trades,
         "limit": books,
@@ -75,6 +80,7 @@ def counts(config: Config, starts: int = 0) -> dict[str, int]:
         "start": max(1, starts),
         "position": books,
         "own": OWN_ORDERS,
+        "own_books": -(-books // 64),
         "named": 1 << NAMED_BITS,
         "execution": 1 << EXECUTION_BITS,
         "audit": AUDIT_RECORDS,
@@ -171,8 +177,11 @@ class Block:
 
 def _initialise(block: Block, config: Config) -> None:
     """What follows from the configuration alone."""
-    books = config.capacity.symbols
+    books = 2 * config.capacity.symbols
     block.set("books", books)
+    block.set("locates", config.capacity.symbols)
+    block.set("listed", config.capacity.symbols)
+    block.set("sparse_shift", 65 - len(block.sparse_entry).bit_length())
     block.set("message_limit", 1 << 63)
     block.set("far0", 2 * books * WINDOW)
     block.set("far_fresh", 1)

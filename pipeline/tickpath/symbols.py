@@ -1,18 +1,21 @@
 """Books and their symbols: a book is in use from its directory entry or its first order on.
 
 For Nasdaq a book's index is the stock locate of the day; book 0 is nobody's (locate 0 is the
-venue's own).  A book's digest keys are made of its symbol, so its symbol can change only while it
-holds no orders (a new session after the old one was emptied); what was known of the old symbol is
-forgotten then.
+venue's own).  Other venues name symbols in full: theirs get the next book behind Nasdaq's, which a
+table by venue and symbol finds again.  Books of one symbol on several venues share one position,
+that of the one which was opened first.
+
+A book's digest keys are made of its symbol, so its symbol can change only while it holds no orders
+(a new session after the old one was emptied); what was known of the old symbol is forgotten then.
 """
 
 import numpy as np
 
 from tickpath import own_orders
 from tickpath.counters import Counter
-from tickpath.digest import HOT_C1, HOT_C2, HOT_C3
-from tickpath.jit import cold, leaf
-from tickpath.layout import book, count, engine, limit, side, start, symbol_limit
+from tickpath.digest import HOT_C1, HOT_C2, HOT_C3, VENUES
+from tickpath.jit import cold, entry, leaf
+from tickpath.layout import book, count, engine, limit, listed, side, start, symbol_limit
 from tickpath.memory import copy_bytes, store_u64
 
 ZERO, ONE = np.uint64(0), np.uint64(1)
@@ -20,6 +23,9 @@ _H29, _H32 = np.uint64(29), np.uint64(32)
 _WORD_BYTES = np.uint64(8)
 _BOOK_WORDS = book.SIZE // _WORD_BYTES
 _MISMATCH = np.uint64(Counter.SYMBOL_MISMATCH)
+_OUT_OF_RANGE = np.uint64(Counter.SYMBOL_OUT_OF_RANGE)
+_NOT_LISTED = np.uint64(Counter.SYMBOLS_NOT_LISTED)
+_VENUES_END = np.uint64(max(VENUES.values()) + 1)
 
 
 @leaf
@@ -77,6 +83,78 @@ def _forget(b):
     book.set_generation(b, generation)
 
 
+# ---------------------------------------------------------------- symbols by name
+
+
+@leaf
+def _listed(eng, venue, symbol):
+    """The table's entry of a symbol, or the empty one where it would be."""
+    mask = engine.listed_count(eng) - ONE
+    at = ((symbol + venue) * HOT_C1 >> _H32) & mask
+    found = listed.at(eng, at)
+    while listed.book(found) != ZERO:
+        if listed.symbol(found) == symbol and listed.venue(found) == venue:
+            break
+        at = (at + ONE) & mask
+        found = listed.at(eng, at)
+    return found
+
+
+@leaf
+def book_of(eng, venue, symbol):
+    """The book of a venue's symbol; 0 where it has none yet."""
+    return listed.book(_listed(eng, venue, symbol))
+
+
+@cold
+def _list(eng, book_index, venue, symbol):
+    """Enter a symbol, so that its book is found by its name."""
+    found = _listed(eng, venue, symbol)
+    if listed.book(found) == ZERO:
+        # Half of the table stays empty, so that every search ends.
+        if engine.listed_used(eng) >= engine.listed_count(eng) >> ONE:
+            count(eng, _NOT_LISTED)
+            return
+        engine.set_listed_used(eng, engine.listed_used(eng) + ONE)
+    listed.set_symbol(found, symbol)
+    listed.set_venue(found, venue)
+    listed.set_book(found, book_index)
+
+
+@cold
+def _share_position(eng, book_index, symbol):
+    """Give a book its symbol's position: another venue's, where that was there before."""
+    shared = ZERO
+    for venue in range(ONE, _VENUES_END):
+        other = book_of(eng, np.uint64(venue), symbol)
+        # Nasdaq's book may have another symbol by now.
+        if other != ZERO and other != book_index and book.symbol(book.at(eng, other)) == symbol:
+            theirs = book.position(book.at(eng, other))
+            shared = theirs if theirs != ZERO else other
+    book.set_position(book.at(eng, book_index), shared)
+
+
+@cold
+def open_listed(eng, venue, symbol):
+    """Give a venue's symbol the next book; 0, counted, where there are no more."""
+    book_index = engine.listed(eng)
+    if book_index >= engine.books(eng):
+        count(eng, _OUT_OF_RANGE)
+        return ZERO
+    engine.set_listed(eng, book_index + ONE)
+    open_book(eng, book_index, venue, symbol)
+    return book_index
+
+
+@entry
+def list_all(eng):
+    """Make the table of symbols anew from the books (after a restore)."""
+    for b in range(ONE, engine.books(eng)):
+        record = book.at(eng, b)
+        if book.venue(record) != ZERO:
+            _list(eng, b, book.venue(record), book.symbol(record))
+
+
 @cold
 def open_book(eng, book_index, venue, symbol):
     """Give a book its symbol; a book with orders keeps the one it has."""
@@ -98,5 +176,7 @@ def open_book(eng, book_index, venue, symbol):
     side.set_key(bids, _side_key(venue, symbol, ZERO))
     side.set_key(offers, _side_key(venue, symbol, ONE))
     _set_limits(eng, book_index, symbol)
-    if not known:
+    _list(eng, book_index, venue, symbol)
+    _share_position(eng, book_index, symbol)
+    if not known and book.position(b) == ZERO:
         _start_day(eng, book_index, symbol)

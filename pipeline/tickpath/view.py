@@ -19,6 +19,7 @@ from tickpath.layout import level as _level
 from tickpath.layout import own as _own
 from tickpath.layout import own_event as _own_event
 from tickpath.layout import position as _position
+from tickpath.layout import position_of as _position_of
 from tickpath.layout import side as _side
 from tickpath.trades import EMA_SHIFT
 
@@ -171,13 +172,13 @@ def reg_sho(engine, book):
 @leaf
 def position(engine, book):
     """Shares held, negative when short."""
-    return _position.quantity(_position.at(engine, np.uint64(book)))
+    return _position.quantity(_position_of(engine, np.uint64(book)))
 
 
 @leaf
 def pnl(engine, book):
     """The day's profit and loss of one book in 1e-4, its position at the present mark."""
-    return risk.pnl(_position.at(engine, np.uint64(book)))
+    return risk.pnl(_position_of(engine, np.uint64(book)))
 
 
 @leaf

@@ -1,0 +1,139 @@
+"""Book operations by order reference, over a store that knows where a reference's order is.
+
+`over` makes the operations for one store, so that each venue's are compiled with its own and the
+choice costs nothing.  A store offers ``find``, ``open_slot``, ``keep``, ``give_up``, ``drop`` and
+``age_of`` (`tickpath.order_store` for references that rise one by one, `tickpath.sparse_store` for
+any).
+
+Operations never fail: what cannot be applied has a counter and a stated outcome.
+
+    unknown reference         ignored
+    reference already live    the new order is ignored, the old one stays
+    more than is left         executed or cancelled to zero, the order goes
+    zero shares               ignored; a replace or modification to zero removes the order
+    store or level full       the new order is left out
+    another book's order      counted, and the order decides which book it is
+"""
+
+import types as python_types
+from typing import Any
+
+import numpy as np
+
+from tickpath import book, order_store, sparse_store
+from tickpath.counters import Counter
+from tickpath.jit import cold, leaf
+from tickpath.layout import count, order, side
+
+ZERO, ONE = np.uint64(0), np.uint64(1)
+_UNKNOWN = np.uint64(Counter.UNKNOWN_ORDER_REF)
+_DUPLICATE = np.uint64(Counter.DUPLICATE_ORDER_REF)
+_MISMATCH = np.uint64(Counter.SYMBOL_MISMATCH)
+_ZERO_QUANTITY = np.uint64(Counter.ZERO_QUANTITY)
+_STORE_FULL = np.uint64(Counter.ORDER_STORE_FULL)
+
+
+@cold
+def _refuse(eng, why):
+    """Nothing happens, and that is counted."""
+    count(eng, why)
+    return ZERO
+
+
+@leaf
+def check_symbol(eng, slot, book_index):
+    """Count a message whose book is not its order's; the order decides."""
+    if book.side_of_order(eng, slot) >> ONE != book_index:
+        count(eng, _MISMATCH)
+
+
+def over(store: python_types.ModuleType) -> python_types.ModuleType:
+    """The operations over one store."""
+    space: Any = python_types.ModuleType(f"{store.__name__}.orders")
+    space.find, space.age_of = store.find, store.age_of
+    find, open_slot, keep = store.find, store.open_slot, store.keep
+    give_up, drop = store.give_up, store.drop
+
+    @leaf
+    def add(eng, sd, price, quantity, ref):
+        """A new order at the end of its level's queue."""
+        if quantity == ZERO:
+            return _refuse(eng, _ZERO_QUANTITY)
+        entry, slot = open_slot(eng, ref)
+        if entry == ZERO:
+            return _refuse(eng, _STORE_FULL)
+        if order.level(order.at(eng, slot)) != ZERO:
+            return _refuse(eng, _DUPLICATE)
+        happened = book.add(eng, sd, price, quantity, ref, slot)
+        if happened == ZERO:
+            give_up(eng, entry, slot)
+            return ZERO
+        keep(eng, entry, slot, ref)
+        return happened
+
+    @leaf
+    def take(eng, entry, slot, ref):
+        """Remove an order that was found."""
+        happened = book.remove(eng, slot, ref)
+        drop(eng, entry, slot)
+        return happened
+
+    @leaf
+    def delete(eng, book_index, ref):
+        """Remove an order."""
+        entry, slot = find(eng, ref)
+        if slot == ZERO:
+            return _refuse(eng, _UNKNOWN)
+        check_symbol(eng, slot, book_index)
+        return take(eng, entry, slot, ref)
+
+    @leaf
+    def reduce(eng, book_index, ref, by, excess):
+        """Take shares off an order that was executed or cancelled in part.
+
+        ``excess`` is the counter for more shares than the order has left.
+        """
+        entry, slot = find(eng, ref)
+        if slot == ZERO:
+            return _refuse(eng, _UNKNOWN)
+        check_symbol(eng, slot, book_index)
+        if by == ZERO:
+            return _refuse(eng, _ZERO_QUANTITY)
+        quantity = order.quantity(order.at(eng, slot))
+        if by >= quantity:
+            if by > quantity:
+                count(eng, excess)
+            return take(eng, entry, slot, ref)
+        return book.reduce(eng, slot, ref, by)
+
+    @leaf
+    def replace(eng, book_index, ref, new_ref, price, quantity):
+        """Remove an order and add its replacement at the end of the queue, on the same side.
+
+        The flag is set where the best price or its quantity is another than before.
+        """
+        entry, slot = find(eng, ref)
+        if slot == ZERO:
+            return _refuse(eng, _UNKNOWN)
+        check_symbol(eng, slot, book_index)
+        sd = book.side_of_order(eng, slot)
+        best_px, best_sz = book.touch(eng, side.at(eng, sd))
+        take(eng, entry, slot, ref)
+        add(eng, sd, price, quantity, new_ref)
+        return book.moved(eng, sd, best_px, best_sz)
+
+    @leaf
+    def price_of(eng, ref):
+        """Resting price of a live order; 0 where the reference is unknown."""
+        _, slot = find(eng, ref)
+        return book.price_of_order(eng, slot)
+
+    space.add, space.take, space.delete, space.reduce = add, take, delete, reduce
+    space.replace, space.price_of = replace, price_of
+    return space
+
+
+dense = over(order_store)
+"""For references that rise one by one: Nasdaq's."""
+sparse = over(sparse_store)
+"""For any references: Cboe's."""
