@@ -147,7 +147,7 @@ def unit(messages: list[bytes], unit: int = 1, sequence: int = 1, number: int | 
     return HEADER.pack(HEADER.size + len(body), count, unit, sequence) + body
 
 
-GROUP = ("233.209.92.196", 30217)
+GROUP = ("224.0.62.2", 30001)
 
 
 def frame(payload: bytes, group: tuple[str, int] = GROUP, padding: bytes = b"") -> bytes:
