@@ -185,7 +185,7 @@ def decode(file: str, feed: str, as_json: bool, limit: int | None) -> int:
 
 @main.command()
 @click.argument("out")
-@click.option("--feed", type=click.Choice(["itch50"]), default="itch50", show_default=True)
+@click.option("--feed", type=click.Choice(["itch50", "pitch"]), default="itch50", show_default=True)
 @click.option("--messages", type=int, default=1_000_000, show_default=True)
 @click.option("--symbols", type=int, default=1_000, show_default=True)
 @click.option("--live-orders", type=int, help="Orders in the books at the end.")
@@ -193,6 +193,7 @@ def decode(file: str, feed: str, as_json: bool, limit: int | None) -> int:
 @click.option(
     "--faults", default="", help="loss=0.01,duplicate=...,reorder=...,truncate=...,garbage=..."
 )
+@click.option("--units", type=int, default=4, show_default=True, help="Units of PITCH.")
 @click.option("--crossed", is_flag=True, help="Let books lock and cross.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @guarded
