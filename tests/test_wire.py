@@ -11,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from strategies import REPEATABLE, message_values, options, protocols
-from tickpath.wire import appendage, soupbintcp
+from tickpath.wire import appendage, hot, pitch241, soupbintcp
 from tickpath.wire.itch50 import ITCH50
 from tickpath.wire.ouch42 import OUCH42_INBOUND, OUCH42_OUTBOUND
 from tickpath.wire.ouch50 import OUCH50_INBOUND, OUCH50_OUTBOUND
+from tickpath.wire.pitch241 import PITCH241
 from tickpath.wire.soupbintcp import SOUPBINTCP
 from tickpath.wire.table import Field, Message, Protocol, WireError
 
@@ -113,6 +114,45 @@ def test_published_lengths(protocol, lengths):
     assert {each.type: each.length for each in protocol.messages} == stated
 
 
+def test_published_lengths_of_pitch():
+    stated = (
+        "20:6 21:34 22:26 23:26 24:38 25:18 26:16 27:27 28:19 29:14 2a:41 2b:33 2c:14 2d:6 "
+        "2f:41 30:43 31:18 95:47 96:27 97:6 98:15"
+    )
+    found = [f"{ord(each.type):x}:{each.length}" for each in PITCH241.messages if each.type]
+    assert found == stated.split()
+    assert PITCH241["sequenced_unit_header"].length == 8
+
+
+def test_pitch_fills_in_length_and_type():
+    for each in PITCH241.messages:
+        if each.type:
+            raw = pitch241.message(each.name)
+            assert (raw[0], raw[1]) == (len(raw), ord(each.type))
+            space = hot.message(each)
+            assert (int(space.LENGTH), int(space.TYPE)) == (raw[0], raw[1])
+    assert PITCH241.type_offset == 1
+    assert PITCH241["add_order_short"].encode()[:2] == b"\0\x22"
+
+
+def test_add_order_short_of_pitch_by_hand():
+    raw = bytes.fromhex(
+        "1a 22 18d20600 05405b7783ec2f00 42 204e 5a565a5a5420 0a28 01".replace(" ", "")
+    )
+    assert PITCH241.decode(raw) == {
+        "message": "add_order_short",
+        "message_length": 26,
+        "message_type": 0x22,
+        "time_offset": 447_000,
+        "order_id": 0x2FEC83775B4005,
+        "side_indicator": "B",
+        "quantity_short": 20_000,
+        "symbol": "ZVZZT",
+        "price_short": Decimal("102.50"),
+        "add_order_flags": pitch241.DISPLAY,
+    }
+
+
 def test_enter_order_of_ouch50_by_hand():
     raw = bytes.fromhex(
         "4f 0000002a 42 00000064 4141504c20202020 00000000001e8480"
@@ -161,7 +201,13 @@ SPEC_TABLES = {
     "ouch50": (OUCH50_INBOUND, OUCH50_OUTBOUND),
     "soupbintcp": (SOUPBINTCP,),
     "glimpse50": tuple(each for each in protocols() if each.name == "glimpse50"),
+    "pitch241": (PITCH241,),
 }
+
+
+def code(stated: str) -> str:
+    """A spec table's type code as the layouts have it: Cboe's are numbers, printed as such."""
+    return chr(int(stated, 16)) if stated.startswith("0x") else stated
 
 
 @pytest.mark.skipif(not SPECS.is_dir(), reason="the spec tables (../shared/specs) are not here")
@@ -169,7 +215,7 @@ SPEC_TABLES = {
 def test_layouts_are_those_of_the_spec_tables(spec):
     with (SPECS / f"{spec}.csv").open() as rows:
         expected = {
-            (row["message"], row["type"], row["field"], int(row["offset"]), row["size"])
+            (row["message"], code(row["type"]), row["field"], int(row["offset"]), row["size"])
             for row in csv.DictReader(rows)
             # The elements of an appendage have a layout of their own: appendage.ELEMENT.
             if not row["message"].endswith("_appendage")
@@ -182,6 +228,29 @@ def test_layouts_are_those_of_the_spec_tables(spec):
     }
     # The spec names account_query and prints no fields for it.
     assert found - {("account_query", "Q", "message_type", 0, "1")} == expected
+
+
+@pytest.mark.skipif(not SPECS.is_dir(), reason="the spec tables (../shared/specs) are not here")
+def test_kinds_and_codes_of_pitch_are_those_of_the_spec_tables():
+    kinds = {"bits8": "u8"}
+    with (SPECS / "pitch241.csv").open() as rows:
+        for row in csv.DictReader(rows):
+            field = PITCH241[row["message"]][row["field"]]
+            assert field.kind.partition(":")[0] == kinds.get(row["kind"], row["kind"]), field
+    with (SPECS / "pitch241.enums.csv").open() as rows:
+        stated = {row["enum_value"]: row["code"] for row in csv.DictReader(rows)}
+    found = {
+        f"{enum}_{value}": repr(each)
+        for enum, codes in PITCH241.enums.items()
+        for each, value in codes.items()
+        # The tables have no codes for it; these are the specification's.
+        if enum != "retail_price_improvement"
+    }
+    types = {name: each for name, each in stated.items() if name.startswith("message_type_")}
+    assert found == {name: each for name, each in stated.items() if name not in types}
+    expected = {each.type for each in PITCH241.messages if each.type}
+    # Nor do they list the type of the retail price improvement message.
+    assert expected == {code(each) for each in types.values()} | {"\x98"}
 
 
 # ---------------------------------------------------------------- what a table refuses

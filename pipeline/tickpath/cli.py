@@ -147,10 +147,17 @@ def ctl(socket: str, words: tuple[str, ...], why: str | None, seconds: float | N
 
 @main.command()
 @click.argument("file")
+@click.option(
+    "--feed",
+    type=click.Choice(["auto", "itch50", "pitch"]),
+    default="auto",
+    show_default=True,
+    help="What UDP datagrams are.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @click.option("--limit", type=click.IntRange(min=0), help="Stop after N messages.")
 @guarded
-def decode(file: str, as_json: bool, limit: int | None) -> int:
+def decode(file: str, feed: str, as_json: bool, limit: int | None) -> int:
     """Print every message of a capture, one line each, with the spec's field names."""
     from tickpath.decode import Summary, decode_capture
     from tickpath.interrupt import interruptible
@@ -158,7 +165,9 @@ def decode(file: str, as_json: bool, limit: int | None) -> int:
     summary, interrupted = Summary(), False
     with interruptible() as interrupt:
         try:
-            decode_capture(file, sys.stdout, as_json, limit, summary, lambda: interrupt.is_set)
+            decode_capture(
+                file, sys.stdout, as_json, limit, summary, lambda: interrupt.is_set, feed
+            )
         except KeyboardInterrupt:
             interrupted = True
     interrupted |= interrupt.is_set
@@ -176,7 +185,7 @@ def decode(file: str, as_json: bool, limit: int | None) -> int:
 
 @main.command()
 @click.argument("out")
-@click.option("--feed", type=click.Choice(["itch50"]), default="itch50", show_default=True)
+@click.option("--feed", type=click.Choice(["itch50", "pitch"]), default="itch50", show_default=True)
 @click.option("--messages", type=int, default=1_000_000, show_default=True)
 @click.option("--symbols", type=int, default=1_000, show_default=True)
 @click.option("--live-orders", type=int, help="Orders in the books at the end.")
@@ -184,6 +193,7 @@ def decode(file: str, as_json: bool, limit: int | None) -> int:
 @click.option(
     "--faults", default="", help="loss=0.01,duplicate=...,reorder=...,truncate=...,garbage=..."
 )
+@click.option("--units", type=int, default=4, show_default=True, help="Units of PITCH.")
 @click.option("--crossed", is_flag=True, help="Let books lock and cross.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @guarded

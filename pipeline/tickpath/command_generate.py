@@ -12,6 +12,13 @@ import click
 from tickpath.generate import SessionPlan, generate, parse_faults
 
 
+def _by_type(feed: str, counts: dict[str, int]) -> dict[str, int]:
+    """Counts by type as the venue writes it: letters for ITCH, numbers for PITCH."""
+    if feed == "pitch":
+        return {f"0x{ord(code):02X}": count for code, count in counts.items()}
+    return dict(counts)
+
+
 def run(out: str, as_json: bool, *, faults: str, **options: Any) -> int:
     """Write the session; print what it holds."""
     from tickpath.narration import count_progress
@@ -30,10 +37,11 @@ def run(out: str, as_json: bool, *, faults: str, **options: Any) -> int:
     result = {
         "schema": "tickpath.generate/1",
         "path": out,
-        "messages": plan.messages,
+        "feed": plan.feed,
+        "messages": truth.messages,
         "symbols": plan.symbols,
         "seed": plan.seed,
-        "messages_by_type": dict(truth.messages_by_type),
+        "messages_by_type": _by_type(plan.feed, truth.messages_by_type),
         "orders_live": truth.live_orders,
         "packets": truth.packets,
         "faults": asdict(truth.faults),
@@ -44,7 +52,7 @@ def run(out: str, as_json: bool, *, faults: str, **options: Any) -> int:
         sys.stdout.write("\n")
         return 0
     click.echo(
-        f"{out}: {plan.messages:,} messages, {plan.symbols:,} symbols, seed {plan.seed}, "
+        f"{out}: {truth.messages:,} messages, {plan.symbols:,} symbols, seed {plan.seed}, "
         f"{truth.live_orders:,} orders live at the end, {seconds:.1f} s"
     )
     if plan.faults.any:

@@ -1,12 +1,14 @@
 """`tickpath decode`: every message of a capture as a line of text or JSON.
 
-ITCH 5.0 comes in MoldUDP64 over UDP or bare in a daily file; OUCH 5.0 and 4.2, and ITCH with
-GLIMPSE, in SoupBinTCP over TCP.  Every message costs exactly one line: bytes that are no message
+ITCH 5.0 comes in MoldUDP64 over UDP or bare in a daily file; PITCH 2.41 in Sequenced Unit packets
+over UDP or made of a text file's lines; OUCH 5.0 and 4.2, and ITCH with GLIMPSE, in SoupBinTCP over
+TCP.  Every message costs exactly one line: bytes that are no message
 of the protocol are an ``unknown`` or ``malformed`` line with their hex, and counted.  Everything
 that carries no message (heartbeats, other traffic) is counted under the engine's names.
 
-``seq`` is the message's MoldUDP64 sequence number; in a daily file and over TCP it is the 1-based
-number of the message in the file; it is null where a packet's header was not whole.
+``seq`` is the message's MoldUDP64 sequence number, or that of its unit, which PITCH's lines name
+too; in a daily file and over TCP it is the 1-based number of the message in the file; it is null
+where a packet's header was not whole.
 
 TCP is followed as far as a decoder needs: segments of a flow in order, a packet may span them.  A
 missing segment drops what was held and goes on at the next one that begins with a packet; a
@@ -24,7 +26,8 @@ from typing import TextIO
 from tickpath.capture import open_capture
 from tickpath.decode_line import MessageLine, bad_line, message_lines
 from tickpath.decode_packet import Payload, payload, reader
-from tickpath.packet import LINK_MESSAGES
+from tickpath.decode_pitch import PitchDecoder, is_sequenced_unit
+from tickpath.packet import LINK_MESSAGES, LINK_PITCH
 from tickpath.wire import appendage, frame, moldudp64
 from tickpath.wire.glimpse50 import GLIMPSE50
 from tickpath.wire.itch50 import ITCH50
@@ -74,10 +77,14 @@ class _Flow:
 
 
 class Decoder:
-    """Turns packets into lines, and counts into ``summary`` what they were."""
+    """Turns packets into lines, and counts into ``summary`` what they were.
 
-    def __init__(self, as_json: bool, summary: Summary) -> None:
-        self._as_json, self._summary = as_json, summary
+    ``feed`` says what UDP datagrams are: ``itch50``, ``pitch``, or ``auto``, by their first bytes.
+    """
+
+    def __init__(self, as_json: bool, summary: Summary, feed: str = "auto") -> None:
+        self._as_json, self._summary, self._feed = as_json, summary, feed
+        self._pitch = PitchDecoder(as_json, summary)
         self._counters = summary.counters
         self._lines: dict[str, dict[int, MessageLine]] = {}
         self._itch = self._lines_of(ITCH50)
@@ -88,12 +95,19 @@ class Decoder:
         if link == LINK_MESSAGES:
             yield from self._run(packet)
             return
+        if link == LINK_PITCH:
+            yield from self._pitch.run(packet)
+            return
         self._counters["packets"] += 1
         carried = payload(link, packet, self._counters)
         if carried is None:
             return
         if carried.protocol == frame.IP_PROTOCOL_UDP:
-            yield from self._datagram(carried.data)
+            is_pitch = self._feed == "pitch"
+            if self._feed == "auto":
+                is_pitch = is_sequenced_unit(carried.data)
+            datagram = self._pitch.datagram if is_pitch else self._datagram
+            yield from datagram(carried.data)
         else:
             yield from self._segment(carried)
 
@@ -262,16 +276,17 @@ def decode_capture(
     limit: int | None = None,
     summary: Summary | None = None,
     is_stopped: Callable[[], bool] = lambda: False,
+    feed: str = "auto",
 ) -> Summary:
     """Write a line for each of the first ``limit`` messages (all of them by default) to ``out``.
 
-    ``is_stopped`` is asked after each line.  ``summary`` may be given to have the counts even where
-    the run is interrupted.  Findings are what the capture found wrong with the file, and that
-    nothing in it is of these protocols.  Raises `tickpath.capture.CaptureError` where the file
-    cannot be read, and what ``out`` raises.
+    ``is_stopped`` is asked after each line; ``feed`` is as in `Decoder`.  ``summary`` may be given
+    to have the counts even where the run is interrupted.  Findings are what the capture found wrong
+    with the file, and that nothing in it is of these protocols.  Raises
+    `tickpath.capture.CaptureError` where the file cannot be read, and what ``out`` raises.
     """
     summary = Summary() if summary is None else summary
-    decoder = Decoder(as_json, summary)
+    decoder = Decoder(as_json, summary, feed)
     with open_capture(path) as capture:
         lines = (
             line

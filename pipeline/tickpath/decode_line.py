@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from functools import cache, lru_cache
+from types import MappingProxyType
 from typing import Any
 
 from tickpath.wire import appendage
@@ -33,15 +34,17 @@ Convert = Callable[[Any], Any]
 class MessageLine:
     """The lines of one kind of message."""
 
-    def __init__(self, protocol: Protocol, message: Message, as_json: bool) -> None:
-        self._message, self._as_json = message, as_json
-        self.length = message.length
+    def __init__(
+        self, protocol: Protocol, message: Message, as_json: bool, has_unit: bool = False
+    ) -> None:
+        self._message, self._as_json, self._has_unit = message, as_json, has_unit
+        self.name, self.length = message.name, message.length
         fixed = [each for each in message.fields if not each.is_variable]
         mark = ">" if message.order == "big" else "<"
         self._unpack = struct.Struct(mark + "".join(map(_code, fixed))).unpack_from
         converts = [_converter(each, protocol, message.order, as_json) for each in fixed]
         self._converts = [(at, each) for at, each in enumerate(converts) if each is not None]
-        names = [each.name for each in fixed]
+        names = ["unit"] * has_unit + [each.name for each in fixed]
         if as_json:
             keys = "".join(f', "{name}": %s' for name in names)
             self._template = f'{{"seq": %s, "message": "{message.name}"{keys}'
@@ -49,7 +52,9 @@ class MessageLine:
             keys = "".join(f" {name}=%s" for name in names)
             self._template = f"%{_SEQ_WIDTH}s {message.name:<{_NAME_WIDTH}}{keys}"
 
-    def __call__(self, seq: int | None, raw: bytes, counters: Counter[str]) -> str:
+    def __call__(
+        self, seq: int | None, raw: bytes, counters: Counter[str], unit: int | None = None
+    ) -> str:
         """The line, with its end.  ``raw`` is as long as the message takes.
 
         Raises `WireError` where an appendage does not add up.
@@ -57,7 +62,9 @@ class MessageLine:
         values = list(self._unpack(raw))
         for at, convert in self._converts:
             values[at] = convert(values[at])
-        line = self._template % (_seq(seq, self._as_json), *values)
+        if self._has_unit:
+            values.insert(0, _number(unit, self._as_json))
+        line = self._template % (_number(seq, self._as_json), *values)
         if self._message.is_variable or len(raw) > self._message.length:
             line += self._options(raw, counters)
         return line + ("}\n" if self._as_json else "\n")
@@ -70,25 +77,43 @@ class MessageLine:
         return "".join(f" {name}={_words(value)}" for name, value in rest.items())
 
 
-def message_lines(protocol: Protocol, as_json: bool) -> dict[int, MessageLine]:
-    """The lines of every message of a protocol, by its type code as a byte."""
+def message_lines(
+    protocol: Protocol, as_json: bool, has_unit: bool = False
+) -> dict[int, MessageLine]:
+    """The lines of every message of a protocol, by its type code as a byte.
+
+    With ``has_unit`` they say the unit of the feed in front of the message's fields.
+    """
     return {
-        ord(code): MessageLine(protocol, each, as_json) for code, each in protocol.by_type.items()
+        ord(code): MessageLine(protocol, each, as_json, has_unit)
+        for code, each in protocol.by_type.items()
     }
 
 
-def bad_line(seq: int | None, what: str, reason: str, raw: bytes, as_json: bool) -> str:
-    """The line of bytes that are no message: ``what`` is ``unknown`` or ``malformed``."""
+def bad_line(
+    seq: int | None,
+    what: str,
+    reason: str,
+    raw: bytes,
+    as_json: bool,
+    where: Mapping[str, int | None] = MappingProxyType({}),
+) -> str:
+    """The line of bytes that are no message: ``what`` is ``unknown`` or ``malformed``.
+
+    ``where`` says more than the sequence number, such as the unit.
+    """
     if as_json:
-        line = {"seq": seq, "message": what, "reason": reason, "hex": raw.hex()}
+        line = {"seq": seq, "message": what, **where, "reason": reason, "hex": raw.hex()}
         return json.dumps(line) + "\n"
-    return f"{_seq(seq, False):>{_SEQ_WIDTH}} {what:<{_NAME_WIDTH}} {reason}: {raw.hex()}\n"
+    told = "".join(f" {name}={_number(each, False)}" for name, each in where.items())
+    begin = f"{_number(seq, False):>{_SEQ_WIDTH}} {what:<{_NAME_WIDTH}}"
+    return f"{begin}{told} {reason}: {raw.hex()}\n"
 
 
-def _seq(seq: int | None, as_json: bool) -> int | str:
-    if seq is None:
+def _number(number: int | None, as_json: bool) -> int | str:
+    if number is None:
         return "null" if as_json else "-"
-    return seq
+    return number
 
 
 # ---------------------------------------------------------------- fields
@@ -110,7 +135,8 @@ def _converter(field: Field, protocol: Protocol, order: str, as_json: bool) -> C
         return (lambda raw: f'"{raw.hex()}"') if as_json else bytes.hex
     if field.base == "digits":
         return lambda raw: field.get(raw, 0, order)
-    is_time = field.name == "timestamp" and not as_json
+    # 32 bits hold no time of day: the `timestamp` of PITCH counts within a second.
+    is_time = field.name == "timestamp" and field.base != "u32" and not as_json
     if field.base not in _CODES:  # 48 bits
         first = int.from_bytes if order == "big" else _from_little
         return (lambda raw: _time(first(raw))) if is_time else first

@@ -40,8 +40,8 @@ class Payload(NamedTuple):
 
 
 def reader(message: Message, names: Iterable[str]) -> struct.Struct:
-    """A reader of some fields of a big-endian layout, in the order of the table; text is bytes."""
-    form, end = ">", 0
+    """A reader of some fields of a layout, in the order of the table; text is bytes."""
+    form, end = ">" if message.order == "big" else "<", 0
     for each in message.fields:
         if each.name in names:
             code = _CODES[each.size] if each.is_integer else f"{each.size}s"

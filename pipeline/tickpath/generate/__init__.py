@@ -1,15 +1,17 @@
-"""A synthetic Nasdaq ITCH 5.0 trading day: the same plan gives the same bytes, everywhere.
+"""A synthetic trading day, in Nasdaq ITCH 5.0 or Cboe PITCH 2.41: equal plans give equal bytes.
 
 One jitted market trades through an internal order book of its own, independent of the engine's,
 so what it states at the end (`Truth`) is an oracle for whoever replays the session.  Messages
-become MoldUDP64 packets, optionally damaged by seeded faults, and go to a capture file::
+become MoldUDP64 or Sequenced Unit packets, optionally damaged by seeded faults, and go to a capture
+file::
 
     plan = SessionPlan(messages=10_000_000, symbols=8_000, seed=7)
     truth = generate("session.pcap.zst", plan)
 
 The way of a message: `script` (what the exchange schedules) and `flow` (what its members do) act
 on `book` at the times of `pace`, `messages` writes the bytes, `packets` frames them, `faults`
-damages them.  Numbers are integers from end to end; the only source of chance is `draw`.
+damages them.  For PITCH there is no second market: `pitch` says what the ITCH messages say, and
+`pitch_packets` frames it.  Numbers are integers from end to end; the only source of chance is `draw`.
 
 Importing this package is cheap; the compiled code is loaded by the first session.
 """
@@ -51,7 +53,8 @@ def generate(
     """Write the session of ``plan`` to ``path`` and return what is true of it.
 
     The format follows the name, as in `tickpath.capture.create_capture`: ``.pcap`` and ``.pcapng``
-    hold packets, ``.itch`` holds bare length-prefixed messages; ``.gz`` and ``.zst`` compress.
+    hold packets, ``.itch`` holds bare length-prefixed messages (ITCH only); ``.gz`` and ``.zst``
+    compress.
     ``progress`` is called with the number of messages made so far, about every 25,000.
 
     Raises `GenerateError` for a plan that cannot be, and what `create_capture` raises.
@@ -61,6 +64,10 @@ def generate(
 
     plan = plan or SessionPlan()
     daily = form_of(os.fsdecode(path))[0] == "itch"
+    if daily and plan.feed == "pitch":
+        raise GenerateError(
+            f"{os.fsdecode(path)}: PITCH has no daily files; name it .pcap or .pcapng"
+        )
     if daily and plan.faults.any:
         raise GenerateError(
             f"{os.fsdecode(path)}: faults damage packets and a daily file has none; "
@@ -76,8 +83,9 @@ def generate(
 
 
 def generate_messages(plan: SessionPlan) -> Iterator[np.ndarray]:
-    """The session as chunks of length-prefixed messages, ``uint8[n]`` each.
+    """The session as chunks of messages, ``uint8[n]`` each: length-prefixed, PITCH back to back.
 
+    All of PITCH's symbols are one unit's here, with one time message when the second changes.
     A chunk ends with a whole message and is only valid until the next one is asked for.
     """
     from tickpath.generate.session import Session

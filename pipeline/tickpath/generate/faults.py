@@ -16,6 +16,8 @@ from tickpath.generate.truth import FaultCounts
 from tickpath.packet import LINK_ETHERNET, PACKET
 from tickpath.wire.frame import FRAME
 from tickpath.wire.moldudp64 import END_OF_SESSION, MOLDUDP64
+from tickpath.wire.pitch241 import PITCH241
+from tickpath.wire.table import Field
 
 LOSS, DUPLICATE, REORDER, TRUNCATE, GARBAGE, UNHARMED = range(6)
 MAX_DELAY = 8
@@ -25,14 +27,18 @@ MAX_GARBLED = 8
 NONSENSE = 200
 """Bytes of an inserted packet at most."""
 
-_MOLD = FRAME["ethernet"].length + FRAME["ipv4"].length + FRAME["udp"].length
-_COUNT = _MOLD + MOLDUDP64["downstream_packet"]["message_count"].offset
+_PAYLOAD = FRAME["ethernet"].length + FRAME["ipv4"].length + FRAME["udp"].length
+MOLD = MOLDUDP64["downstream_packet"]["message_count"]
+SEQUENCED_UNIT = PITCH241["sequenced_unit_header"]["count"]
+"""Fields that say how many messages a packet has, in the header at a payload's beginning."""
 
 
 class Damage:
     """Applies a plan's faults to batch after batch of packets, and counts what it did."""
 
-    def __init__(self, faults: Faults, seed: int) -> None:
+    def __init__(self, faults: Faults, seed: int, count: Field = MOLD) -> None:
+        """``count`` is the field of a packet's header that says how many messages follow."""
+        self._count = count
         self._limits = np.cumsum([int(part * (1 << 32)) for _, part in faults.items()])
         self._seed = seed
         self._packets = 0
@@ -62,9 +68,11 @@ class Damage:
         return self._sent(packets, fates, 1 + share_column(more, MAX_DELAY), nonsense, behind)
 
     def _count_messages(self, packets: np.ndarray, wire: np.ndarray, fates: np.ndarray) -> None:
-        at = (packets["address"] - np.uint64(wire.ctypes.data)).astype(np.int64) + _COUNT
-        messages = wire[at].astype(np.int64) << 8 | wire[at + 1]
-        messages[messages == END_OF_SESSION] = 0
+        at = (packets["address"] - np.uint64(wire.ctypes.data)).astype(np.int64) + _PAYLOAD
+        messages = wire[at + self._count.offset].astype(np.int64)
+        if self._count.size == 2:
+            messages = messages << 8 | wire[at + self._count.offset + 1]
+            messages[messages == END_OF_SESSION] = 0
         self._counts["messages_lost"] += int(messages[fates == LOSS].sum())
         self._counts["messages_duplicated"] += int(messages[fates == DUPLICATE].sum())
 

@@ -87,6 +87,19 @@ def _names(seed: int, n: int) -> list[str]:
     raise AssertionError(f"{len(drawn)} draws gave fewer than {n} different names")
 
 
+def _lengthened(names: list[str], count: int) -> list[str]:
+    """The names with ``count`` of them, spread evenly, as long as 7 or 8 characters.
+
+    A dot comes before every letter, so they stay in alphabetical order.
+    """
+    suffixes = {2: ".WS.A", 3: ".WS.A", 4: ".WSA", 5: ".WS"}
+    n = len(names)
+    is_long = [(index + 1) * count // n > index * count // n for index in range(n)]
+    return [
+        name + suffixes[len(name)] * lengthen for name, lengthen in zip(names, is_long, strict=True)
+    ]
+
+
 def _prices(seed: int, n: int) -> np.ndarray:
     """``int64[n]`` prices by rank, in 1e-4; a few are dear, a few below a dollar, whatever n."""
     permille = share_column(column(seed, "band", n), 1_000)
@@ -119,7 +132,7 @@ def _cast(by_rank: np.ndarray) -> Cast:
 def list_symbols(plan: SessionPlan) -> Listing:
     """The listing of a plan."""
     n, seed = plan.symbols, plan.seed
-    names = _names(seed, n)
+    names = _lengthened(_names(seed, n), plan.long_symbols)
     by_rank = np.argsort(column(seed, "ranks", n), kind="stable")
     ranks = np.empty(n, np.int64)
     ranks[by_rank] = np.arange(n)

@@ -1,10 +1,11 @@
-"""Messages into MoldUDP64 packets on a multicast group, as captured next to the exchange.
+"""ITCH messages into MoldUDP64 packets on a multicast group, as captured next to the exchange.
 
 Messages that follow each other within a few microseconds share a packet, up to an MTU of about
 1,400 bytes; the wire has the messages exactly as the chunk has them, each behind its length, so a
 packet is a header and one copy.  Silence is broken by heartbeats, and the session's end is said.
 The end of a chunk ends a packet.  Receive times are the last message's time, some microseconds of
-way and now and then a hiccup, and never go back.
+way and now and then a hiccup, and never go back.  `pitch_packets` has its headers and its receive
+times from here.
 """
 
 from typing import NamedTuple
@@ -58,7 +59,7 @@ FRAMER = np.dtype(
     ]
 )
 
-_framer = accessors("framer", FRAMER, FRAMER_REGION)
+framer = accessors("framer", FRAMER, FRAMER_REGION)
 _packet = accessors("packet", PACKET)
 _length_of = hot.peek(MOLDUDP64["message_block"], "message_length")
 _time_of = hot.peek(ITCH50["system_event"], "timestamp")
@@ -67,8 +68,9 @@ _udp = hot.message(FRAME["udp"])
 _mold = hot.message(MOLDUDP64["downstream_packet"])
 _IPV4 = np.uint64(FRAME["ethernet"].length)
 _UDP = _IPV4 + _ipv4.LENGTH
-_MOLD = _UDP + _udp.LENGTH
-_MESSAGES = _MOLD + _mold.LENGTH
+PAYLOAD = _UDP + _udp.LENGTH
+"""Where a datagram's payload begins in its frame."""
+_MESSAGES = PAYLOAD + _mold.LENGTH
 _HEADROOM = np.uint64(MAX_PAYLOAD) - _mold.LENGTH
 _FRAME_LENGTH = int(_MESSAGES)
 
@@ -93,18 +95,18 @@ def _folded(total):
 @inner
 def _recv_time(f, sent):
     """When a packet that was sent then is received; never before the one before it."""
-    drawn = mix(_framer.jitter(f) + _framer.packet_number(f) * GOLDEN)
+    drawn = mix(framer.jitter(f) + framer.packet_number(f) * GOLDEN)
     zeros = leading_zeros(drawn | _ONE)
     way = _WAY + np.uint64(share(drawn << _16, _SPREAD))
     if zeros > _HICCUP:
         way += _WAY << min(zeros - _HICCUP, _HICCUP)
-    recv = max(_framer.midnight(f) + sent + way, _framer.last_recv(f))
-    _framer.set_last_recv(f, recv)
+    recv = max(framer.midnight(f) + sent + way, framer.last_recv(f))
+    framer.set_last_recv(f, recv)
     return recv
 
 
 @inner
-def _lend(f, p, at, length, sent):
+def lend_packet(f, p, at, length, sent):
     """Fill in the packet record at ``p``; the address of the next record."""
     _packet.set_address(p, at)
     _packet.set_ts_recv(p, _recv_time(f, sent))
@@ -113,39 +115,50 @@ def _lend(f, p, at, length, sent):
     _packet.set_link(p, _LINK)
     _packet.set_line(p, _ZERO)
     _packet.set_group(p, _ZERO)
-    _framer.set_packet_number(f, _framer.packet_number(f) + _ONE)
-    _framer.set_last_sent(f, sent)
+    framer.set_packet_number(f, framer.packet_number(f) + _ONE)
+    framer.set_last_sent(f, sent)
     return p + _packet.SIZE
+
+
+@inner
+def put_headers(f, template, size):
+    """The ``template`` bytes of headers, at the buffer's end, for ``size`` bytes behind them.
+
+    Returns the packet's length.
+    """
+    at = framer.out(f)
+    copy_bytes(at, framer.template(f), template)
+    length = template + size
+    total = length - _IPV4
+    _ipv4.set_total_length(at + _IPV4, total)
+    _ipv4.set_header_checksum(at + _IPV4, _folded(framer.checksum(f) + total) ^ _HALF)
+    _udp.set_length(at + _UDP, length - _UDP)
+    return length
 
 
 @inner
 def _headers(f, count, size):
     """Headers, at the buffer's end, for ``size`` bytes of messages; the packet's length."""
-    at = _framer.out(f)
-    copy_bytes(at, _framer.template(f), _MESSAGES)
-    length = _MESSAGES + size
-    total = length - _IPV4
-    _ipv4.set_total_length(at + _IPV4, total)
-    _ipv4.set_header_checksum(at + _IPV4, _folded(_framer.checksum(f) + total) ^ _HALF)
-    _udp.set_length(at + _UDP, length - _UDP)
-    _mold.set_sequence_number(at + _MOLD, _framer.sequence(f))
-    _mold.set_message_count(at + _MOLD, count)
+    at = framer.out(f) + PAYLOAD
+    length = put_headers(f, _MESSAGES, size)
+    _mold.set_sequence_number(at, framer.sequence(f))
+    _mold.set_message_count(at, count)
     return length
 
 
 @inner
 def _beat(f, p, until):
     """Heartbeats for the silence until the next packet; they share their bytes."""
-    interval, sent = _framer.heartbeat(f), _framer.last_sent(f)
+    interval, sent = framer.heartbeat(f), framer.last_sent(f)
     if interval == _ZERO or sent == _ZERO or sent + interval >= until:
         return p
-    at = _framer.out(f)
+    at = framer.out(f)
     length = _headers(f, _ZERO, _ZERO)
-    _framer.set_out(f, at + length)
+    framer.set_out(f, at + length)
     while sent + interval < until:
         sent += interval
-        p = _lend(f, p, at, length, sent)
-        _framer.set_heartbeats(f, _framer.heartbeats(f) + _ONE)
+        p = lend_packet(f, p, at, length, sent)
+        framer.set_heartbeats(f, framer.heartbeats(f) + _ONE)
     return p
 
 
@@ -165,28 +178,28 @@ def frame(f, begin, end, p):
             at, sent, count = after, time, count + _ONE
         p = _beat(f, p, opened)
         size = at - first
-        out = _framer.out(f)
+        out = framer.out(f)
         length = _headers(f, count, size)
         copy_bytes(out + _MESSAGES, first, size)
-        p = _lend(f, p, out, length, sent)
-        _framer.set_out(f, out + length)
-        _framer.set_sequence(f, _framer.sequence(f) + count)
+        p = lend_packet(f, p, out, length, sent)
+        framer.set_out(f, out + length)
+        framer.set_sequence(f, framer.sequence(f) + count)
     return p
 
 
 @entry
 def end_session(f, p):
     """The packet that ends the session; the records' end."""
-    out = _framer.out(f)
+    out = framer.out(f)
     length = _headers(f, _END, _ZERO)
-    _framer.set_out(f, out + length)
-    return _lend(f, p, out, length, _framer.last_sent(f) + _framer.heartbeat(f))
+    framer.set_out(f, out + length)
+    return lend_packet(f, p, out, length, framer.last_sent(f) + framer.heartbeat(f))
 
 
-def _header_template(session_name: str) -> bytes:
+def header_template(group: int, port: int, payload_header: bytes) -> np.ndarray:
     """Every header with what never changes; UDP's checksum is 0, which says there is none."""
-    multicast_mac = 0x01005E000000 | (GROUP & 0x7FFFFF)
-    return b"".join(
+    multicast_mac = 0x01005E000000 | (group & 0x7FFFFF)
+    headers = b"".join(
         (
             FRAME["ethernet"].encode(
                 destination=multicast_mac.to_bytes(6, "big"),
@@ -199,12 +212,13 @@ def _header_template(session_name: str) -> bytes:
                 time_to_live=TIME_TO_LIVE,
                 protocol=IP_PROTOCOL_UDP,
                 source_address=SOURCE,
-                destination_address=GROUP,
+                destination_address=group,
             ),
-            FRAME["udp"].encode(source_port=SOURCE_PORT, destination_port=PORT),
-            MOLDUDP64["downstream_packet"].encode(session=session_name),
+            FRAME["udp"].encode(source_port=SOURCE_PORT, destination_port=port),
+            payload_header,
         )
     )
+    return np.frombuffer(headers, np.uint8)
 
 
 class Framing(NamedTuple):
@@ -216,20 +230,27 @@ class Framing(NamedTuple):
     wire: np.ndarray
 
 
-def new_framing(owner: object, plan: SessionPlan, jitter: int, chunk_bytes: int) -> Framing:
-    """Framing for chunks of at most ``chunk_bytes``, which lives as long as ``owner``."""
-    most = chunk_bytes // SHORTEST + 1
-    beats = (LAST_MESSAGE - FIRST_MESSAGE) // (plan.heartbeat_s * SECOND) if plan.heartbeat_s else 0
-    template = np.frombuffer(_header_template(plan.session), np.uint8)
-    packets = np.zeros(most + beats + 2, PACKET)
-    # A chunk's packets and, between any two of them, the heartbeats' shared bytes.
-    wire = np.zeros(chunk_bytes + (2 * most + 2) * _FRAME_LENGTH, np.uint8)
-    record = np.zeros(1, FRAMER)
+def new_framer(dtype: np.dtype, plan: SessionPlan, jitter: int, template: np.ndarray) -> np.ndarray:
+    """The record of a framer, ``dtype[1]``, which begins with the fields of `FRAMER`."""
+    record = np.zeros(1, dtype)
     record["sequence"] = 1
     record["jitter"], record["midnight"] = jitter, plan.midnight_ns
     record["heartbeat"] = plan.heartbeat_s * SECOND
     record["template"] = template.ctypes.data
     header = template[int(_IPV4) : int(_UDP)].view(">u2")
     record["checksum"] = int(header.sum(dtype=np.uint64))
+    return record
+
+
+def new_framing(owner: object, plan: SessionPlan, jitter: int, chunk_bytes: int) -> Framing:
+    """Framing for chunks of at most ``chunk_bytes``, which lives as long as ``owner``."""
+    most = chunk_bytes // SHORTEST + 1
+    beats = (LAST_MESSAGE - FIRST_MESSAGE) // (plan.heartbeat_s * SECOND) if plan.heartbeat_s else 0
+    mold_header = MOLDUDP64["downstream_packet"].encode(session=plan.session)
+    template = header_template(GROUP, PORT, mold_header)
+    packets = np.zeros(most + beats + 2, PACKET)
+    # A chunk's packets and, between any two of them, the heartbeats' shared bytes.
+    wire = np.zeros(chunk_bytes + (2 * most + 2) * _FRAME_LENGTH, np.uint8)
+    record = new_framer(FRAMER, plan, jitter, template)
     lend(owner, record, FRAMER_REGION)
     return Framing(record, template, packets, wire)

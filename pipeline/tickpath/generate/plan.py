@@ -6,6 +6,8 @@ from dataclasses import dataclass, field, fields
 MAX_SYMBOLS = 20_000
 MAX_MESSAGES = 2_000_000_000
 MAX_LIVE_ORDERS = 100_000_000
+MAX_UNITS = 63
+FEEDS = ("itch50", "pitch")
 FULL_CAST = 16
 """Symbols from which on a session has halts, pauses, an IPO and a direct listing of their own."""
 NEW_YORK_MIDNIGHT_2019_12_30 = 1_577_682_000_000_000_000
@@ -75,7 +77,8 @@ class SessionPlan:
     """A session, completely: equal plans give equal bytes.
 
     ``messages``
-        ITCH messages in the session, exactly.
+        Messages of the market: exactly those of an ITCH session.  PITCH says the same market with
+        about as many, some fewer and the time messages: see `Truth.messages`.
     ``symbols``
         Stocks in the directory, with stock locates 1 to ``symbols``.  From `FULL_CAST` on, and from
         about 100,000 messages on, all 23 message types occur.
@@ -83,6 +86,12 @@ class SessionPlan:
         Any integer of 64 bits.
     ``live_orders``
         Orders on the books at the end, about; a tenth of the messages where it is None.
+    ``feed``
+        ``itch50``, Nasdaq's, or ``pitch``, the same market told by Cboe PITCH 2.41.
+    ``units``
+        Units over which PITCH spreads the symbols, by the alphabet, numbered from 1.
+    ``long_symbols``
+        Symbols with names of 7 or 8 characters, about; the others have 2 to 5.
     ``faults``
         Damage done to packets; never to the truth, which is that of the undamaged session.
     ``crossed``
@@ -105,14 +114,20 @@ class SessionPlan:
     heartbeat_s: int = 1
     midnight_ns: int = NEW_YORK_MIDNIGHT_2019_12_30
     session: str = "0000000001"
+    units: int = 4
+    long_symbols: int = 0
 
     def __post_init__(self) -> None:
-        if self.feed != "itch50":
-            raise GenerateError(f"feed: {self.feed!r} cannot be generated; known: itch50")
+        if self.feed not in FEEDS:
+            raise GenerateError(
+                f"feed: {self.feed!r} cannot be generated; known: {', '.join(FEEDS)}"
+            )
         _within("messages", self.messages, 1, MAX_MESSAGES)
         _within("symbols", self.symbols, 1, MAX_SYMBOLS)
         _within("seed", self.seed, 0, 2**64 - 1)
         _within("heartbeat_s", self.heartbeat_s, 0, 3_600)
+        _within("units", self.units, 1, MAX_UNITS)
+        _within("long_symbols", self.long_symbols, 0, self.symbols)
         _within("midnight_ns", self.midnight_ns, 0, 2**63)
         if not self.session.isascii() or not 1 <= len(self.session) <= 10:
             raise GenerateError(f"session: {self.session!r} is not 1 to 10 ASCII characters")

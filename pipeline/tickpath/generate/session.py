@@ -12,11 +12,14 @@ import numpy as np
 from tickpath.generate import pace
 from tickpath.generate.draw import column
 from tickpath.generate.exchange import write_script
-from tickpath.generate.faults import Damage
+from tickpath.generate.faults import SEQUENCED_UNIT, Damage
 from tickpath.generate.listing import Listing, list_symbols
 from tickpath.generate.market import EVENT_BYTES, begin, fill_chunk, walk
 from tickpath.generate.packets import end_session, frame, new_framing
 from tickpath.generate.pick import HALTED
+from tickpath.generate.pitch import order_ids, translate
+from tickpath.generate.pitch_packets import UnitFraming
+from tickpath.generate.pitch_state import Translation, new_translation
 from tickpath.generate.plan import GenerateError, SessionPlan
 from tickpath.generate.state import (
     RECENT,
@@ -28,7 +31,7 @@ from tickpath.generate.state import (
 )
 from tickpath.generate.templates import TEMPLATES
 from tickpath.generate.truth import RESTING, SYMBOL_TRUTH, FaultCounts, Truth
-from tickpath.packet import LINK_MESSAGES, PACKET
+from tickpath.packet import LINK_MESSAGES, LINK_PITCH, PACKET
 
 CHUNK_BYTES = 1 << 20
 """Bytes of messages that are made at a time."""
@@ -84,6 +87,10 @@ class Session:
         self._record = self._started(entries)
         self._address = np.uint64(attach(self, self._record, self._tables))
         self._chunk = np.zeros(CHUNK_BYTES, np.uint8)
+        self._pitch: Translation | None = None
+        if plan.feed == "pitch":
+            orders = int(self._record["orders_limit"][0]) + 1
+            self._pitch = new_translation(self, plan, self.listing, orders)
         self._taken = False
         self._truth: Truth | None = None
         begin(self._address)
@@ -120,6 +127,7 @@ class Session:
 
     @property
     def messages_made(self) -> int:
+        """Messages of the market so far."""
         return int(self._record["messages"][0])
 
     def _take(self) -> None:
@@ -135,16 +143,27 @@ class Session:
             yield self._chunk[: int(fill_chunk(self._address)) - base]
 
     def messages(self) -> Iterator[np.ndarray]:
-        """Chunks of length-prefixed messages, each valid until the next."""
+        """Chunks of messages, each valid until the next: length-prefixed, or PITCH back to back."""
         self._take()
-        yield from self._chunks()
+        pitch = self._pitch
+        # A message may take a time message more than in ITCH.
+        said = np.zeros(2 * CHUNK_BYTES if pitch else 0, np.uint8)
+        for chunk in self._chunks():
+            if pitch is None:
+                yield chunk
+                continue
+            begin, out = np.uint64(chunk.ctypes.data), np.uint64(said.ctypes.data)
+            end = begin + np.uint64(len(chunk))
+            after = translate(pitch.address, begin, end, out)
+            yield said[: int(after) - int(out)]
         self._truth = self._state_truth()
 
     def runs(self) -> Iterator[np.ndarray]:
         """The same chunks as lent packets without frames, as daily files have them."""
         for chunk in self.messages():
             run = np.zeros(1, PACKET)
-            run["address"], run["link"] = chunk.ctypes.data, LINK_MESSAGES
+            run["address"] = chunk.ctypes.data
+            run["link"] = LINK_PITCH if self._pitch else LINK_MESSAGES
             run["length"] = run["wire_length"] = len(chunk)
             yield run
 
@@ -152,6 +171,9 @@ class Session:
         """Packets on the wire, ``PACKET[n]``, each batch lent until the next."""
         self._take()
         jitter = int(column(self.plan.seed, "jitter", 1)[0])
+        if self._pitch is not None:
+            yield from self._unit_packets(self._pitch, jitter)
+            return
         framing = new_framing(self, self.plan, jitter, CHUNK_BYTES)
         framer = np.uint64(framing.record.ctypes.data)
         first = np.uint64(framing.packets.ctypes.data)
@@ -166,6 +188,15 @@ class Session:
             yield damage.apply(batch, framing.wire) if self.plan.faults.any else batch
         packets, beats = (int(framing.record[name][0]) for name in ("packet_number", "heartbeats"))
         self._truth = self._state_truth(packets, beats, damage.counts)
+
+    def _unit_packets(self, pitch: Translation, jitter: int) -> Iterator[np.ndarray]:
+        framing = UnitFraming(self, self.plan, pitch, jitter, CHUNK_BYTES)
+        damage = Damage(self.plan.faults, self.plan.seed, SEQUENCED_UNIT)
+        for chunk in self._chunks():
+            batch = framing.frame(chunk, self.messages_made == self.plan.messages)
+            if len(batch):
+                yield damage.apply(batch, framing.wire) if self.plan.faults.any else batch
+        self._truth = self._state_truth(framing.packets_sent, framing.heartbeats, damage.counts)
 
     @property
     def truth(self) -> Truth:
@@ -182,14 +213,22 @@ class Session:
         resting = np.zeros(int(self._record["live"][0]), RESTING)
         written = walk(self._address, self.plan.symbols, resting)
         assert written == len(resting), f"{written} orders walked, {len(resting)} counted"
+        if self._pitch is not None:
+            references = resting["order_reference_number"].copy()
+            order_ids(self._pitch.address, references)
+            resting["order_reference_number"] = references
         return resting
 
     def _state_truth(
         self, packets: int = 0, heartbeats: int = 0, faults: FaultCounts | None = None
     ) -> Truth:
-        counts = self._tables["count"]["messages"]
+        counts, messages = self._tables["count"]["messages"], self.messages_made
+        if self._pitch is not None:
+            assert not self._pitch.record["strangers"][0], "PITCH has lost track of the market"
+            counts = self._pitch.tables["type_count"]["messages"]
+            messages = int(self._pitch.record["messages"][0])
         return Truth(
-            messages=self.messages_made,
+            messages=messages,
             messages_by_type={chr(code): int(counts[code]) for code in np.flatnonzero(counts)},
             live_orders=int(self._record["live"][0]),
             symbols=self._symbol_truth(),
@@ -205,11 +244,13 @@ class Session:
         best = ladders[np.arange(len(sides)), np.maximum(sides["rungs"] - 1, 0)]
         levels = self._tables["level"][np.where(filled, best & 0xFFFF_FFFF, 0)]
         truth = np.zeros(len(symbols), SYMBOL_TRUTH)
+        told = symbols if self._pitch is None else self._pitch.tables["issue"]
         for name in _FROM_SYMBOL:
-            truth[name] = symbols[name]
+            truth[name] = told[name]
         truth["stock_locate"] = symbols["locate"]
         truth["stock"] = [name.encode() for name in self.listing.names]
-        truth["trading_state"] = symbols["trading_state"].astype(np.uint8).view("S1")
+        state = told["trading_state" if self._pitch is None else "trading_status"]
+        truth["trading_state"] = state.astype(np.uint8).view("S1")
         for offset, side in enumerate(("bid", "ask")):
             mine = slice(offset, None, 2)
             truth[f"{side}_px"] = np.where(filled, levels["price"], 0)[mine]

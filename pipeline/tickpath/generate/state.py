@@ -166,6 +166,7 @@ _FIRST_REGION = 64 - 2 - len(TABLES)
 """Regions of the checked variant: the last ones, away from the engine's."""
 SESSION_REGION = 64 - 2
 FRAMER_REGION = 64 - 1
+REGIONS = {name: _FIRST_REGION + number for number, name in enumerate(TABLES)}
 
 
 def _table(name: str, dtype: np.dtype, region: int) -> python_types.ModuleType:
@@ -183,8 +184,7 @@ def _table(name: str, dtype: np.dtype, region: int) -> python_types.ModuleType:
 
 
 order, level, rung, side, symbol, recent, trade, alias, slice_, script, count = (
-    _table(name, dtype, _FIRST_REGION + number)
-    for number, (name, dtype) in enumerate(TABLES.items())
+    _table(name, dtype, REGIONS[name]) for name, dtype in TABLES.items()
 )
 session = accessors("session", SESSION, SESSION_REGION)
 
@@ -199,7 +199,7 @@ def lend(owner: object, array: np.ndarray, region: int) -> int:
 
 def attach(owner: object, record: np.ndarray, tables: dict[str, np.ndarray]) -> int:
     """Put the addresses of ``tables`` into the session ``record``; the record's address."""
-    for number, name in enumerate(TABLES):
+    for name in TABLES:
         assert tables[name].dtype == TABLES[name], name
-        record[f"{name}_at"] = lend(owner, tables[name], _FIRST_REGION + number)
+        record[f"{name}_at"] = lend(owner, tables[name], REGIONS[name])
     return lend(owner, record, SESSION_REGION)

@@ -6,9 +6,9 @@ import numpy as np
 
 SYMBOL_TRUTH = np.dtype(
     [
-        ("stock_locate", "<u2"),
+        ("stock_locate", "<u2"),  # in PITCH, the symbol's number in the alphabet
         ("stock", "S8"),  # without padding
-        ("trading_state", "S1"),
+        ("trading_state", "S1"),  # in PITCH, the trading status that was said last
         ("bid_px", "<i8"),  # prices in 1e-4, 0 where the side is empty
         ("bid_sz", "<i8"),
         ("ask_px", "<i8"),
@@ -18,9 +18,11 @@ SYMBOL_TRUTH = np.dtype(
         ("ask_orders", "<i8"),
         ("ask_shares", "<i8"),
         ("executed_shares", "<i8"),  # of displayed orders: E and C, printable or not
-        ("printable_shares", "<i8"),  # E, printable C, P and Q, broken ones included
+        # E, printable C, P and Q, broken ones included; in PITCH every execution and trade, but no
+        # auction summary
+        ("printable_shares", "<i8"),
         ("printable_notional", "<i8"),  # price in 1e-4 times shares, of the same
-        ("broken_shares", "<i8"),  # B
+        ("broken_shares", "<i8"),  # B; in PITCH trade breaks
         ("broken_notional", "<i8"),
         ("last_price", "<i8"),  # of the last print, 0 for none
     ]
@@ -31,7 +33,7 @@ RESTING = np.dtype(
         ("side", "<i4"),  # ord("B") or ord("S")
         ("price", "<i4"),  # in 1e-4
         ("shares", "<i4"),
-        ("order_reference_number", "<i8"),
+        ("order_reference_number", "<i8"),  # in PITCH, the order's identifier
     ]
 )
 
@@ -59,7 +61,9 @@ class FaultCounts:
 class Truth:
     """A finished session.
 
-    ``messages_by_type`` counts by type code; ``symbols`` has a `SYMBOL_TRUTH` record for each
+    ``messages`` counts what was said: in PITCH time messages too, and not what it has no message
+    for.  ``messages_by_type`` counts by type code (in PITCH, the character with that number);
+    ``symbols`` has a `SYMBOL_TRUTH` record for each
     symbol, in the order of locates.  ``packets`` counts what was sent before any fault, heartbeats
     and the end of session included (0 for daily files).
     """
