@@ -147,7 +147,7 @@ def _check_facts(there: dict[str, Any], config: Config) -> None:
 
 
 def _check_room(sections: Mapping[str, np.ndarray], locates: int) -> None:
-    """Whether the books are where this capacity has them: by locate, and behind those the others."""
+    """Whether books are where this capacity has them: by locate, and behind those the others."""
     books = sections["book"]
     others = np.isin(books["venue"], [each for each in VENUE_NAMES if each != itch.VENUE])
     if (books["book"][others] < locates).any():
