@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from reference_orders import Desk, Own
 
 BID, OFFER = 0, 1
-BOOK, TRADE, BROKEN = 1, 2, 4
-"""Kinds of event that say that a book has changed, and the flag of a trade that is void."""
+BOOK, TRADE, TOP, BROKEN = 1, 2, 2, 4
+"""Kinds of event that say that a book has changed, and flags: of a touch, of a void trade."""
 MARKET_PRICE = 0x7FFFFFFF
 
 
@@ -80,7 +80,9 @@ class Fills:
 
     def after(self, kind: int, book: int, flags: int) -> None:
         """A message changed a book or printed a trade."""
-        if self.model == "exchange" or kind not in (BOOK, TRADE) or not self._trades(book):
+        if self.model == "exchange" or not self._trades(book):
+            return
+        if kind != TRADE and not (kind == BOOK and flags & TOP):
             return
         record, printed = self.reference.books[book], None
         # A trade is seen by its print; one that is broken or not printed leaves the last as it was.

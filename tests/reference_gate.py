@@ -184,7 +184,7 @@ class Gate:
     ) -> Verdict:
         possible = 0 < quantity <= MAX_SHARES and side in ("B", "S")
         possible &= 0 < price <= MAX_PRICE or price == MARKET_PRICE
-        if not possible or not 0 < book < self.reference.config.capacity.symbols:
+        if not possible or not 0 < book < 2 * self.reference.config.capacity.symbols:
             return Verdict({"MALFORMED"}, side=side)
         self.mark_again(book)
         asked = Asked(book, side == "B", quantity, price, replaced)

@@ -248,7 +248,7 @@ class Desk:
 
     def _decide(self, intent: Intent, old: Own | None, order_id: int, verdict: Verdict) -> None:
         book = intent.book if intent.kind == NEW else (old.book if old else 0)
-        book = book if book < self.reference.config.capacity.symbols else 0
+        book = book if book < 2 * self.reference.config.capacity.symbols else 0
         numbers = reference_gate.NUMBERS
         self.decisions.append(
             Decision(

@@ -307,7 +307,7 @@ VIOLATIONS: dict[str, list[Change]] = {
         *(order(quantity=n) for n in (0, -1, MAX_SHARES + 1, (1 << 32) + 100)),
         *(order(price=n) for n in (0, -5, MAX_PRICE + 1, (1 << 32) + BID, MARKET_PRICE + 1)),
         *(order(side=n) for n in (0, 2)),
-        *(to(book=n) for n in (0, 8, (1 << 32) + 1, -1, 1 << 40)),
+        *(to(book=n) for n in (0, 16, (1 << 32) + 1, -1, 1 << 40)),
     ],
     "UNKNOWN_ORDER": [to(kind=CANCEL, order=(5, 0, 0)), to(kind=CANCEL, order=(0, 0, 0))],
     "OWN_ORDERS_FULL": [poke("own", "state", state) for state in (State.PENDING, State.LIVE)],

@@ -18,8 +18,9 @@ for orders that take, and for those that wait they are what the model says:
 In each of them an order that reaches the other side's best price is executed at once at that price
 for what is shown at that level, and what is left waits; with an immediate-or-cancel time in force,
 and where it is a market order, that is cancelled.  A waiting order is executed at its own price,
-when a message changes its book or prints a trade there; nothing is executed while the symbol is
-halted or paused.  Cancels and replaces are always in time, and a replacement is last in its queue.
+when a message changes a touch of its book or prints a trade there; nothing is executed while the
+symbol is halted or paused.  Cancels and replaces are always in time, and a replacement is last in
+its queue.
 Executions have match numbers from 2**63 on, so that they are never taken for the venue's.
 """
 
@@ -49,8 +50,7 @@ _QUANTITY_MASK = np.uint64((1 << 44) - 1)
 _FILLS = np.uint64(Counter.ASSUMED_FILLS)
 _WATCH = np.uint64(Watch.FILLS)
 _MATCHES = np.uint64(1 << 63)
-_TRADE = np.uint64(event.TRADE)
-"""Kinds of event up to this one change a book or print a trade."""
+_BOOK, _TRADE = np.uint64(event.BOOK), np.uint64(event.TRADE)
 _HALTED, _PAUSED = np.uint64(ord("H")), np.uint64(ord("P"))
 _MARKET_PRICE = np.uint64(MARKET_PRICE)
 MOST = 4096
@@ -202,13 +202,22 @@ def _wait_all(eng, b, first, model, traded):
             _wait(eng, o, model, traded)
 
 
+@leaf
+def concerns(eng, happened):
+    """True where a message may make own orders be executed: it costs no load but one."""
+    kind = (happened >> event.KIND_SHIFT) & event.BYTE_MASK
+    moved = (kind == _BOOK) & ((happened >> event.TOP_SHIFT) & ONE != ZERO)
+    has_open = own_orders.has_open(eng, happened & event.BOOK_MASK) != ZERO
+    return (moved | (kind == _TRADE)) & has_open
+
+
 @cold
 def after(eng, happened):
     """A message changed a book or was a trade: orders that wait there may be executed."""
     b = happened & event.BOOK_MASK
     p, record = position_of(eng, b), book.at(eng, b)
     kind = (happened >> event.KIND_SHIFT) & event.BYTE_MASK
-    if position.open_orders(p) == ZERO or kind > _TRADE or not _trades(eng, b):
+    if position.open_orders(p) == ZERO or not _trades(eng, b):
         return
     # Executions that are not printed and trades that are broken leave the last print as it was.
     is_print = (kind == _TRADE) & (happened & event.HOT_BROKEN == ZERO)

@@ -20,7 +20,6 @@ from tickpath import (
     line,
     lookahead,
     orders,
-    own_orders,
     responses,
     stamps,
 )
@@ -217,7 +216,7 @@ def _watched(eng, watch, happened, flags):
         stamps.stage(eng, stamps.BOOK)
     if happened == ZERO:
         return
-    if watch & _FILLS != ZERO and own_orders.has_open(eng, happened & event.BOOK_MASK) != ZERO:
+    if watch & _FILLS != ZERO and fills.concerns(eng, happened):
         fills.after(eng, happened)
     if watch & _BBO != ZERO and (happened >> event.TOP_SHIFT) & ONE != ZERO:
         _write_bbo(eng, happened & event.BOOK_MASK)

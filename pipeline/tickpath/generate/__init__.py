@@ -11,7 +11,8 @@ file::
 The way of a message: `script` (what the exchange schedules) and `flow` (what its members do) act
 on `book` at the times of `pace`, `messages` writes the bytes, `packets` frames them, `faults`
 damages them.  For PITCH there is no second market: `pitch` says what the ITCH messages say, and
-`pitch_packets` frames it.  Numbers are integers from end to end; the only source of chance is `draw`.
+`pitch_packets` frames it.  Numbers are integers from end to end; the only source of chance is
+`draw`.
 
 Importing this package is cheap; the compiled code is loaded by the first session.
 """
