@@ -173,6 +173,24 @@ def reduce(eng, slot, ref, by):
 
 
 @leaf
+def resize(eng, slot, ref, quantity):
+    """Give a live order another quantity, not 0; 0 and as it was where the level has no room."""
+    o = order.at(eng, slot)
+    lvl = order.level(o)
+    v = level.at(eng, lvl)
+    more = quantity - order.quantity(o)
+    total = level.total(v) + more
+    if total & _GUARDS != ZERO:
+        return _level_full(eng)
+    sd = window.side_of(eng, lvl)
+    s = side.at(eng, sd)
+    order.set_quantity(o, quantity)
+    level.set_total(v, total)
+    _add_to_digest(eng, weight(side.key(s), ref, window.price_of(eng, lvl)) * more)
+    return _event(sd, side.best(s) == lvl)
+
+
+@leaf
 def touch(eng, s):
     """(best price, shares there) of a side; shares 0 where it is empty."""
     return side.best_px(s), level.total(level.at(eng, side.best(s))) & QUANTITY_MASK

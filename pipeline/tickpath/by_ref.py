@@ -26,6 +26,8 @@ from tickpath.jit import cold, leaf
 from tickpath.layout import count, order, side
 
 ZERO, ONE = np.uint64(0), np.uint64(1)
+ANY = np.uint64((1 << 64) - 1)
+"""Instead of a book, where messages do not name one."""
 _UNKNOWN = np.uint64(Counter.UNKNOWN_ORDER_REF)
 _DUPLICATE = np.uint64(Counter.DUPLICATE_ORDER_REF)
 _MISMATCH = np.uint64(Counter.SYMBOL_MISMATCH)
@@ -43,18 +45,18 @@ def _refuse(eng, why):
 @leaf
 def check_symbol(eng, slot, book_index):
     """Count a message whose book is not its order's; the order decides."""
-    if book.side_of_order(eng, slot) >> ONE != book_index:
+    if book_index != ANY and book.side_of_order(eng, slot) >> ONE != book_index:
         count(eng, _MISMATCH)
 
 
-def over(store: python_types.ModuleType) -> python_types.ModuleType:
-    """The operations over one store."""
+def over(store: python_types.ModuleType, compiled: Any) -> python_types.ModuleType:
+    """The operations over one store; ``compiled`` is how its adds and removals are (`jit`)."""
     space: Any = python_types.ModuleType(f"{store.__name__}.orders")
     space.find, space.age_of = store.find, store.age_of
     find, open_slot, keep = store.find, store.open_slot, store.keep
     give_up, drop = store.give_up, store.drop
 
-    @leaf
+    @compiled
     def add(eng, sd, price, quantity, ref):
         """A new order at the end of its level's queue."""
         if quantity == ZERO:
@@ -71,7 +73,7 @@ def over(store: python_types.ModuleType) -> python_types.ModuleType:
         keep(eng, entry, slot, ref)
         return happened
 
-    @leaf
+    @compiled
     def take(eng, entry, slot, ref):
         """Remove an order that was found."""
         happened = book.remove(eng, slot, ref)
@@ -123,17 +125,28 @@ def over(store: python_types.ModuleType) -> python_types.ModuleType:
         return book.moved(eng, sd, best_px, best_sz)
 
     @leaf
+    def resize(eng, book_index, ref, quantity):
+        """Give an order another quantity, in its place in the queue."""
+        entry, slot = find(eng, ref)
+        if slot == ZERO:
+            return _refuse(eng, _UNKNOWN)
+        check_symbol(eng, slot, book_index)
+        if quantity == ZERO:
+            return take(eng, entry, slot, ref)
+        return book.resize(eng, slot, ref, quantity)
+
+    @leaf
     def price_of(eng, ref):
         """Resting price of a live order; 0 where the reference is unknown."""
         _, slot = find(eng, ref)
         return book.price_of_order(eng, slot)
 
     space.add, space.take, space.delete, space.reduce = add, take, delete, reduce
-    space.replace, space.price_of = replace, price_of
+    space.replace, space.resize, space.price_of = replace, resize, price_of
     return space
 
 
-dense = over(order_store)
+dense = over(order_store, leaf)
 """For references that rise one by one: Nasdaq's."""
-sparse = over(sparse_store)
-"""For any references: Cboe's."""
+sparse = over(sparse_store, cold)
+"""For any references: Cboe's.  Not inlined, because that would double the time to compile."""

@@ -211,8 +211,14 @@ class Orders(Component, frozen=True):
 class Feed(Component, frozen=True):
     """Which packets are the feed."""
 
+    format: Literal["auto", "itch50", "pitch"] = "auto"
+    """What datagrams carry; auto: PITCH where they begin with their own length, else ITCH 5.0."""
     groups: list[str] = []
     """ADDRESS:PORT of the multicast groups; empty: every UDP datagram is taken for one."""
+    pitch_venue: Literal["cboe-bzx", "cboe-byx", "cboe-edga", "cboe-edgx"] = "cboe-bzx"
+    """Whose PITCH it is, which the packets do not say."""
+    venues: dict[str, Literal["cboe-bzx", "cboe-byx", "cboe-edga", "cboe-edgx"]] = {}
+    """Likewise for single groups, by ADDRESS:PORT."""
 
 
 class Latency(Component, frozen=True):
@@ -285,7 +291,7 @@ def check(config: Config, source: str = "configuration") -> None:
         raise ConfigError(
             f"{source}: capacity.trades: {config.capacity.trades} is not a power of two"
         )
-    for text in config.feed.groups:
+    for text in (*config.feed.groups, *config.feed.venues):
         parse_group(text, source)
 
 

@@ -40,6 +40,11 @@ class Counter(IntEnum):
     GAP_MESSAGES = auto()
     GAPS_NOT_LISTED = auto()  # counted above, but the list of ranges was full
     LINES_FULL = auto()
+    UNIT_INVALID = auto()  # datagrams that are no Sequenced Unit packet, or shorter than they say
+    UNIT_UNSEQUENCED = auto()  # packets with messages that have no sequence
+    UNIT_TIME_UNKNOWN = auto()  # packets of units whose Time message has not been seen
+    UNIT_CLEARS = auto()
+    ORDERS_CLEARED = auto()  # by those
     # Decoding
     UNKNOWN_TYPE = auto()
     WRONG_LENGTH = auto()

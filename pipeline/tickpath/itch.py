@@ -132,6 +132,7 @@ def _status(eng, b, kind, m):
     record = book_record.at(eng, b)
     if kind == system_event.TYPE:
         engine.set_market_hours(eng, system_event.event_code(m))
+        engine.set_hours_said(eng, ONE)
     elif kind == stock_directory.TYPE:
         if b == ZERO:
             return _out_of_range(eng)

@@ -15,6 +15,7 @@ removing an order touches the order, its neighbours and its level, and no header
 """
 
 import types as python_types
+from enum import IntEnum
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -60,6 +61,21 @@ class Stage:
     TICK_TO_ORDER = len(NAMES)
     RESPONSE = len(NAMES) + 1
     COUNT = len(NAMES) + 2
+
+
+class LineKind(IntEnum):
+    """How a line numbers its messages."""
+
+    MOLD = 0  # MoldUDP64, of ITCH
+    UNIT = 1  # Sequenced Unit, of PITCH
+
+
+class FeedFormat(IntEnum):
+    """What UDP datagrams are taken for."""
+
+    AUTO = 0  # Sequenced Unit where the first two bytes are the datagram's length, else MoldUDP64
+    ITCH50 = 1
+    PITCH = 2
 
 
 class Watch:
@@ -352,10 +368,19 @@ LINE = _record(
     ("packets", "u8"),
     ("ended", "u8"),
     ("candidate", "u8"),  # where the next packet begins if the last one, refused, was genuine
-    size=72,
+    ("unit_ns", "u8"),  # PITCH: the second that its last Time message said, as ns since midnight
+    ("venue", "u4"),  # a number of `digest.VENUES`
+    ("kind", "u4"),  # a number of `LineKind`
+    size=88,
 )
 GAP = _record(("first", "u8"), ("last", "u8"), ("line", "u8"), ("input_number", "u8"), size=32)
-GROUP = _record(("address", "u4"), ("port", "u4"), size=8)
+GROUP = _record(
+    ("address", "u4"),
+    ("port", "u4"),
+    ("venue", "u4"),  # of its lines of PITCH; 0: `pitch_venue`
+    ("reserved", "u4"),
+    size=16,
+)
 AHEAD = _record(("message", "u8"), ("order", "u8"), ("level", "u8"), ("reserved", "u8"), size=32)
 """A message that has been looked at: addresses, because they live no longer than the run."""
 BYTE = _record(("value", "u1"))
@@ -421,6 +446,7 @@ REGIONS = tuple(
         "histogram": HISTOGRAM,
         "ahead": AHEAD,
         "message_length": WORD,
+        "pitch_length": WORD,
         "response_length": WORD,
         "command_length": WORD,
     }.items()
@@ -429,6 +455,7 @@ REGIONS = tuple(
 FIXED = {
     "type_count": 256,
     "message_length": 256,
+    "pitch_length": 256,
     "response_length": 256,
     "command_length": 256,
     "ahead": LOOKAHEAD,
@@ -503,17 +530,26 @@ ENGINE = _record(
     ("stopped", "u8"),  # 1: the limit was reached
     ("pause", "u8"),  # 1: a buffer is nearly full, stop after this message
     # Lines
-    ("groups", "u8"),
+    ("groups", "u8"),  # those that are taken; 0: all
+    ("group_venues", "u8"),  # records of groups, with those of which only the venue is known
     ("lines", "u8"),
     ("gaps", "u8"),
     ("watch", "u8"),  # what a message is watched for besides being applied: see `Watch`
     ("gapped", "u8"),  # 1 from the first gap on: a book that is opened later is stale too
     ("line", "u8"),  # index of the line used last
     ("market_hours", "u8"),  # event code of the last system event
+    ("hours_said", "u8"),  # 1: a venue says them, 0: the clock does
+    ("bare_ns", "u8"),  # as `unit_ns` of a line, of messages that came in no packet
+    ("feed_format", "u8"),  # a number of `FeedFormat`
+    ("pitch_venue", "u8"),  # of lines of PITCH that the configuration does not name
     # Where the loop stands, so that it can stop after any message and go on
     ("cursor", "u8"),  # address of the next message of the run under way; 0: none
     ("run_end", "u8"),
     ("run_left", "u8"),
+    ("run_line", "u8"),  # index of its line, + 1; 0: it came in no packet
+    ("run_venue", "u8"),
+    ("run_numbered", "u8"),  # 1: its messages have numbers on its line
+    ("unit_ns", "u8"),  # as `unit_ns` of its line
     # Latency
     ("multiplier", "u8"),
     ("shift", "u8"),
@@ -642,6 +678,7 @@ cell = _SPACES["cell"]
 histogram = _SPACES["histogram"]
 ahead = _SPACES["ahead"]
 message_length = _SPACES["message_length"]
+pitch_length = _SPACES["pitch_length"]
 response_length = _SPACES["response_length"]
 command_length = _SPACES["command_length"]
 

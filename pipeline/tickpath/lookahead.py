@@ -13,8 +13,8 @@ import numpy as np
 from tickpath import order_store, window
 from tickpath.jit import leaf
 from tickpath.layout import LOOKAHEAD, ahead, bitmap, book, engine, level, order, side, sma, trade
-from tickpath.line import PREFIX_LENGTH, message_length
 from tickpath.memory import prefetch
+from tickpath.mold import PREFIX_LENGTH, span
 from tickpath.wire.hot import peek
 from tickpath.wire.itch50 import ITCH50
 
@@ -127,23 +127,37 @@ def _follow(eng, m, o, likely):
         prefetch(level.at(eng, lvl))
 
 
-@leaf
-def fill(eng, m, end, looked):
-    """Look at messages from ``m`` until the ring holds 2 * `DISTANCE`; gives (m, looked)."""
-    while looked < _TWICE and m + BYTES <= end:
-        _look_first(eng, m + PREFIX_LENGTH, looked)
-        m += PREFIX_LENGTH + message_length(m)
-        looked += ONE
-    return m, looked
+def ring(span, body, least, look_first, look_again):
+    """(``fill``, ``step``) of one feed, whose loop looks at messages by them.
+
+    ``span`` gives the bytes from one message to the next, ``body`` where in those it begins,
+    ``least`` what the first look may read; ``look_first`` and ``look_again`` are the looks.
+    """
+
+    @leaf
+    def fill(eng, m, end, looked):
+        """Look at messages from ``m`` until the ring holds 2 * `DISTANCE`; gives (m, looked)."""
+        while looked < _TWICE and m + least <= end:
+            look_first(eng, m + body, looked)
+            m += span(m)
+            looked += ONE
+        return m, looked
+
+    @leaf
+    def step(eng, m, end, looked, turn):
+        """One message more at either look; gives (m, looked).
+
+        ``turn`` is the message that is applied next.
+        """
+        if m + least <= end:
+            look_first(eng, m + body, looked)
+            m += span(m)
+            looked += ONE
+        if turn + _DISTANCE < looked:
+            look_again(eng, turn + _DISTANCE)
+        return m, looked
+
+    return fill, step
 
 
-@leaf
-def step(eng, m, end, looked, turn):
-    """One message more at either look; gives (m, looked).  ``turn`` is the message applied next."""
-    if m + BYTES <= end:
-        _look_first(eng, m + PREFIX_LENGTH, looked)
-        m += PREFIX_LENGTH + message_length(m)
-        looked += ONE
-    if turn + _DISTANCE < looked:
-        _look_again(eng, turn + _DISTANCE)
-    return m, looked
+fill, step = ring(span, PREFIX_LENGTH, BYTES, _look_first, _look_again)

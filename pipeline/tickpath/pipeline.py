@@ -19,15 +19,20 @@ from tickpath import (
     itch,
     line,
     lookahead,
+    mold,
     orders,
+    pitch,
+    pitch_lookahead,
     responses,
     stamps,
+    unit,
 )
 from tickpath.counters import Counter
 from tickpath.invoke import invoke
 from tickpath.jit import cold, entry, leaf
 from tickpath.layout import (
     OWN_EVENTS,
+    FeedFormat,
     Watch,
     bbo_ask_px,
     bbo_ask_sz,
@@ -46,6 +51,7 @@ from tickpath.layout import (
     limit,
     message_length,
     own_event,
+    pitch_length,
     position_of,
     response_length,
     side,
@@ -53,10 +59,10 @@ from tickpath.layout import (
 )
 from tickpath.lent import packet
 from tickpath.memory import cycles, lend_message, lend_run, prefetch
-from tickpath.packet import LINK_COMMANDS, LINK_DATAGRAM, LINK_MESSAGES, LINK_RESPONSES
+from tickpath.packet import LINK_DATAGRAM, LINK_MESSAGES, LINK_PITCH, LINK_RESPONSES
 
 ZERO, ONE = np.uint64(0), np.uint64(1)
-PREFIX = line.PREFIX_LENGTH
+PREFIX = mold.PREFIX_LENGTH
 PACE_SHIFT = np.uint64(14)
 """Capture nanoseconds become cycles as ``ns * pace_multiplier >> 14``: a day does not overflow."""
 MAX_WAIT_NS = np.uint64(2_000_000)
@@ -66,7 +72,8 @@ _SAMPLED, _BBO = np.uint64(Watch.SAMPLED), np.uint64(Watch.BBO)
 _STRATEGY, _STALE = np.uint64(Watch.STRATEGY), np.uint64(Watch.STALE)
 _OWN, _FILLS = np.uint64(Watch.OWN), np.uint64(Watch.FILLS)
 _LINK_MESSAGES, _LINK_DATAGRAM = np.uint64(LINK_MESSAGES), np.uint64(LINK_DATAGRAM)
-_LINK_RESPONSES, _LINK_COMMANDS = np.uint64(LINK_RESPONSES), np.uint64(LINK_COMMANDS)
+_LINK_RESPONSES, _LINK_PITCH = np.uint64(LINK_RESPONSES), np.uint64(LINK_PITCH)
+_AUTO, _PITCH = np.uint64(FeedFormat.AUTO), np.uint64(FeedFormat.PITCH)
 _OWN_EVENT_MASK = np.uint64(OWN_EVENTS - 1)
 MOST_TOLD = np.uint64(OWN_EVENTS)
 """Events of own orders that one input tells the strategy; more wait for the next input."""
@@ -79,6 +86,7 @@ _BYTES_MESSAGES = np.uint64(Counter.BYTES_MESSAGES)
 _BYTES_SKIPPED = np.uint64(Counter.BYTES_SKIPPED)
 _PACKETS_CUT = np.uint64(Counter.PACKETS_CUT)
 _TRAILING = np.uint64(Counter.MOLD_TRAILING_BYTES)
+_CUT = np.uint64(Counter.MOLD_TRUNCATED)
 _UNKNOWN_TYPE = np.uint64(Counter.UNKNOWN_TYPE)
 _WRONG_LENGTH = np.uint64(Counter.WRONG_LENGTH)
 _TIME_BACKWARDS = np.uint64(Counter.TIME_BACKWARDS)
@@ -174,6 +182,7 @@ def _timer(eng, now):
 @cold
 def _not_a_message(eng, length, expected):
     count(eng, _UNKNOWN_TYPE if expected == ZERO and length != ZERO else _WRONG_LENGTH)
+    engine.set_input_number(eng, engine.input_number(eng) + ONE)
 
 
 @cold
@@ -239,27 +248,44 @@ def _set_watch(eng, sampled):
 
 
 @leaf
-def _message(eng, m, length, flags):
-    """One input: validate, keep time, decode and apply, tell the strategy."""
+def _set_time(eng, now):
+    engine.set_engine_time(eng, now)
+    if now >= engine.alarm(eng):
+        _alarm(eng, now)
+
+
+@leaf
+def _move_time(eng, now):
+    """Engine time never goes back, here without a count: sources do not agree to the nanosecond."""
+    if now > engine.engine_time(eng):
+        _set_time(eng, now)
+
+
+@leaf
+def _begin_message(eng, kind):
+    """Before a message of a known type and length: count it, tell of a gap before it."""
+    seen = type_count.at(eng, kind)
+    type_count.set_value(seen, type_count.value(seen) + ONE)
+    if engine.watch(eng) & _STALE != ZERO:
+        _tell_stale(eng)
+
+
+@leaf
+def _itch_message(eng, m, length, flags):
+    """One input of ITCH: validate, keep time, decode and apply, tell the strategy."""
     lend_message(m, m + length)
     engine.set_messages(eng, engine.messages(eng) + ONE)
     kind = itch.message_type(m) if length != ZERO else ZERO
     expected = message_length.value(message_length.at(eng, kind))
     if expected != length or length == ZERO:
         _not_a_message(eng, length, expected)
-        engine.set_input_number(eng, engine.input_number(eng) + ONE)
         return
-    seen = type_count.at(eng, kind)
-    type_count.set_value(seen, type_count.value(seen) + ONE)
-    if engine.watch(eng) & _STALE != ZERO:
-        _tell_stale(eng)
+    _begin_message(eng, kind)
     now = itch.timestamp(m)
     if now < engine.engine_time(eng):
         count(eng, _TIME_BACKWARDS)
     else:
-        engine.set_engine_time(eng, now)
-        if now >= engine.alarm(eng):
-            _alarm(eng, now)
+        _set_time(eng, now)
     # Orders are named by the number of their input, so what came before has its own.
     engine.set_input_number(eng, engine.input_number(eng) + ONE)
     watch = engine.watch(eng)
@@ -272,16 +298,34 @@ def _message(eng, m, length, flags):
         _watched(eng, watch, happened, flags)
 
 
-# ---------------------------------------------------------------- answers and commands
-
-
 @leaf
-def _move_time(eng, now):
-    """Engine time never goes back, here without a count: sources do not agree to the nanosecond."""
-    if now > engine.engine_time(eng):
-        engine.set_engine_time(eng, now)
-        if now >= engine.alarm(eng):
-            _alarm(eng, now)
+def _pitch_message(eng, m, length, flags):
+    """One input of PITCH, likewise; what stands behind a message's fields is a later revision's."""
+    lend_message(m, m + length)
+    engine.set_messages(eng, engine.messages(eng) + ONE)
+    kind = pitch.message_type(m)
+    expected = pitch_length.value(pitch_length.at(eng, kind))
+    if expected == ZERO or length < expected:
+        _not_a_message(eng, length, expected)
+        return
+    _begin_message(eng, kind)
+    if kind == pitch.time.TYPE:
+        pitch.set_time(eng, m)
+        _move_time(eng, engine.unit_ns(eng))
+    else:
+        _move_time(eng, pitch.timestamp(eng, m))
+    engine.set_input_number(eng, engine.input_number(eng) + ONE)
+    watch = engine.watch(eng)
+    if watch & _SAMPLED != ZERO:
+        stamps.stage(eng, stamps.DECODE)
+    if watch & _FILLS != ZERO:
+        pitch.announce(eng, kind, m)
+    happened = pitch.apply(eng, kind, m)
+    if watch != ZERO:
+        _watched(eng, watch, happened, flags)
+
+
+# ---------------------------------------------------------------- answers and commands
 
 
 @leaf
@@ -318,7 +362,7 @@ def _others(eng):
     m, end, kind = engine.cursor(eng), engine.run_end(eng), engine.run_kind(eng)
     begin = m
     while m + PREFIX <= end and engine.pause(eng) == ZERO:
-        length = line.message_length(m)
+        length = mold.message_length(m)
         following = m + PREFIX + length
         if following > end:
             break
@@ -335,7 +379,7 @@ def _others(eng):
     count_by(eng, _BYTES_MESSAGES, m - begin)
     engine.set_cursor(eng, m)
     # What is left can only be the start of a message that is not whole.
-    at_end = m + PREFIX > end or m + PREFIX + line.message_length(m) > end
+    at_end = m + PREFIX > end or m + PREFIX + mold.message_length(m) > end
     if engine.pause(eng) == ZERO or at_end:
         engine.set_run_left(eng, ZERO)
 
@@ -356,54 +400,73 @@ def _lend_alone(eng):
         engine.set_stamp(eng, engine.lent_at(eng))
 
 
-@leaf
-def _messages(eng, glanced):
-    """Take the messages of the run under way; stops early when a buffer asks for it.
+def _messages_of(span, prefix, message, ahead):
+    """The loop over a run's messages, for one feed: see `lookahead.ring` for the parameters."""
+    fill, step = ahead
 
-    ``glanced`` is true where the run's first messages have been looked at already.
-    """
-    m, end, left = engine.cursor(eng), engine.run_end(eng), engine.run_left(eng)
-    done, limit = engine.messages(eng), engine.message_limit(eng)
-    allowed = limit - done if limit > done else ZERO
-    turns = min(left, allowed)
-    bare = engine.bare(eng) != ZERO
-    begin = m
-    looked, turn = ZERO, ZERO
-    ahead = m
-    if left > glance.MOST or (left > ONE and not glanced):
-        ahead, looked = lookahead.fill(eng, m, end, looked)
-    while turn < turns and m + PREFIX <= end:
-        length = line.message_length(m)
-        following = m + PREFIX + length
-        if following > end:
-            break
-        if looked != ZERO:
-            ahead, looked = lookahead.step(eng, ahead, end, looked, turn)
-        turn += ONE
-        if bare:
-            _lend_alone(eng)
-        last = np.uint64(turn == left or following + PREFIX > end)
-        if not bare:
-            line.advance(eng)
-        _message(eng, m + PREFIX, length, last)
-        m = following
-        if engine.pause(eng) != ZERO:
-            break
-    count_by(eng, _BYTES_MESSAGES, m - begin)
-    engine.set_cursor(eng, m)
-    engine.set_run_left(eng, left - turn)
-    if turn == allowed:
-        engine.set_stopped(eng, ONE)
-        engine.set_pause(eng, ONE)
+    @leaf
+    def messages(eng, glanced):
+        """Take the messages of the run under way; stops early when a buffer asks for it.
+
+        ``glanced`` is true where the run's first messages have been looked at already.
+        """
+        m, end, left = engine.cursor(eng), engine.run_end(eng), engine.run_left(eng)
+        done, limit = engine.messages(eng), engine.message_limit(eng)
+        allowed = limit - done if limit > done else ZERO
+        turns = min(left, allowed)
+        bare, numbered = engine.bare(eng) != ZERO, engine.run_numbered(eng) != ZERO
+        begin = m
+        looked, turn = ZERO, ZERO
+        next_look = m
+        if left > glance.MOST or (left > ONE and not glanced):
+            next_look, looked = fill(eng, m, end, looked)
+        while turn < turns and m + PREFIX <= end:
+            following = m + span(m)
+            if following > end:
+                break
+            if looked != ZERO:
+                next_look, looked = step(eng, next_look, end, looked, turn)
+            turn += ONE
+            if bare:
+                _lend_alone(eng)
+            last = np.uint64(turn == left or following + PREFIX > end)
+            if numbered:
+                line.advance(eng)
+            message(eng, m + prefix, following - m - prefix, last)
+            m = following
+            if engine.pause(eng) != ZERO:
+                break
+        count_by(eng, _BYTES_MESSAGES, m - begin)
+        engine.set_cursor(eng, m)
+        engine.set_run_left(eng, left - turn)
+        if turn == allowed:
+            engine.set_stopped(eng, ONE)
+            engine.set_pause(eng, ONE)
+
+    return messages
+
+
+_itch_messages = _messages_of(mold.span, PREFIX, _itch_message, (lookahead.fill, lookahead.step))
+_pitch_messages = _messages_of(
+    pitch.span, ZERO, _pitch_message, (pitch_lookahead.fill, pitch_lookahead.step)
+)
+
+
+@cold
+def _pitch_run(eng):
+    _pitch_messages(eng, False)
 
 
 @leaf
 def _run(eng, glanced):
     """Take the run under way as far as it goes; a finished run leaves no cursor."""
-    if engine.run_kind(eng) != ZERO:
-        _others(eng)
+    kind = engine.run_kind(eng)
+    if kind == ZERO:
+        _itch_messages(eng, glanced)
+    elif kind == _LINK_PITCH:
+        _pitch_run(eng)
     else:
-        _messages(eng, glanced)
+        _others(eng)
     if engine.pause(eng) != ZERO:
         return
     m, end = engine.cursor(eng), engine.run_end(eng)
@@ -419,10 +482,59 @@ def _tail(eng, length):
     if engine.run_left(eng) == ZERO:
         count_by(eng, _TRAILING, length)
     else:
-        line.cut(eng)
+        count(eng, _CUT)
 
 
 # ---------------------------------------------------------------- one packet
+
+
+@leaf
+def _begin_run(eng, begin, end, number):
+    engine.set_run_end(eng, end)
+    engine.set_run_left(eng, number)
+    engine.set_cursor(eng, begin)
+
+
+@cold
+def _begin_bare(eng, link, address, length):
+    """A run of messages that came in no packet: a file's, an order session's, an operator's."""
+    is_market = (link == _LINK_MESSAGES) | (link == _LINK_PITCH)
+    engine.set_bare(eng, ONE)
+    engine.set_run_numbered(eng, ZERO)
+    engine.set_run_kind(eng, ZERO if link == _LINK_MESSAGES else link)
+    if is_market:
+        engine.set_run_line(eng, ZERO)
+        engine.set_run_venue(eng, engine.pitch_venue(eng))
+        engine.set_unit_ns(eng, engine.bare_ns(eng))
+    _begin_run(eng, address, address + length, _ENDLESS)
+
+
+@leaf
+def _is_pitch(eng, start, end):
+    """Whether a datagram is PITCH: by the configuration, or by its first two bytes."""
+    chosen = engine.feed_format(eng)
+    return chosen == _PITCH or (chosen == _AUTO and unit.is_unit(start, end))
+
+
+@leaf
+def _count_bytes(eng, run_length, headers, length):
+    """Bytes of a packet by what they are: messages known already and padding are skipped."""
+    count_by(eng, _BYTES_HEADERS, headers)
+    count_by(eng, _BYTES_SKIPPED, length - headers - run_length)
+
+
+@cold
+def _begin_unit(eng, address, length, start, end, group, port):
+    """A packet of PITCH: find its messages and make them the run under way."""
+    begin, end, number = unit.accept(eng, start, end, group, port)
+    if engine.watch(eng) & _SAMPLED != ZERO:
+        stamps.stage(eng, stamps.LINE)
+    if begin == ZERO:
+        count_by(eng, _BYTES_SKIPPED, length)
+        return
+    engine.set_run_kind(eng, _LINK_PITCH)
+    _begin_run(eng, begin, end, number)
+    _count_bytes(eng, end - begin, start + unit.HEADER_LENGTH - address, length)
 
 
 @leaf
@@ -434,14 +546,10 @@ def _begin(eng, p):
     if packet.wire_length(p) > length:
         count(eng, _PACKETS_CUT)
     lend_run(address, address + length)
-    others = (link == _LINK_RESPONSES) | (link == _LINK_COMMANDS)
-    engine.set_run_kind(eng, link if others else ZERO)
-    engine.set_bare(eng, np.uint64((link == _LINK_MESSAGES) | others))
-    if engine.bare(eng) != ZERO:
-        engine.set_run_end(eng, address + length)
-        engine.set_run_left(eng, _ENDLESS)
-        engine.set_cursor(eng, address)
+    if (link == _LINK_MESSAGES) | (link >= _LINK_PITCH) & (link != _LINK_DATAGRAM):
+        _begin_bare(eng, link, address, length)
         return
+    engine.set_bare(eng, ZERO)
     start, end, group, port = address, address + length, packet.group(p), packet.line(p)
     if link != _LINK_DATAGRAM:
         start, end, group, port = frame.payload(eng, link, address, length)
@@ -450,19 +558,18 @@ def _begin(eng, p):
     if start == ZERO:
         count_by(eng, _BYTES_SKIPPED, length)
         return
-    begin, number = line.accept(eng, start, end, group, port)
+    if _is_pitch(eng, start, end):
+        _begin_unit(eng, address, length, start, end, group, port)
+        return
+    begin, number = mold.accept(eng, start, end, group, port)
     if engine.watch(eng) & _SAMPLED != ZERO:
         stamps.stage(eng, stamps.LINE)
     if begin == ZERO:
         count_by(eng, _BYTES_SKIPPED, length)
         return
-    engine.set_run_end(eng, end)
-    engine.set_run_left(eng, number)
-    engine.set_cursor(eng, begin)
-    first = start + line.HEADER_LENGTH
-    count_by(eng, _BYTES_HEADERS, first - address)
-    # Messages known already, and the frame's padding behind the datagram.
-    count_by(eng, _BYTES_SKIPPED, begin - first + address + length - end)
+    engine.set_run_kind(eng, ZERO)
+    _begin_run(eng, begin, end, number)
+    _count_bytes(eng, end - begin, start + mold.HEADER_LENGTH - address, length)
 
 
 @leaf
@@ -514,7 +621,7 @@ def whole_messages(address, length):
     lend_run(address, address + length)
     m, end = address, address + length
     while m + PREFIX <= end:
-        following = m + PREFIX + line.message_length(m)
+        following = m + PREFIX + mold.message_length(m)
         if following > end:
             break
         m = following

@@ -54,7 +54,7 @@ __all__ = ["RUN_OPTIONS", "SnapshotError", "take"]
 SCALARS = (
     *("input_number", "messages", "engine_time", "timer_next", "alarm", "user_ref_num"),
     *("newest_ref", "next_match", "revert_next", "own_event_first", "own_event_end"),
-    *("sparse_age",),
+    *("sparse_age", "bare_ns", "hours_said"),
     *("strategy_latched", "gapped", "market_hours", "packets", "lines", "gaps"),
 )
 """Numbers of the `ENGINE` record that outcomes depend on."""

@@ -15,6 +15,7 @@ import numpy as np
 
 from tickpath import commands, latency, limits, memory, responses
 from tickpath.config import Config, parse_group
+from tickpath.digest import VENUES
 from tickpath.jit import CHECKED
 from tickpath.layout import (
     AUDIT_RECORDS,
@@ -31,11 +32,13 @@ from tickpath.layout import (
     PAGE,
     REGIONS,
     WINDOW,
+    FeedFormat,
 )
 from tickpath.ouch import Ouch42Session, Ouch50Session, OuchError, OuchSession, templates
 from tickpath.risk import Reject
 from tickpath.window import NO_WINDOW
 from tickpath.wire.itch50 import ITCH50
+from tickpath.wire.pitch241 import PITCH241
 
 HUGE = 1 << 21
 _ALIGN = 4096
@@ -89,7 +92,7 @@ def counts(config: Config, starts: int = 0) -> dict[str, int]:
         **dict.fromkeys(BBO_COLUMNS, BBO_ROWS),
         "bbo_last": books,
         "gap": GAP_RANGES,
-        "group": max(1, len(config.feed.groups)),
+        "group": len(config.feed.groups) + len(config.feed.venues) + 1,
         "cell": config.strategy.cells,
     }
 
@@ -197,17 +200,29 @@ def _initialise(block: Block, config: Config) -> None:
     block.side["base"] = NO_WINDOW
     block.side["best_px"][1::2] = 0xFFFFFFFF
     block.message_length["value"] = ITCH50.lengths
+    block.pitch_length["value"] = PITCH241.lengths
+    block.set("feed_format", FeedFormat[config.feed.format.upper()])
+    block.set("pitch_venue", VENUES[config.feed.pitch_venue])
     parameters = config.strategy.parameters
     block.cell["value"][: len(parameters)] = parameters
-    groups = [parse_group(text) for text in config.feed.groups]
-    block.set("groups", len(groups))
-    for record, (address, port) in zip(block.group, groups, strict=False):
-        record["address"], record["port"] = address, port
+    _set_groups(block, config)
     block.set("revert_next", (1 << 64) - 1)
     block.set("alarm", block.get("timer_next"))
     block.response_length["value"] = responses.LENGTHS[config.orders.protocol]
     block.command_length["value"] = commands.LENGTHS
     _set_templates(block, config)
+
+
+def _set_groups(block: Block, config: Config) -> None:
+    """The groups that are taken, and those of which the venue is known."""
+    venues = {parse_group(text): VENUES[venue] for text, venue in config.feed.venues.items()}
+    groups = [parse_group(text) for text in config.feed.groups]
+    block.set("groups", len(groups))
+    groups += [each for each in venues if each not in groups]
+    block.set("group_venues", len(groups))
+    for record, group in zip(block.group, groups, strict=False):
+        record["address"], record["port"] = group
+        record["venue"] = venues.get(group, 0)
 
 
 def _set_gate(block: Block, config: Config, strategy: str | None, starts: np.ndarray) -> None:

@@ -16,7 +16,7 @@ from tickpath.counters import Counter
 from tickpath.digest import HOT_C1, HOT_C2, HOT_C3, VENUES
 from tickpath.jit import cold, entry, leaf
 from tickpath.layout import book, count, engine, limit, listed, side, start, symbol_limit
-from tickpath.memory import copy_bytes, store_u64
+from tickpath.memory import copy_bytes, prefetch, store_u64
 
 ZERO, ONE = np.uint64(0), np.uint64(1)
 _H29, _H32 = np.uint64(29), np.uint64(32)
@@ -90,7 +90,7 @@ def _forget(b):
 def _listed(eng, venue, symbol):
     """The table's entry of a symbol, or the empty one where it would be."""
     mask = engine.listed_count(eng) - ONE
-    at = ((symbol + venue) * HOT_C1 >> _H32) & mask
+    at = _home(eng, venue, symbol)
     found = listed.at(eng, at)
     while listed.book(found) != ZERO:
         if listed.symbol(found) == symbol and listed.venue(found) == venue:
@@ -98,6 +98,17 @@ def _listed(eng, venue, symbol):
         at = (at + ONE) & mask
         found = listed.at(eng, at)
     return found
+
+
+@leaf
+def _home(eng, venue, symbol):
+    return ((symbol + venue) * HOT_C1 >> _H32) & (engine.listed_count(eng) - ONE)
+
+
+@leaf
+def fetch(eng, venue, symbol):
+    """Bring a symbol's entry close."""
+    prefetch(listed.at(eng, _home(eng, venue, symbol)))
 
 
 @leaf
