@@ -10,8 +10,8 @@ prints; `translate` makes runs of them, `pitch_packets` packets.  What the venue
 - A cross executes displayed orders one by one at its price, and a summary says what it came to;
   there is no bulk print.  Nothing is said about a cross of no shares, nor if its print is broken.
 - PITCH has no directory, market makers, circuit breakers, collars or IPO notices: nothing is said.
-  A pause is a halt, an operational halt a suspension by the exchange, and a status says both
-  trading status and Reg SHO.
+  In a pause orders are accepted for queuing, an operational halt is a suspension by the exchange,
+  and a status says both trading status and Reg SHO.
 """
 
 import numpy as np
@@ -103,6 +103,7 @@ _DISPLAY = np.uint64(DISPLAY)
 _KEEPS = np.uint64(DISPLAY | MAINTAIN_PRIORITY)
 _TRADES = np.uint64(TRADES)
 _YES, _HALTED, _PAUSED = np.uint64(ord("Y")), np.uint64(ord("H")), np.uint64(ord("P"))
+_QUEUING = np.uint64(ord("A"))
 _SUSPENDED, _NO_TEST, _TEST = np.uint64(ord("S")), np.uint64(ord("0")), np.uint64(ord("1"))
 _BUY, _SELL = np.uint64(ord("B")), np.uint64(ord("S"))
 
@@ -408,7 +409,7 @@ def _say_status(t, y, out, offset):
 def _say_about_symbol(t, y, m, out, offset, code):
     if code == _action.TYPE:
         state = _action.trading_state(m)
-        issue.set_trading_state(y, _HALTED if state == _PAUSED else state)
+        issue.set_trading_state(y, _QUEUING if state == _PAUSED else state)
         return _say_status(t, y, out, offset)
     if code == _operational.TYPE:
         halts = _operational.operational_halt_action(m) == _HALTED

@@ -43,8 +43,6 @@ from tickpath.wire.pitch241 import PITCH241
 GROUP = 0xE0003E02
 """224.0.62.2, a group of Cboe BZX's PITCH, and its port."""
 PORT = 30_001
-MAX_COUNT = 250
-"""Messages of a packet at most: the header counts them in a byte, a time message may join."""
 
 UNIT = np.dtype(
     [
@@ -69,10 +67,11 @@ _sequenced = hot.message(PITCH241["sequenced_unit_header"])
 _TEMPLATE = PAYLOAD + _sequenced.LENGTH
 _ROOM = np.uint64(MAX_PAYLOAD - LONGEST) - _sequenced.LENGTH - time_message.LENGTH
 """Bytes of messages up to which a packet takes one more."""
+# The header counts messages in a byte, and the shortest ones are time messages.
+assert MAX_PAYLOAD // PITCH241["time"].length < 1 << 8
 
 _ZERO, _ONE = np.uint64(0), np.uint64(1)
 _WINDOW, _SECOND = np.uint64(WINDOW_NS), np.uint64(SECOND)
-_MAX_COUNT = np.uint64(MAX_COUNT)
 _NEVER = np.uint64(1 << 63)
 
 
@@ -143,7 +142,7 @@ def _serve(f, p, until):
 @inner
 def _extend(t, f, u, p, m, time, is_last):
     """Say the ITCH message at ``m`` in a unit's packet; the next packet record."""
-    if _unit.size(u) > _ROOM or _unit.count(u) >= _MAX_COUNT:
+    if _unit.size(u) > _ROOM:
         p = _send(f, u, p)
     second = time // _SECOND
     offset, at = time - second * _SECOND, _unit.stage(u) + _unit.size(u)
