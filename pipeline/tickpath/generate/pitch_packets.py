@@ -206,7 +206,7 @@ class UnitFraming:
         self, owner: object, plan: SessionPlan, translation: Translation, jitter: int, chunk: int
     ) -> None:
         """For chunks of at most ``chunk`` bytes; lives as long as ``owner``."""
-        self._translation = translation.address
+        self._translation = translation
         self._template = header_template(GROUP, PORT, PITCH241["sequenced_unit_header"].encode())
         most = chunk // SHORTEST + 2 * plan.units + 1
         beats = 0
@@ -243,7 +243,7 @@ class UnitFraming:
         self._units["beat_at"] = 0  # their bytes were in the buffer that begins anew
         first, begin = np.uint64(self._packets.ctypes.data), np.uint64(chunk.ctypes.data)
         end = begin + np.uint64(len(chunk))
-        after = frame_units(self._translation, self._framer, begin, end, first)
+        after = frame_units(self._translation.address, self._framer, begin, end, first)
         if is_last:
             after = send_rest(self._framer, np.uint64(after))
         return self._packets[: (int(after) - int(first)) // PACKET.itemsize]
