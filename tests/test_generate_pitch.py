@@ -20,6 +20,7 @@ from pitch_messages import DISPLAY, MAINTAIN_PRIORITY
 from tickpath import memory
 from tickpath.cli import main
 from tickpath.decode import decode_capture
+from tickpath.digest import symbol_number
 from tickpath.generate import (
     Faults,
     GenerateError,
@@ -30,6 +31,7 @@ from tickpath.generate import (
 )
 from tickpath.generate.listing import list_symbols
 from tickpath.generate.packets import MAX_PAYLOAD, WINDOW_NS
+from tickpath.generate.pitch import translate
 from tickpath.generate.pitch_packets import UnitFraming
 from tickpath.generate.pitch_state import new_translation
 from tickpath.generate.session import Session
@@ -306,6 +308,108 @@ def test_all_forms_occur():
     # Clears and sizes of more than two bytes are not part of a day.
     missing = set(pitch_messages.NAMES) - set(map(ord, session.truth.messages_by_type))
     assert {pitch_messages.NAMES[each] for each in missing} == {"unit_clear", "reduce_size_long"}
+
+
+def translated(*messages: bytes) -> list[SimpleNamespace]:
+    """What PITCH says for ITCH messages about two symbols, ZVZZT and one with a long name."""
+    plan = SessionPlan(messages=2_000, symbols=2, feed="pitch", units=1)
+    owner, listing = Session(plan), list_symbols(plan)
+    listing.symbols["stock"] = [symbol_number(each) for each in ("ZVZZT", "ZVZZT.WS")]
+    tables = new_translation(owner, plan, listing, 100)
+    tables.tables["issue"]["order_base"], tables.record["execution_base"] = 1 << 60, 1 << 50
+    chunk = np.frombuffer(itch_messages.run(messages), np.uint8)
+    out = np.zeros(4_096, np.uint8)
+    begin, first = np.uint64(chunk.ctypes.data), np.uint64(out.ctypes.data)
+    after = translate(tables.address, begin, begin + np.uint64(len(chunk)), first)
+    said = pitch_messages.split(out[: int(after) - int(first)].tobytes())
+    assert not tables.record["strangers"]
+    return [pitch_messages.read(each) for each in said if each[1] != 0x20]
+
+
+def add(ref: int, shares: int, price: int, locate: int = 1, **more) -> bytes:
+    stock = ("ZVZZT", "ZVZZT.WS")[locate - 1]
+    code = "F" if more else "A"
+    values = {"ref": ref, "side": "S", "shares": shares, "price": price, "stock": stock}
+    return itch_messages.message(code, locate, SECOND + 5, **values, **more)
+
+
+@pytest.mark.parametrize(
+    ("shares", "price", "locate", "name"),
+    [
+        (65_535, 6_553_500, 1, "add_order_short"),
+        (65_536, 6_553_500, 1, "add_order_long"),
+        (65_535, 6_553_600, 1, "add_order_long"),
+        (1, 101, 1, "add_order_long"),
+        (1, 100, 2, "add_order_expanded"),
+    ],
+)
+def test_forms_of_an_add(shares, price, locate, name):
+    (said,) = translated(add(7, shares, price, locate))
+    assert (said.name, said.order_id, said.time_offset) == (name, (1 << 60) + 7, 5)
+    assert Walk.terms(said) == ((b"ZVZZT", b"ZVZZT.WS")[locate - 1], shares, price)
+    assert said.side_indicator == b"S" and said.add_order_flags == DISPLAY
+
+
+def test_what_becomes_of_an_order():
+    def say(code: str, **values) -> bytes:
+        return itch_messages.message(code, 1, SECOND + 9, **values)
+
+    said = translated(
+        add(7, 500_000, 101, attribution="MPID"),
+        *(say("X", ref=7, shares=70_000), say("U", ref=7, new_ref=9, shares=300, price=6_553_600)),
+        *(say("E", ref=9, shares=100, match_number=3), say("C", ref=9, shares=50,
+          match_number=4, printable="N", price=102)),
+        *(say("X", ref=9, shares=100), say("D", ref=9)),
+    )  # fmt: skip
+    assert len({each.order_id for each in said}) == 1, "one order throughout"
+    kept = DISPLAY | MAINTAIN_PRIORITY
+    forms = [("reduce_size_long", 70_000), ("modify_order_long", 430_000, 101, kept)]
+    reduced = vars(said[1])
+    assert (said[0].name, said[0].participant_id) == ("add_order_expanded", b"MPID")
+    assert (reduced["name"], *list(reduced.values())[3:]) in forms
+    assert list(vars(said[2]).values())[3:] == [300, 6_553_600, DISPLAY]
+    assert list(vars(said[3]).values())[3:] == [100, (1 << 50) + 3]
+    assert list(vars(said[4]).values())[3:] == [50, 150, (1 << 50) + 4, 102]
+    assert said[5].name in ("reduce_size_short", "modify_order_long")
+    assert said[6].name == "delete_order" and len(said) == 7
+
+
+def test_what_is_said_of_a_symbol():
+    def say(code: str, **values) -> bytes:
+        return itch_messages.message(code, 2, SECOND + 9, **values)
+
+    def status(letter: str, tested: str = "0") -> tuple:
+        return "trading_status", b"ZVZZT.WS", letter.encode(), tested.encode(), b"  "
+
+    market = {"market_code": "Q"}
+    said = translated(
+        *(say("H", trading_state=each) for each in "THQP"),
+        *(say("h", action="H", **market), say("Y", reg_sho_action="2"), say("h", action="T")),
+        *(say("Y", reg_sho_action="1"), say("Y", reg_sho_action="0")),
+        say("R"),
+        say("L"),
+        say("Q", match_number=1, cross_type="O"),
+        say("Q", shares=1 << 33, price=5, match_number=2, cross_type="O"),
+        say("B", match_number=2),
+        say("P", side="B", shares=10, stock="ZVZZT.WS", price=7, match_number=3),
+        say("B", match_number=3),
+        say("I", paired_shares=7, imbalance_shares=2, direction="S", stock="ZVZZT.WS",
+            far_price=3, near_price=2, reference_price=1, cross_type="C"),
+        say("N", interest_flag="A"),
+        itch_messages.message("S", 0, SECOND + 9, event_code="E"),
+        itch_messages.message("S", 0, SECOND + 9, event_code="C"),
+    )  # fmt: skip
+    hidden = (1 << 60) + (1 << 40) + 3
+    assert [(each.name, *list(vars(each).values())[2:]) for each in said] == [
+        *(status("T"), status("H"), status("Q"), status("A")),
+        *(status("S"), status("S", "1"), status("A", "1"), status("A")),
+        ("auction_summary", b"ZVZZT.WS", b"O", 5, 0xFFFF_FFFF),
+        ("trade_expanded", hidden, b"B", 10, b"ZVZZT.WS", 7, (1 << 50) + 3),
+        ("trade_break", (1 << 50) + 3),
+        ("auction_update", b"ZVZZT.WS", b"C", 1, 7, 9, 2, 3),
+        ("retail_price_improvement", b"ZVZZT.WS", b"A"),
+        ("end_of_session",),
+    ]
 
 
 @settings(max_examples=8, deadline=None, derandomize=True)
