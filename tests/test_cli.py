@@ -542,8 +542,8 @@ def test_generate_says_what_it_made_and_makes_it_again(tmp_path):
     one, two = tmp_path / "one.pcap", tmp_path / "two.pcap"
     made = json.loads(tickpath("generate", one, *arguments, "--json").stdout)
     assert set(made) == {
-        *("schema", "path", "messages", "symbols", "seed", "messages_by_type", "orders_live"),
-        *("packets", "faults", "seconds"),
+        *("schema", "path", "feed", "messages", "symbols", "seed", "messages_by_type"),
+        *("orders_live", "packets", "faults", "seconds"),
     }
     assert made["schema"] == "tickpath.generate/1" and made["path"] == str(one)
     assert (made["messages"], made["symbols"], made["seed"]) == (5000, 20, 3)

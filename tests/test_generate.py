@@ -734,7 +734,7 @@ def test_wrong_faults_say_what_is_wrong(text, said):
         ({"messages": 0}, "messages: 0 is not between 1"),
         ({"symbols": 0}, "symbols: 0 is not between 1"),
         ({"symbols": 10**6}, "symbols: 1000000 is not between"),
-        ({"feed": "pitch"}, "feed: 'pitch' cannot be generated; known: itch50"),
+        ({"feed": "boe"}, "feed: 'boe' cannot be generated; known: itch50, pitch"),
         ({"messages": 100, "live_orders": 51}, "live_orders: 51 are more than half"),
         ({"live_orders": -1}, "live_orders: -1 is not between"),
         ({"seed": -1}, "seed: -1"),

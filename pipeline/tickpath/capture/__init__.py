@@ -4,10 +4,11 @@
         for packets in capture.batches():    # arrays of `tickpath.packet.PACKET`
             ...
 
-pcap, pcapng and Nasdaq daily files, plain, gzip or zstd, told apart by their content.  Plain files
-are mapped and packets lent in place; compressed ones pass through one bounded buffer.  The
-invariant: a packet that is lent lies wholly inside bytes that were read, whatever the file holds;
-the worst a file can do is end early, which is a counter and a finding and never an exception.
+pcap, pcapng, Nasdaq daily files and TCP PITCH text, plain, gzip or zstd, told apart by their
+content.  Plain files are mapped and packets lent in place; compressed ones pass through one bounded
+buffer, and text becomes messages in another.  The invariant: a packet that is lent lies wholly
+inside bytes that were read, whatever the file holds; the worst a file can do is end early, which is
+a counter and a finding and never an exception.
 
 Nothing heavy is imported here: Numba is loaded when the first packet is.
 """

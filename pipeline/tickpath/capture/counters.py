@@ -13,6 +13,9 @@ COUNTERS = (
     "blocks_skipped",  # pcapng: whole blocks of a type that carries no packets
     "blocks_malformed",  # pcapng: sound frame, but the contents do not fit in it; not lent
     "interfaces_over",  # pcapng: interfaces beyond the bound of a section
+    "lines_malformed",  # PITCH text: no line of its, or one whose fields are not what they must be
+    "lines_unknown",  # PITCH text: a time and a type that is not known
+    "lines_symbol_clear",  # PITCH text: a symbol's book is cleared, which binary PITCH cannot say
     "bytes_truncated",  # at the end, of a record that is not whole
     "bytes_unread",  # behind a corruption; of a compressed file, only what was already expanded
 )
@@ -26,6 +29,9 @@ COUNTERS = (
     BLOCKS_SKIPPED,
     BLOCKS_MALFORMED,
     INTERFACES_OVER,
+    LINES_MALFORMED,
+    LINES_UNKNOWN,
+    LINES_SYMBOL_CLEAR,
     BYTES_TRUNCATED,
     BYTES_UNREAD,
 ) = range(len(COUNTERS))

@@ -18,7 +18,9 @@ class DailyRuns:
     def __init__(self, path: str, head: bytes, tally: np.ndarray) -> None:
         self._tally = tally
 
-    def walk(self, begin: int, length: int, packets: np.ndarray) -> tuple[int, int, int, int]:
+    def walk(
+        self, begin: int, length: int, packets: np.ndarray, final: bool
+    ) -> tuple[int, int, int, int]:
         """(bytes used, runs, `walk.Status`, its detail) of a window."""
         from tickpath.capture import walk
 

@@ -45,7 +45,9 @@ class PcapRecords:
             np.uint64(max(longest, MAX_PACKET_BYTES)),
         )
 
-    def walk(self, begin: int, length: int, packets: np.ndarray) -> tuple[int, int, int, int]:
+    def walk(
+        self, begin: int, length: int, packets: np.ndarray, final: bool
+    ) -> tuple[int, int, int, int]:
         """(bytes used, packets, `walk.Status`, its detail) of a window."""
         from tickpath.capture import walk
 

@@ -50,7 +50,9 @@ class PcapngBlocks:
             if version != pcapng.VERSION_MAJOR:
                 raise CaptureError(f"{path}: is pcapng version {version}; version 1 is read")
 
-    def walk(self, begin: int, length: int, packets: np.ndarray) -> tuple[int, int, int, int]:
+    def walk(
+        self, begin: int, length: int, packets: np.ndarray, final: bool
+    ) -> tuple[int, int, int, int]:
         """(bytes used, packets, `walk.Status`, its detail) of a window."""
         from tickpath.capture import walk
 

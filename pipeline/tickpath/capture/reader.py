@@ -22,21 +22,23 @@ from tickpath.capture.daily import DailyRuns
 from tickpath.capture.error import CaptureError
 from tickpath.capture.pcap import PcapRecords
 from tickpath.capture.pcapng import PcapngBlocks
+from tickpath.capture.pitch_ascii import PitchLines
 from tickpath.capture.recognise import HEAD_BYTES, recognise, why_unknown
 from tickpath.capture.source import Mapped, Source, Streamed
 from tickpath.packet import PACKET
 
 _MAGIC_BYTES = 8
 
-_KINDS: dict[str, type[PcapRecords] | type[PcapngBlocks] | type[DailyRuns]] = {
-    each.kind: each for each in (PcapRecords, PcapngBlocks, DailyRuns)
+_Records = PcapRecords | PcapngBlocks | DailyRuns | PitchLines
+_KINDS: dict[str, type[_Records]] = {
+    each.kind: each for each in (PcapRecords, PcapngBlocks, DailyRuns, PitchLines)
 }
 
 
 class Capture:
     """A capture that is being read, once, from its beginning to its end.
 
-    ``path`` as it was given; ``kind``: ``"pcap"``, ``"pcapng"`` or ``"itch"``;
+    ``path`` as it was given; ``kind``: ``"pcap"``, ``"pcapng"``, ``"itch"`` or ``"pitch_ascii"``;
     ``compression``: None, ``"gzip"`` or ``"zstd"``; ``size`` in bytes of the file, 0 for a pipe.
     """
 
@@ -88,7 +90,7 @@ class Capture:
         least = 0
         while not self._ended:
             address, length, final = self._source.window(least)
-            used, count, status, detail = self._records.walk(address, length, packets)
+            used, count, status, detail = self._records.walk(address, length, packets, final)
             self._source.advance(used)
             least = self._next(status, detail, length - used, final)
             if count:

@@ -1,13 +1,15 @@
 """What kind of capture a file is, by its first bytes and never by its name.
 
 pcap and pcapng have magic numbers.  A daily file has none: it is one where a walk over its first
-messages meets, behind plausible length prefixes, the types and lengths of ITCH 5.0.
+messages meets, behind plausible length prefixes, the types and lengths of ITCH 5.0.  Text is PITCH
+where lines have a time, and the length that goes with their type.
 """
 
 from tickpath.capture.compression import unread_compression_of
 from tickpath.wire import pcap, pcapng
 from tickpath.wire.itch50 import ITCH50
 from tickpath.wire.moldudp64 import MOLDUDP64
+from tickpath.wire.pitch_ascii import PITCH_ASCII, SEQUENCED
 
 HEAD_BYTES = 16 << 10
 """Bytes of content that recognition looks at."""
@@ -52,8 +54,27 @@ def _is_daily(head: bytes) -> bool:
     return known > 0 and known >= unknown
 
 
+def _is_pitch_line(line: bytes) -> bool:
+    """Eight digits and a type, behind an optional S, and the length of that type."""
+    text = line.removesuffix(b"\r").removeprefix(SEQUENCED.encode())
+    at = PITCH_ASCII.type_offset
+    return text[:at].isdigit() and len(text) > at and len(text) == PITCH_ASCII.lengths[text[at]]
+
+
+def _is_pitch_ascii(head: bytes) -> bool:
+    """At least one line, and at least half of the first ones, are those of TCP PITCH."""
+    lines = [line for line in head.split(b"\n")[:_MESSAGES] if line]
+    if len(head) == HEAD_BYTES and len(lines) < _MESSAGES:
+        lines = lines[:-1]  # it is cut
+    known = sum(map(_is_pitch_line, lines))
+    return known > 0 and 2 * known >= len(lines)
+
+
 def recognise(head: bytes) -> str | None:
-    """``"pcap"``, ``"pcapng"``, ``"itch"`` or None for content that begins with ``head``."""
+    """What content is that begins with ``head``.
+
+    ``"pcap"``, ``"pcapng"``, ``"pitch_ascii"``, ``"itch"`` or None.
+    """
     if {_magic(head, "little"), _magic(head, "big")} & {
         pcap.MAGIC_MICROSECONDS,
         pcap.MAGIC_NANOSECONDS,
@@ -61,6 +82,8 @@ def recognise(head: bytes) -> str | None:
         return "pcap"
     if _is_pcapng(head):
         return "pcapng"
+    if _is_pitch_ascii(head):
+        return "pitch_ascii"
     return "itch" if _is_daily(head) else None
 
 
@@ -74,5 +97,5 @@ def why_unknown(head: bytes) -> str:
     shown = head[:8].hex(" ")
     return (
         f"is no capture that is known (it begins with {shown}); pcap, pcapng and ITCH 5.0 daily "
-        "files are read, plain, .gz or .zst; editcap -F nsecpcap converts others"
+        "files and PITCH text are read, plain, .gz or .zst; editcap -F nsecpcap converts others"
     )

@@ -43,8 +43,6 @@ from tickpath.wire.pitch241 import PITCH241
 GROUP = 0xE0003E02
 """224.0.62.2, a group of Cboe BZX's PITCH, and its port."""
 PORT = 30_001
-MAX_COUNT = 250
-"""Messages of a packet at most: the header counts them in a byte, a time message may join."""
 
 UNIT = np.dtype(
     [
@@ -69,10 +67,11 @@ _sequenced = hot.message(PITCH241["sequenced_unit_header"])
 _TEMPLATE = PAYLOAD + _sequenced.LENGTH
 _ROOM = np.uint64(MAX_PAYLOAD - LONGEST) - _sequenced.LENGTH - time_message.LENGTH
 """Bytes of messages up to which a packet takes one more."""
+# The header counts messages in a byte, and the shortest ones are time messages.
+assert MAX_PAYLOAD // PITCH241["time"].length < 1 << 8
 
 _ZERO, _ONE = np.uint64(0), np.uint64(1)
 _WINDOW, _SECOND = np.uint64(WINDOW_NS), np.uint64(SECOND)
-_MAX_COUNT = np.uint64(MAX_COUNT)
 _NEVER = np.uint64(1 << 63)
 
 
@@ -143,7 +142,7 @@ def _serve(f, p, until):
 @inner
 def _extend(t, f, u, p, m, time, is_last):
     """Say the ITCH message at ``m`` in a unit's packet; the next packet record."""
-    if _unit.size(u) > _ROOM or _unit.count(u) >= _MAX_COUNT:
+    if _unit.size(u) > _ROOM:
         p = _send(f, u, p)
     second = time // _SECOND
     offset, at = time - second * _SECOND, _unit.stage(u) + _unit.size(u)
@@ -207,7 +206,7 @@ class UnitFraming:
         self, owner: object, plan: SessionPlan, translation: Translation, jitter: int, chunk: int
     ) -> None:
         """For chunks of at most ``chunk`` bytes; lives as long as ``owner``."""
-        self._translation = translation.address
+        self._translation = translation
         self._template = header_template(GROUP, PORT, PITCH241["sequenced_unit_header"].encode())
         most = chunk // SHORTEST + 2 * plan.units + 1
         beats = 0
@@ -244,7 +243,7 @@ class UnitFraming:
         self._units["beat_at"] = 0  # their bytes were in the buffer that begins anew
         first, begin = np.uint64(self._packets.ctypes.data), np.uint64(chunk.ctypes.data)
         end = begin + np.uint64(len(chunk))
-        after = frame_units(self._translation, self._framer, begin, end, first)
+        after = frame_units(self._translation.address, self._framer, begin, end, first)
         if is_last:
             after = send_rest(self._framer, np.uint64(after))
         return self._packets[: (int(after) - int(first)) // PACKET.itemsize]
