@@ -458,11 +458,13 @@ def test_a_message_limit_that_the_snapshot_is_beyond_lets_nothing_more_in():
 
 def test_every_field_of_the_engine_is_saved_or_is_known_not_to_matter():
     """A new field or region fails here until somebody has decided what it is."""
-    derived = "book_digest orders_live timer_interval books locates listed listed_used far0 "
+    derived = "book_digest orders_live timer_interval books locates listed listed_used "
+    derived += "listed_shift far0 "
     derived += "far_fresh far_free far_used "
     derived += "page_mask page_fresh page_free page_entries trade_mask sma_window ema_divisor "
     derived += "feed_format pitch_venue group_venues "
-    derived += "sparse_shift sparse_fresh sparse_free order_protocol groups egress_limit bbo_limit"
+    derived += "sparse_shift sparse_fresh sparse_free sparse_live "
+    derived += "order_protocol groups egress_limit bbo_limit"
     under_way = (
         "intents egress_used bbo_used stopped pause line cursor run_end run_left bare watch "
     )

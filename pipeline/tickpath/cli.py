@@ -95,7 +95,11 @@ def main() -> None:
 
 @main.command()
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
-@click.option("--feed", type=click.Choice(["auto", "itch50"]), default="auto", show_default=True)
+@click.option(
+    "--feed",
+    type=click.Choice(["auto", "itch50", "pitch"]),
+    help="What packets carry: the configuration's, or auto.",
+)
 @click.option("--backend", default="software", show_default=True, help="See `tickpath doctor`.")
 @click.option("--config", metavar="F.toml", help="Configuration; see the README.")
 @click.option("--show-config", is_flag=True, help="Print the whole configuration and stop.")

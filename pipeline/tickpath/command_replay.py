@@ -6,6 +6,7 @@ import sys
 from typing import Any
 
 import click
+import msgspec
 
 from tickpath import backend as backends
 from tickpath.config import Config, load_config, show
@@ -30,7 +31,7 @@ def _pace(text: str) -> float | None:
 def run(
     files: tuple[str, ...],
     *,
-    feed: str,
+    feed: str | None,
     backend: str,
     config: str | None,
     show_config: bool,
@@ -42,6 +43,9 @@ def run(
 ) -> int:
     """Replay, print, write the report; gives the exit code."""
     settings = load_config(config) if config else Config()
+    if feed is not None:
+        chosen = msgspec.structs.replace(settings.feed, format=feed)
+        settings = msgspec.structs.replace(settings, feed=chosen)
     if show_config:
         click.echo(show(settings))
         return 0

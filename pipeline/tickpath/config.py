@@ -45,9 +45,11 @@ class Capacity(Component, frozen=True):
     """How much the engine's block of memory has room for; memory is touched only when used."""
 
     symbols: Annotated[int, Meta(ge=2, le=65_536)] = 16_384
-    """Books; a stock locate at or above it is counted and left out."""
+    """Books of Nasdaq, by stock locate, and as many of Cboe; what is beyond is counted, left out."""
     orders: Annotated[int, Meta(ge=2048, le=1 << 31)] = 1 << 26
     """Order slots, in pages of 1,024 references in a row; a page is held while one order lives."""
+    sparse_orders: Annotated[int, Meta(ge=1024, le=1 << 27)] = 1 << 21
+    """Live orders of Cboe, whose references do not rise one by one."""
     overflow_levels: Annotated[int, Meta(ge=2048, le=1 << 24)] = 1 << 19
     """Price levels outside the books' windows."""
     trades: Annotated[int, Meta(ge=1024, le=1 << 26)] = 1 << 18

@@ -41,6 +41,8 @@ class Counter(IntEnum):
     GAPS_NOT_LISTED = auto()  # counted above, but the list of ranges was full
     LINES_FULL = auto()
     UNIT_INVALID = auto()  # datagrams that are no Sequenced Unit packet, or shorter than they say
+    UNIT_TRUNCATED = auto()  # packets that ended within a message
+    UNIT_TRAILING_BYTES = auto()
     UNIT_UNSEQUENCED = auto()  # packets with messages that have no sequence
     UNIT_TIME_UNKNOWN = auto()  # packets of units whose Time message has not been seen
     UNIT_CLEARS = auto()
@@ -48,6 +50,7 @@ class Counter(IntEnum):
     # Decoding
     UNKNOWN_TYPE = auto()
     WRONG_LENGTH = auto()
+    MESSAGES_LONGER = auto()  # PITCH of a later revision: what is known of them is read
     SIDE_INVALID = auto()
     SYMBOL_OUT_OF_RANGE = auto()
     SYMBOLS_NOT_LISTED = auto()  # found by number only, and share no position with other venues

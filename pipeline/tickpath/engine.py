@@ -23,7 +23,7 @@ from tickpath.config import Config, check
 from tickpath.counters import Counter
 from tickpath.digest import VENUE_NAMES, VENUES, symbol_number, symbol_text
 from tickpath.invoke import explain
-from tickpath.layout import Stage
+from tickpath.layout import LineKind, Stage
 from tickpath.own_orders import State
 from tickpath.packet import LINK_COMMANDS, LINK_ETHERNET, LINK_MESSAGES, LINK_RESPONSES, PACKET
 from tickpath.pipeline import process, whole_messages
@@ -33,6 +33,7 @@ from tickpath.strategy import Strategy, load
 from tickpath.wire.control import CONTROL
 from tickpath.wire.itch50 import ITCH50
 from tickpath.wire.moldudp64 import MOLDUDP64
+from tickpath.wire.pitch241 import PITCH241
 
 _PREFIX = MOLDUDP64["message_block"].length
 ZERO = np.uint64(0)
@@ -213,9 +214,14 @@ class Engine:
 
     @property
     def messages_by_type(self) -> dict[str, int]:
-        """Messages by type code, in the spec's order, without those that did not occur."""
+        """Messages by type code, in the specs' order, without those that did not occur.
+
+        ITCH's types are letters, PITCH's numbers, as in ``0x22``.
+        """
         values = self.block.type_count["value"]
-        return {code: int(values[ord(code)]) for code in ITCH50.by_type if values[ord(code)]}
+        names = {code: code for code in ITCH50.by_type}
+        names |= {code: f"0x{ord(code):02X}" for code in PITCH241.by_type}
+        return {name: int(values[ord(code)]) for code, name in names.items() if values[ord(code)]}
 
     @property
     def rejects_by_code(self) -> dict[str, int]:
@@ -427,6 +433,9 @@ def _join(orders: Iterable[bytes]) -> bytes:
 
 
 def _session_text(line: np.void) -> str:
+    """A MoldUDP64 session's name, or the unit of PITCH."""
+    if line["kind"] == LineKind.UNIT:
+        return f"unit {int(line['session_tail'])}"
     raw = int(line["session"]).to_bytes(8, "big") + int(line["session_tail"]).to_bytes(2, "big")
     return raw.decode("latin-1").strip(" \0")
 

@@ -58,7 +58,7 @@ HISTOGRAM = np.dtype(
 assert HISTOGRAM.fields is not None
 assert HISTOGRAM.fields["counts"][1] == 64 and HISTOGRAM.itemsize % 64 == 0
 
-REGION = 63
+REGION = 127
 """Region under which blocks of `HISTOGRAM` records are registered for the checked variant."""
 
 PERCENTILES = {"p50": 50.0, "p90": 90.0, "p99": 99.0, "p99_9": 99.9, "p99_99": 99.99}

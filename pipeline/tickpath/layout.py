@@ -488,6 +488,7 @@ ENGINE = _record(
     ("locates", "u8"),  # books below this number are Nasdaq's, by stock locate
     ("listed", "u8"),  # the next book that a symbol of another venue gets
     ("listed_used", "u8"),
+    ("listed_shift", "u8"),
     ("far0", "u8"),  # index of the first level outside the windows
     ("far_fresh", "u8"),
     ("far_free", "u8"),
@@ -499,6 +500,7 @@ ENGINE = _record(
     ("sparse_shift", "u8"),
     ("sparse_fresh", "u8"),  # the next slot that was never used
     ("sparse_free", "u8"),
+    ("sparse_live", "u8"),
     ("sparse_age", "u8"),  # of the order added last
     ("trade_mask", "u8"),
     ("sma_window", "u8"),

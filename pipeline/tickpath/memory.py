@@ -178,7 +178,7 @@ def copy_bytes(context, target, source, count):
 
 RANGES_PER_REGION = 64
 """Blocks alive at once that the checked variant can tell apart."""
-MAX_REGIONS = 64
+MAX_REGIONS = 128
 _HEADER = 8
 _RANGE = 3
 _BOUNDS = np.zeros(_HEADER + MAX_REGIONS * RANGES_PER_REGION * _RANGE, np.uint64)

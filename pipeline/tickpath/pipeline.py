@@ -87,6 +87,9 @@ _BYTES_SKIPPED = np.uint64(Counter.BYTES_SKIPPED)
 _PACKETS_CUT = np.uint64(Counter.PACKETS_CUT)
 _TRAILING = np.uint64(Counter.MOLD_TRAILING_BYTES)
 _CUT = np.uint64(Counter.MOLD_TRUNCATED)
+_UNIT_TRAILING = np.uint64(Counter.UNIT_TRAILING_BYTES)
+_UNIT_CUT = np.uint64(Counter.UNIT_TRUNCATED)
+_LONGER = np.uint64(Counter.MESSAGES_LONGER)
 _UNKNOWN_TYPE = np.uint64(Counter.UNKNOWN_TYPE)
 _WRONG_LENGTH = np.uint64(Counter.WRONG_LENGTH)
 _TIME_BACKWARDS = np.uint64(Counter.TIME_BACKWARDS)
@@ -308,6 +311,8 @@ def _pitch_message(eng, m, length, flags):
     if expected == ZERO or length < expected:
         _not_a_message(eng, length, expected)
         return
+    if length != expected:
+        count(eng, _LONGER)
     _begin_message(eng, kind)
     if kind == pitch.time.TYPE:
         pitch.set_time(eng, m)
@@ -479,10 +484,11 @@ def _run(eng, glanced):
 def _tail(eng, length):
     """Bytes of a run that are not a whole message, or are more than were announced."""
     count_by(eng, _BYTES_SKIPPED, length)
+    is_pitch = engine.run_kind(eng) == _LINK_PITCH
     if engine.run_left(eng) == ZERO:
-        count_by(eng, _TRAILING, length)
+        count_by(eng, _UNIT_TRAILING if is_pitch else _TRAILING, length)
     else:
-        count(eng, _CUT)
+        count(eng, _UNIT_CUT if is_pitch else _CUT)
 
 
 # ---------------------------------------------------------------- one packet

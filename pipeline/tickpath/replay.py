@@ -27,7 +27,7 @@ from tickpath.engine import Engine
 from tickpath.interrupt import Interrupt, interruptible
 from tickpath.jit import cache_directory
 from tickpath.outputs import BooksCsv, OrdersFile, bbo_output
-from tickpath.packet import LINK_MESSAGES, PACKET
+from tickpath.packet import LINK_MESSAGES, LINK_PITCH, PACKET
 from tickpath.pipeline import PACE_SHIFT
 from tickpath.replay_result import measured_stages, result_of, series_of
 from tickpath.timeline import Timeline
@@ -38,6 +38,8 @@ RUNS_PER_BURST = 16
 LONGEST_SLEEP_S = 0.1
 PROGRESS_INTERVAL_S = 0.1
 NO_LIMIT = 1 << 63
+RUNS = (LINK_MESSAGES, LINK_PITCH)
+"""Links of packets that are runs of many messages."""
 LARGE = ("level", "order", "far", "page_entry")
 """Tables that grow with the market: touched beforehand only where the configuration asks for it."""
 MOST_SMALL_BYTES = 16 << 20
@@ -104,8 +106,8 @@ def set_clock(engine: Engine, clock: Clock) -> None:
 
 
 def _check_pace(plan: Plan, packets: np.ndarray) -> None:
-    if plan.pace is not None and len(packets) and packets[0]["link"] == LINK_MESSAGES:
-        raise ReplayError("--pace needs receive times, which a daily file does not have: use asap")
+    if plan.pace is not None and len(packets) and packets[0]["link"] in RUNS:
+        raise ReplayError("--pace needs receive times, which bare messages do not have: use asap")
 
 
 def _start_pace(engine: Engine, clock: Clock, factor: float, first: np.void) -> None:
@@ -143,7 +145,7 @@ def _drive(
             continue
         if plan.pace is not None and not engine.block.get("paced"):
             _start_pace(engine, clock, plan.pace, packets[0])
-        step = RUNS_PER_BURST if packets[0]["link"] == LINK_MESSAGES else PACKETS_PER_BURST
+        step = RUNS_PER_BURST if packets[0]["link"] in RUNS else PACKETS_PER_BURST
         at = 0
         while at < len(packets) and not interrupt.is_set and not engine.block.get("stopped"):
             end = min(at + step, len(packets))

@@ -6,8 +6,8 @@ probing, at most half full) leads from the reference to a slot; slots come from 
 order store, taken whole and never given back, and a slot that became free is the next to be used,
 because it is in the cache.
 
-Invariants: an entry with slot 0 is empty; an entry's slot is live from `keep` to `drop`; the table
-has twice as many entries as there are slots, so every probe ends.  Exhaustion: `open_slot` gives
+Invariants: an entry with slot 0 is empty; an entry's slot is live from `keep` to `drop`; at most half of
+the entries are used, so every probe ends.  Exhaustion: `open_slot` gives
 entry 0, the caller counts and leaves the order out.  Worst case: probes are as long as the longest
 run of entries, which references chosen by an adversary could make; an exchange is none.
 """
@@ -119,9 +119,13 @@ def open_slot(eng, ref):
     slot = sparse_entry.slot(entry)
     if slot != ZERO:
         return entry, slot
+    # Half of the table stays empty.
+    if engine.sparse_live(eng) >= engine.sparse_entry_count(eng) >> ONE:
+        return ZERO, ZERO
     slot = _take_slot(eng)
     if slot == ZERO:
         return ZERO, ZERO
+    engine.set_sparse_live(eng, engine.sparse_live(eng) + ONE)
     sparse_entry.set_ref(entry, ref)
     sparse_entry.set_slot(entry, slot)
     o = sparse_order.at(eng, slot)
@@ -148,6 +152,7 @@ def drop(eng, entry, slot):
     """The slot's order has left."""
     _erase(eng, entry)
     _free_slot(eng, slot)
+    engine.set_sparse_live(eng, engine.sparse_live(eng) - ONE)
 
 
 @leaf

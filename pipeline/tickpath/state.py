@@ -73,7 +73,7 @@ def counts(config: Config, starts: int = 0) -> dict[str, int]:
         "order": pages * PAGE,
         "page_entry": _power_of_two(2 * pages),
         "page_owner": pages,
-        "sparse_entry": _power_of_two(2 * pages * PAGE),
+        "sparse_entry": _power_of_two(2 * capacity.sparse_orders),
         "sparse_order": pages * PAGE,
         "listed": _power_of_two(4 * books),
         "sma": books * config.indicators.sma_window,
@@ -185,6 +185,7 @@ def _initialise(block: Block, config: Config) -> None:
     block.set("locates", config.capacity.symbols)
     block.set("listed", config.capacity.symbols)
     block.set("sparse_shift", 65 - len(block.sparse_entry).bit_length())
+    block.set("listed_shift", 65 - len(block.listed).bit_length())
     block.set("message_limit", 1 << 63)
     block.set("far0", 2 * books * WINDOW)
     block.set("far_fresh", 1)

@@ -102,7 +102,7 @@ def _listed(eng, venue, symbol):
 
 @leaf
 def _home(eng, venue, symbol):
-    return ((symbol + venue) * HOT_C1 >> _H32) & (engine.listed_count(eng) - ONE)
+    return (symbol + venue) * HOT_C1 >> engine.listed_shift(eng)
 
 
 @leaf

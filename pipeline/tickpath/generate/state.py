@@ -15,6 +15,7 @@ import numpy as np
 from numba import njit, types
 
 from tickpath.jit import HOT, leaf
+from tickpath.latency import REGION
 from tickpath.memory import accessors, load_u64, register, unregister
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -162,10 +163,11 @@ SESSION = np.dtype(
     ]
 )
 
-_FIRST_REGION = 64 - 2 - len(TABLES)
+_REGIONS_END = REGION
+_FIRST_REGION = _REGIONS_END - 2 - len(TABLES)
 """Regions of the checked variant: the last ones, away from the engine's."""
-SESSION_REGION = 64 - 2
-FRAMER_REGION = 64 - 1
+SESSION_REGION = _REGIONS_END - 2
+FRAMER_REGION = _REGIONS_END - 1
 REGIONS = {name: _FIRST_REGION + number for number, name in enumerate(TABLES)}
 
 
