@@ -59,9 +59,7 @@ def take(line: Line, answer: Answer, now_ns: int, actions: list[Action]) -> None
         _deliver(line, *due, now_ns, actions)
 
 
-def _deliver(
-    line: Line, behind: int, datagram: bytes, now_ns: int, actions: list[Action]
-) -> None:
+def _deliver(line: Line, behind: int, datagram: bytes, now_ns: int, actions: list[Action]) -> None:
     line.counters["packets_recovered"] += 1
     line.counters["messages_recovered"] += min(behind, line.last + 1) - line.next
     actions.append(Deliver(datagram))

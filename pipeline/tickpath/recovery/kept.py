@@ -32,10 +32,7 @@ class Kept:
             if known[0] >= behind:
                 return True
             self._drop(first)
-        if (
-            len(self._firsts) >= self.max_packets
-            or self._bytes + len(datagram) > self.max_bytes
-        ):
+        if len(self._firsts) >= self.max_packets or self._bytes + len(datagram) > self.max_bytes:
             return False
         self._firsts.insert(bisect_left(self._firsts, first), first)
         self._packets[first] = behind, datagram

@@ -25,7 +25,7 @@ HEADER_BYTES = _HEADER.size
 MAX_MESSAGES = END_OF_SESSION - 1
 SESSION_BYTES = MOLDUDP64["downstream_packet"]["session"].size
 
-assert HEADER_BYTES == MOLDUDP64["downstream_packet"].length
+assert MOLDUDP64["downstream_packet"].length == HEADER_BYTES
 assert _LENGTH.size == MOLDUDP64["message_block"].length
 
 

@@ -7,9 +7,9 @@ a datagram of which these three do not agree was damaged on its way, and nothing
 import struct
 
 from tickpath.recovery.datagram import Datagram
-from tickpath.wire.cboe_grp import CBOE_GRP
+from tickpath.wire.pitch241 import PITCH241
 
-_LAYOUT = CBOE_GRP["sequenced_unit_header"]
+_LAYOUT = PITCH241["sequenced_unit_header"]
 _CODES = {"u8": "B", "u16": "H", "u32": "I"}
 _HEADER = struct.Struct("<" + "".join(_CODES[each.kind] for each in _LAYOUT.fields))
 HEADER_BYTES = _HEADER.size
@@ -18,7 +18,7 @@ MAX_BYTES = (1 << 8 * _LAYOUT["length"].size) - 1
 SHORTEST = 2
 """Bytes of a message at least: its length and its type."""
 
-assert HEADER_BYTES == _LAYOUT.length and _LAYOUT["length"].offset == 0
+assert _LAYOUT.length == HEADER_BYTES and _LAYOUT["length"].offset == 0
 
 
 def block_bytes(message: bytes) -> int:

@@ -16,8 +16,7 @@ from tickpath.wire.cboe_spin import CBOE_SPIN
 from tickpath.wire.pitch241 import PITCH241
 
 ADDS = frozenset(
-    ord(PITCH241[name].type)
-    for name in ("add_order_short", "add_order_long", "add_order_expanded")
+    ord(PITCH241[name].type) for name in ("add_order_short", "add_order_long", "add_order_expanded")
 )
 """Types of the messages that are orders."""
 

@@ -146,8 +146,7 @@ class UnitLink:
         """What else happens by the clock."""
 
     def _read(self, raw: bytes) -> tuple[str, dict[str, Any]] | None:
-        """(name, fields) of a message of the protocol; None for another, and the end for a bad one.
-        """
+        """(name, fields) of a message; None where it is of another protocol, "" where it is bad."""
         if chr(raw[TYPE_AT]) not in self.protocol.by_type:
             return None
         try:

@@ -7,6 +7,7 @@ itself, and its type, a number.  What was asked for comes as PITCH datagrams to 
 of gap responses, for everybody who listens there.
 """
 
+from tickpath.wire.pitch241 import PITCH241
 from tickpath.wire.table import Message, Protocol
 
 LOGIN = (
@@ -41,13 +42,7 @@ ENUMS = {
 CBOE_GRP = Protocol(
     "cboe_grp",
     (
-        Message(
-            "",
-            "sequenced_unit_header",
-            8,
-            (("length", "u16"), ("count", "u8"), ("unit", "u8"), ("sequence", "u32")),
-            order="little",
-        ),
+        PITCH241["sequenced_unit_header"],
         Message(chr(0x01), "login", 22, LOGIN, order="little"),
         Message(
             chr(0x02),
