@@ -33,4 +33,4 @@ class Network(Protocol):
         """Send bytes on a connection that is made."""
 
     def close(self, peer: Peer) -> None:
-        """Close a connection, or stop making it; nothing more is told of it."""
+        """Close a connection, or stop making it: nothing more is told of it.  It may be gone."""

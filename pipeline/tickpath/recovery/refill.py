@@ -206,8 +206,7 @@ class GrpRefill:
             elif isinstance(event, Closed):
                 self.counters["grp_connections_lost"] += 1
                 self.counters.update(self._clients.pop(server).counters)
-                if event.reason.name != "DISCONNECTED":
-                    self._network.close(Peer(REFILL, server))
+                self._network.close(Peer(REFILL, server))
                 told += self._lost(server, now_ns)
         return told
 

@@ -1,4 +1,4 @@
-"""What the clients of snapshot servers have in common: a whole snapshot, or the connection's end."""
+"""What the clients of snapshot servers have in common: a whole snapshot, or why there is none."""
 
 from typing import Protocol
 

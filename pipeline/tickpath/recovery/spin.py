@@ -1,6 +1,6 @@
 """A Spin: the orders of a unit as PITCH messages, until the one that ends it.
 
-    login -> images announced -> request of one that is late enough -> response -> orders -> finished
+    login -> an image that is late enough -> request -> response -> orders -> finished
 
 The orders are counted against the response, so that a spin of which some are missing is not taken.
 """

@@ -10,9 +10,17 @@ from tickpath.serve.itch_image import end_of_snapshot
 from tickpath.serve.unruly import Unruly
 from tickpath.session.credentials import Credentials, Secret
 from tickpath.session.soup_acceptor import Acceptor, LoginLimits
-from tickpath.session.soup_session import ServerSession
+from tickpath.session.soup_session import Reader, ServerSession
 
 SESSION = "GLIMPSE"
+
+
+class _Once(ServerSession):
+    """A session that is over as soon as what it has is sent to whoever has logged in."""
+
+    def log_in(self, connection: Reader) -> None:
+        super().log_in(connection)
+        self.has_ended = True
 
 
 class GlimpseServer:
@@ -31,16 +39,13 @@ class GlimpseServer:
             self.counters["logins_wrong"] += 1
             return None
         next_sequence, _, messages = self._image.snapshot()
-        session = ServerSession(SESSION, messages=messages)
-        session.publish(end_of_snapshot(next_sequence), 0)
+        said = [*messages, end_of_snapshot(next_sequence)]
         if self._unruly.cuts():
-            kept = [session.message(each + 1) for each in range(self._unruly.part(len(messages)))]
-            session = ServerSession(SESSION, messages=kept)
-            self.counters["snapshots_cut"] += 1
+            said = said[: self._unruly.part(len(messages))]
+        session = _Once(SESSION, messages=said)
         if self._unruly.refuses():
-            self.counters["logins_refused"] += 1
-            session = ServerSession("ANOTHER")
-        session.end(0)  # the end of the session follows the snapshot
+            session.has_ended = True
+            return session
         self.counters["snapshots"] += 1
         self.counters["snapshot_messages"] += len(messages)
         return session
