@@ -118,12 +118,17 @@ class ModelEngine:
 
     def _report(self, name: LineName, recovery: FeedRecovery, now_ns: int) -> bool:
         line = self.lines[name]
-        if line.expected >= line.seen:
+        is_behind = line.expected < line.seen
+        if (
+            line.is_known
+            and line.told_expected != line.expected
+            and (not is_behind or line.told is not None)
+        ):
+            line.told_expected = line.expected
+            recovery.advanced(name, line.expected, now_ns)
+            return True
+        if not is_behind:
             line.told = None
-            if line.is_known and line.told_expected != line.expected:
-                line.told_expected = line.expected
-                recovery.advanced(name, line.expected, now_ns)
-                return True
             return False
         if line.open_since_ns is None:
             line.open_since_ns = now_ns

@@ -138,9 +138,7 @@ class World:
             self.now_ns,
         )
         self._servers(seed)
-        lines = {
-            name: Line(plan.limits, plan.servers, plan.has_snapshot) for name in self.names
-        }
+        lines = {name: Line(plan.limits, plan.servers, plan.has_snapshot) for name in self.names}
         if plan.feed == "itch50":
             self.refill = MoldRefill(self, plan.servers)
         else:
@@ -209,7 +207,7 @@ class World:
 
     def _is_over(self) -> bool:
         """All was sent, every line has heard of all of it, and nothing is awaited."""
-        if self.publisher._next is not None or self.publisher._queue:
+        if not self.publisher.has_sent_all:
             return False
         for name, stream in zip(self.names, self.streams, strict=True):
             line, known = self.recovery.lines[name], self.engine.lines[name]
@@ -375,9 +373,7 @@ def drawn_plan(feed: str, seed: int) -> Plan:
         )
 
     def unruly() -> UnrulyPlan:
-        return UnrulyPlan(
-            refuse=share(0.6), silent=share(0.4), cut=share(0.4), delay_ms=share(4)
-        )
+        return UnrulyPlan(refuse=share(0.6), silent=share(0.4), cut=share(0.4), delay_ms=share(4))
 
     plan = Plan(
         feed=feed,

@@ -10,11 +10,9 @@ from collections import Counter
 import pytest
 
 from model_engine import ModelEngine
-from recovery_world import MS, Plan, World, drawn_plan
+from recovery_world import Plan, World, drawn_plan
 from tickpath import digest
 from tickpath.recovery.state import State
-from tickpath.serve.line_faults import LinePlan
-from tickpath.serve.unruly import UnrulyPlan
 
 FEEDS = ("itch50", "pitch")
 SHORT = range(24)

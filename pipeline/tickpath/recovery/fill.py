@@ -55,7 +55,8 @@ def take(line: Line, answer: Answer, now_ns: int, actions: list[Action]) -> None
         line.counters["answers_kept" if known else "answers_not_kept"] += 1
         return
     _deliver(line, behind, answer.datagram, now_ns, actions)
-    while (due := line.kept.due(line.next)) is not None:
+    # Behind the hole the engine has gone on by itself with what it held.
+    while line.has_hole and (due := line.kept.due(line.next)) is not None:
         _deliver(line, *due, now_ns, actions)
 
 

@@ -93,9 +93,9 @@ class Publisher:
         return sent
 
     @property
-    def is_done(self) -> bool:
-        """True where all was sent, the ends too."""
-        return self._next is None and not self._queue and not any(self._ends_left)
+    def has_sent_all(self) -> bool:
+        """True where every packet has left; heartbeats and ends still follow."""
+        return self._next is None and not self._queue
 
     @property
     def next_deadline(self) -> int:
