@@ -112,7 +112,8 @@ class ModelEngine:
     def report(self, recovery: FeedRecovery, now_ns: int) -> None:
         """Tell recovery what has changed."""
         for _ in range(10_000):  # a hole that is closed may show the next one
-            if not any([self._report(name, recovery, now_ns) for name in self.lines]):
+            told = [self._report(name, recovery, now_ns) for name in self.lines]
+            if not any(told):
                 return
         raise AssertionError("recovery and engine never come to rest")
 

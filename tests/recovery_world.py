@@ -1,14 +1,13 @@
 """A simulated network with its own clock: a feed's lines, its servers, and an engine behind them.
 
 Everything that happens is an event in one queue, drawn from one seed.  Packets and bytes take a
-while; datagrams to and from servers are lost, repeated and damaged; connections are refused and cut.
+while; datagrams to and from servers are lost, repeated, damaged; connections are refused and cut.
 """
 
 import heapq
 import itertools
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import msgspec
 
@@ -43,8 +42,7 @@ CREDENTIALS = Credentials("READER", Secret("secret"))
 LOGIN = Login("0001", "READ", Secret("secret"))
 
 
-@dataclass
-class Plan:
+class Plan(msgspec.Struct):
     """What a seed brings."""
 
     feed: str = "itch50"
@@ -61,7 +59,7 @@ class Plan:
     """Of requests and answers."""
     refused: float = 0.0
     """Of connections."""
-    outages: list[tuple[int, int]] = field(default_factory=list)
+    outages: list[tuple[int, int]] = []  # noqa: RUF012
     """When no connection is made."""
     join_ns: int = 0
     max_held: int = 200

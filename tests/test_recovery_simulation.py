@@ -15,8 +15,8 @@ from tickpath import digest
 from tickpath.recovery.state import State
 
 FEEDS = ("itch50", "pitch")
-SHORT = range(24)
-LONG = range(24, 524)
+SHORT = range(48)
+LONG = range(48, 548)
 
 
 def unrepaired(engine: ModelEngine) -> set:

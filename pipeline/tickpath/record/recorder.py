@@ -1,7 +1,7 @@
 """Lines into a file, until there is a reason to stop.
 
-Everything that has come is in the file or in its buffer, in the order of the rounds in which it was
-read: within a line in the order of receipt, between lines as the kernel gave them.
+Everything that has come is in the file or in its buffer: within a line in the order of receipt,
+between lines in the order of their times as far as they were read in one round.
 """
 
 import selectors
@@ -49,16 +49,17 @@ class Recorder:
                 if left_s <= 0 or (packets is not None and self.packets >= packets):
                     return True
                 ready = selector.select(min(left_s, MAX_WAIT_S))
-                for key, _ in ready:
-                    self._take(key.data, packets)
+                self._write([key.data for key, _ in ready], packets)
                 if not ready or clock() - self._flushed_s >= FLUSH_S:
                     self.file.flush()
                     self._flushed_s = clock()
         return False
 
-    def _take(self, number: int, most: int | None) -> None:
-        receiver = self.receivers[number]
-        for received in receiver.take():
+    def _write(self, numbers: list[int], most: int | None) -> None:
+        """What has come on some of the lines."""
+        taken = [(number, each) for number in numbers for each in self.receivers[number].take()]
+        for number, received in sorted(taken, key=lambda each: each[1].ts_recv):
+            receiver = self.receivers[number]
             if most is not None and self.packets >= most:
                 receiver.counters["beyond_packets"] += 1
                 continue

@@ -34,6 +34,7 @@ class GlimpseClient:
         self._limits = limits
         self._messages: list[bytes] = []
         self._bytes = 0
+        self._is_over = False
         self._client = Client(
             credentials.username, credentials.password, now_ns=now_ns, limits=soup_limits
         )
@@ -68,6 +69,9 @@ class GlimpseClient:
         told: list[Event] = []
         for event in events:
             if isinstance(event, Sequenced):
+                if self._is_over:  # behind the end, or behind what was too long: not of a snapshot
+                    self.counters["messages_behind_the_end"] += 1
+                    continue
                 told += self._message(event.payload, now_ns)
             elif isinstance(event, Closed):
                 told.append(event)
@@ -78,14 +82,16 @@ class GlimpseClient:
             try:
                 sequence = _END.decode(payload)["sequence_number"]
             except WireError as error:
+                self._is_over = True
                 return self._client.close(now_ns, str(error))
-            messages, self._messages = self._messages, []
+            messages, self._messages, self._is_over = self._messages, [], True
             return [Snapshot(sequence, messages), *self._client.logout(now_ns)]
         self._bytes += len(payload)
         self._messages.append(payload)
         limits = self._limits
         if len(self._messages) > limits.snapshot_messages or self._bytes > limits.snapshot_bytes:
             self._messages.clear()
+            self._is_over = True
             self.counters["snapshots_too_long"] += 1
             return self._client.close(now_ns, "the snapshot is longer than is taken")
         return []
