@@ -59,7 +59,7 @@ class Plan(msgspec.Struct):
     """Of requests and answers."""
     refused: float = 0.0
     """Of connections."""
-    outages: list[tuple[int, int]] = []  # noqa: RUF012
+    outages: list[tuple[int, int]] = []
     """When no connection is made."""
     join_ns: int = 0
     max_held: int = 200

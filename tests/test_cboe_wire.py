@@ -39,9 +39,7 @@ def test_codes_are_the_published_ones():
 
 
 def test_by_hand():
-    login = message(
-        CBOE_GRP["login"], session_sub_id="0001", username="FIRM", password="ABCD00"
-    )
+    login = message(CBOE_GRP["login"], session_sub_id="0001", username="FIRM", password="ABCD00")
     assert login.hex(" ", 1) == (
         "16 01 30 30 30 31 46 49 52 4d 20 20 41 42 43 44 30 30 20 20 20 20"
     )

@@ -166,12 +166,21 @@ def test_glimpse_that_is_unruly(chance, plan, reason):
 
 
 @pytest.mark.parametrize("limits", [Limits(snapshot_messages=10), Limits(snapshot_bytes=500)])
-def test_glimpse_that_is_too_long(chance, limits):
+@pytest.mark.parametrize("is_cut", [False, True])
+def test_glimpse_that_is_too_long(chance, limits, is_cut):
     (stream,) = streams("itch50", chance)
     server = GlimpseServer(StreamImage(stream), CREDENTIALS, GOOD).acceptor.accept(0, "here")
     client = GlimpseClient(CREDENTIALS, 0, limits=limits)
-    told, _ = talk(client, server)
-    assert [each.reason for each in told] == [Reason.CLOSED_HERE]
+    server.receive(client.take_output(), 0)
+    raw = b"".join(iter(server.take_output, b""))
+    if is_cut:  # the rest is still on its way when it has become too long
+        (closed,) = client.receive(raw[: len(raw) // 2], 0)
+        assert closed.reason is Reason.CLOSED_HERE
+        assert client.receive(raw[len(raw) // 2 :], 0) == []
+    else:
+        (closed,) = client.receive(raw, 0)
+        assert closed.reason is Reason.END_OF_SESSION
+        assert client.counters["messages_behind_the_end"] > 0
     assert client.counters["snapshots_too_long"] == 1
 
 

@@ -255,7 +255,9 @@ def test_too_many_messages_in_a_request():
     asked = driven.on(Refused(0, 100, Refusal.COUNT))
     assert asked == [Ask(0, 100, 4)]
     driven.line.request_messages = 2
-    assert driven.on(Refused(0, 100, Refusal.COUNT)) == [Ask(0, each, 1) for each in (100, 101, 102)]
+    assert driven.on(Refused(0, 100, Refusal.COUNT)) == [
+        Ask(0, each, 1) for each in (100, 101, 102)
+    ]
     assert driven.on(Refused(0, 100, Refusal.COUNT)) == [OpenSnapshot(104)]
 
 
