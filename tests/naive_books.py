@@ -165,7 +165,7 @@ def itch_feed(chance: random.Random, count: int, symbols: list[str]) -> list[byt
                 side=chance.choice("BS"),
                 shares=chance.randrange(1, 900),
                 stock=symbols[locate],
-                price=chance.randrange(9_000, 11_000) * 100,
+                price=chance.randrange(9_995, 10_005) * 100,
                 **more,
             )
             continue
@@ -215,7 +215,7 @@ def pitch_feed(chance: random.Random, count: int, symbols: list[str]) -> list[by
 def _add(say, chance: random.Random, symbol: str, offset: int) -> None:
     order_id = chance.getrandbits(60) | 1
     side, quantity = chance.choice("BS"), chance.randrange(1, 900)
-    price = chance.randrange(9_000, 11_000)
+    price = chance.randrange(9_995, 10_005)
     common = {"time_offset": offset, "order_id": order_id, "side_indicator": side}
     form = "expanded" if len(symbol) > 6 else chance.choice(("short", "long", "expanded"))
     if form == "short":

@@ -8,12 +8,17 @@ from naive_books import ItchBooks, PitchBooks, itch_feed, pitch_feed
 from recovery_world import CREDENTIALS, LOGIN, MS, SECOND, Plan, streams_of
 from strategies import REPEATABLE
 from tickpath.recovery import moldudp64, sequenced_unit
+from tickpath.recovery.engine import LineName
+from tickpath.recovery.feed import FeedRecovery
 from tickpath.recovery.glimpse import GlimpseClient
 from tickpath.recovery.grp import REFUSALS, GapAnswer, GrpClient, Quotas
 from tickpath.recovery.limits import Limits
+from tickpath.recovery.line import Line
+from tickpath.recovery.network import Peer
+from tickpath.recovery.refill import MoldRefill
 from tickpath.recovery.snapshot_client import Snapshot
 from tickpath.recovery.spin import SpinClient, SpinState
-from tickpath.recovery.state import Refusal
+from tickpath.recovery.state import Refusal, State
 from tickpath.recovery.unit_link import Login, UnitLimits, message
 from tickpath.serve.glimpse import GlimpseServer
 from tickpath.serve.grp import GapDatagram, GrpServer, ServerQuotas
@@ -439,3 +444,47 @@ def test_spin_that_is_unruly(chance, plan):
     told, _ = talk(client, server)
     assert server.closed is not None
     assert not any(isinstance(each, Snapshot) for each in told)
+
+
+# ---------------------------------------------------------------- a feed
+
+
+class Quiet:
+    """An engine and a network that only listen."""
+
+    def __init__(self) -> None:
+        self.log: list[tuple] = []
+
+    def __getattr__(self, name: str):
+        return lambda *values: self.log.append((name, *values))
+
+
+def test_answers_of_others():
+    """Other sessions, lines that nobody knows, and damage; then the one that is wanted."""
+    name, quiet = LineName("239.1.1.1", 1), Quiet()
+    lines = {name: Line(LIMITS, 1, False)}
+    recovery = FeedRecovery(quiet, quiet, moldudp64, lines, MoldRefill(quiet, 1))
+    recovery.hole(name, 1, 2, 0, b"TODAY     ")
+    wanted = moldudp64.join(b"TODAY     ", 0, 1, [b"a", b"b"])
+    recovery.answer(moldudp64.join(b"YESTERDAY ", 0, 1, [b"x", b"y"]), 1, name)
+    recovery.answer(wanted, 2, LineName("239.9.9.9", 1))
+    recovery.answer(wanted[:-1], 3, name)
+    recovery.answer(moldudp64.join(b"TODAY     ", 0, 1, []), 4, name)
+    recovery.answer(wanted, 5, name)
+    assert quiet.log == [
+        ("ask", 0, name, moldudp64.request(b"TODAY     ", 1, 2)),
+        ("deliver", name, wanted),
+    ]
+    assert recovery.states == {name: State.SYNCHRONISED}
+    assert recovery.counters["answers_of_others"] == 2
+    assert recovery.counters["answers_damaged"] == 1
+
+
+def test_events_of_lines_that_are_not_there():
+    recovery = FeedRecovery(Quiet(), Quiet(), moldudp64, {})
+    recovery.hole(LineName("239.9.9.9", 1), 1, 2, 0)
+    recovery.disconnected(Peer("snapshot", 1, LineName("239.9.9.9", 1)), 0)
+    recovery.received(Peer("refill", 0), b"x", 0)
+    recovery.tick(1)
+    assert recovery.counters == {"lines_unknown": 1}
+    assert recovery.next_deadline is None

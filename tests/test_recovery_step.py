@@ -209,6 +209,24 @@ def test_answer_that_the_engine_did_not_take():
     assert driven.line.progress_ns == 10
 
 
+def test_kept_answers_are_not_delivered_behind_the_hole():
+    driven = synchronised()
+    driven.on(Hole(100, 129))
+    assert driven.on(answer(105, 130)) == []  # the first ten are under way
+    assert driven.on(Hole(100, 109)) == []  # the engine holds what is behind
+    assert driven.on(answer(100, 110)) == [delivery(100, 110)]
+    assert driven.state is State.SYNCHRONISED
+
+
+def test_kept_answers_that_have_come_otherwise():
+    driven = synchronised()
+    driven.on(Hole(100, 119))
+    assert driven.on(answer(110, 112)) == [Ask(0, 112, 8)]
+    assert driven.on(answer(100, 112)) == [delivery(100, 112)]
+    assert driven.on(answer(112, 120)) == [delivery(112, 120)]
+    assert driven.state is State.SYNCHRONISED
+
+
 # ---------------------------------------------------------------- refusals
 
 

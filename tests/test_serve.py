@@ -165,6 +165,28 @@ def test_image_at_every_message(feed, chance):
     assert not any(image.image.counters.values())
 
 
+def test_image_ends_with_the_time_that_the_feed_goes_on_with():
+    def add(order_id: int) -> bytes:
+        return pitch_messages.message(
+            "add_order_long",
+            order_id=order_id,
+            side_indicator="B",
+            quantity=5,
+            symbol="AB",
+            price=7,
+        )
+
+    def time(seconds: int) -> bytes:
+        return pitch_messages.message("time", time=seconds)
+
+    messages = [time(1), add(1), time(2), add(2), time(3)]
+    stream = Stream(sequenced_unit, b"", 1, 1, messages, [])
+    image = StreamImage(stream)
+    stream.next_sequence = 6
+    assert image.snapshot() == (6, 2, messages)
+    assert image.snapshot() == (6, 2, messages)
+
+
 def test_unit_clear_empties_the_image(chance):
     messages = [*pitch_feed(chance, 60, ["AB"]), pitch_messages.message("unit_clear")]
     stream = Stream(sequenced_unit, b"", 1, 1, messages, [])
