@@ -66,6 +66,21 @@ def test_to_scripts(units):
     assert end["interrupted"] is False and end["counters"]["messages"] == 80
 
 
+def test_two_sessions_have_no_glimpse(tmp_path):
+    messages = itch_feed(random.Random(1), 20, ["ABC"])
+    frames = [
+        itch_messages.frame(itch_messages.mold(messages, 1, session))
+        for session in (b"SESSION001", b"SESSION002")
+    ]
+    path = tmp_path / "two.pcap"
+    path.write_bytes(pcap([Packet(at, each) for at, each in enumerate(frames, 10**9)]))
+    done = run(str(path), "--json", "--linger", "0")
+    ready, end = map(json.loads, done.stdout.splitlines())
+    assert done.stderr == "tickpath: no GLIMPSE server: it is of one session, and there are 2\n"
+    assert "glimpse" not in ready and "requests" in ready
+    assert (done.returncode, end["counters"]["messages"]) == (0, 40)
+
+
 def test_same_seed_same_faults(day):
     words = (day, "--json", "--linger", "0", "--faults-a", "loss=0.3", "--faults-b", "corrupt=0.3")
     counted = [

@@ -480,6 +480,20 @@ def test_answers_of_others():
     assert recovery.counters["answers_damaged"] == 1
 
 
+def test_another_session_begins():
+    name, quiet = LineName("239.1.1.1", 1), Quiet()
+    recovery = FeedRecovery(
+        quiet, quiet, moldudp64, {name: Line(LIMITS, 1, False)}, MoldRefill(quiet, 1)
+    )
+    recovery.hole(name, 1, 2, 0, b"MONDAY    ")
+    recovery.began(name, b"TUESDAY   ", 1)
+    assert recovery.states == {name: State.UNKNOWN}
+    recovery.advanced(name, 5, 2)
+    assert recovery.states == {name: State.SYNCHRONISED}
+    recovery.answer(moldudp64.join(b"MONDAY    ", 0, 5, [b"x"]), 3, name)
+    assert recovery.counters["answers_of_others"] == 1
+
+
 def test_events_of_lines_that_are_not_there():
     recovery = FeedRecovery(Quiet(), Quiet(), moldudp64, {})
     recovery.hole(LineName("239.9.9.9", 1), 1, 2, 0)

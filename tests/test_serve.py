@@ -10,6 +10,7 @@ from captures import Packet, pcap
 from naive_books import ItchBooks, PitchBooks, itch_feed, pitch_feed
 from recovery_world import MS, SECOND, US, Plan, streams_of
 from tickpath.recovery import moldudp64, sequenced_unit
+from tickpath.serve import source
 from tickpath.serve.error import ServeError
 from tickpath.serve.image import StreamImage
 from tickpath.serve.line_faults import LineFaults, LinePlan, parse_plan
@@ -124,6 +125,27 @@ def test_two_feeds_in_one_capture_are_refused(tmp_path, chance):
     path = write(tmp_path / "day.pcap", [mold(one, 1), mold(two, 1)])
     with pytest.raises(ServeError, match="two messages have number"):
         load([path])
+
+
+def test_capture_that_is_too_long(tmp_path, chance, monkeypatch):
+    monkeypatch.setattr(source, "MAX_MESSAGES", 30)
+    messages = itch_feed(chance, 40, ["ABC"])
+    frames = [mold(messages[at : at + 4], 1 + at) for at in range(0, 40, 4)]
+    assert len(load([write(tmp_path / "ok.pcap", frames[:7] + frames[:7])])[0].messages) == 28
+    daily = tmp_path / "day.itch"
+    daily.write_bytes(itch_messages.run(messages))
+    for path in (write(tmp_path / "day.pcap", frames), str(daily)):
+        with pytest.raises(ServeError, match="more than 30 messages, which are kept in memory"):
+            load([path])
+
+
+def test_several_daily_files_are_one_session(tmp_path, chance):
+    messages = itch_feed(chance, 60, ["ABC"])
+    paths = [tmp_path / "one.itch", tmp_path / "two.itch"]
+    for path, part in zip(paths, (messages[:25], messages[25:]), strict=True):
+        path.write_bytes(itch_messages.run(part))
+    (stream,) = load(map(str, paths))
+    assert stream.messages == messages
 
 
 def test_capture_without_a_feed_is_refused(tmp_path):

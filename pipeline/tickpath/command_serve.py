@@ -73,6 +73,8 @@ def _serve(files: tuple[str, ...], as_json: bool, *, feed: str, **options: Any) 
         click.echo(f"reading {', '.join(files)}", err=True)
     streams = load(files, feed)
     with interruptible() as interrupt, FeedServer(config, streams) as server:
+        for finding in server.findings:
+            click.echo(f"tickpath: {finding}", err=True)
         _say_ready(server, as_json)
         is_whole = server.run(lambda: interrupt.is_set, _progress(as_json))
         _say_end(server, is_whole, as_json)

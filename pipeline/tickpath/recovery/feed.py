@@ -4,6 +4,7 @@
     recovery.start(now)
     recovery.hole(name, first, last, now)       the engine says what no line brought
     recovery.advanced(name, expected, now)      ... and what it has, when that has changed
+    recovery.began(name, session, now)          ... and that another session has begun
     recovery.answer(datagram, now)              from the network, like the next three
     recovery.tick(now)                          at `next_deadline` at the latest
 
@@ -81,6 +82,10 @@ class FeedRecovery:
     ) -> None:
         """The engine holds packets behind messages ``first`` to ``last``."""
         self._happened([(name, Hole(first, last, session))], now_ns)
+
+    def began(self, name: LineName, session: bytes, now_ns: int) -> None:
+        """A line's messages are those of another session from now on, and none is missing."""
+        self._happened([(name, Hole(1, 0, session))], now_ns)
 
     def advanced(self, name: LineName, next_sequence: int, now_ns: int) -> None:
         """The engine has everything before a message."""

@@ -36,6 +36,8 @@ MAX_REQUESTS = 64
 """Requests taken in a round."""
 MAX_LATE = 1 << 16
 """Answers that wait for their time; further ones are counted and lost."""
+MAX_IMAGE_MESSAGES = 4_096
+"""Messages that each image takes in a round."""
 MAX_WAIT_S = 0.1
 LINE_NAMES = "ABCDEFGH"
 _REQUEST_BYTES = 2_048
@@ -58,6 +60,9 @@ class FeedServer:
         self._late: list[tuple[int, int, socket.socket, bytes, Address]] = []
         self._serial = itertools.count()
         self._listeners: dict[str, LinkListener] = {}
+        self._images: list[StreamImage] = []
+        self.findings: list[str] = []
+        """What this feed does not have, a line each."""
         self._requests: socket.socket | None = None
         self._publisher: Publisher | None = None
         self._unruly = [
@@ -103,11 +108,15 @@ class FeedServer:
         self._selector.register(self._requests, READ, self._take_requests)
         if len(self.streams) == 1:  # GLIMPSE is of one feed
             known = Credentials(config.username, Secret(config.password))
-            glimpse = GlimpseServer(StreamImage(self.streams[0]), known, snapshots)
+            self._images = [StreamImage(self.streams[0])]
+            glimpse = GlimpseServer(self._images[0], known, snapshots)
             self._counted = [self._request_server.counters, glimpse.counters]
             self._listen("glimpse", config.glimpse_port, glimpse.acceptor.accept)
         else:
             self._counted = [self._request_server.counters]
+            self.findings.append(
+                f"no GLIMPSE server: it is of one session, and there are {len(self.streams)}"
+            )
 
     def _serve_pitch(self) -> None:
         config, requests, snapshots = self.config, *self._unruly
@@ -117,7 +126,8 @@ class FeedServer:
         self._listen("grp", config.grp_port, lambda now_ns, _: proxy.accept(now_ns))
         for at, stream in enumerate(self.streams):
             interval_ns = config.image_interval_ms * 1_000_000
-            spin = SpinServer(StreamImage(stream), login, snapshots, interval_ns)
+            self._images.append(StreamImage(stream))
+            spin = SpinServer(self._images[-1], login, snapshots, interval_ns)
             self._counted.append(spin.counters)
             port = config.spin_port + at if config.spin_port else 0
             self._listen(
@@ -198,6 +208,8 @@ class FeedServer:
         deadline_ns = min(each for each in due if each is not None)
         for key, _ in self._selector.select(seconds_until(deadline_ns, now_ns, MAX_WAIT_S)):
             key.data(self._clock())
+        for image in self._images:
+            image.catch_up(MAX_IMAGE_MESSAGES)
         now_ns = self._clock()
         for listener in self._listeners.values():
             for event in listener.poll(now_ns):

@@ -24,6 +24,8 @@ from tickpath.wire.itch50 import ITCH50
 from tickpath.wire.moldudp64 import MOLDUDP64
 
 MAX_STREAMS = 256
+MAX_MESSAGES = 10_000_000
+"""Messages of all streams together, which are kept in memory; a longer capture is refused."""
 MAX_BYTES = 1_400
 WINDOW_NS = 5_000
 SESSION = "TICKPATH01"
@@ -37,23 +39,27 @@ class _Gathered:
     """A stream being read."""
 
     def __init__(self, path: str, session: bytes, unit: int) -> None:
-        self._path, self._session, self._unit = path, session, unit
+        self.path, self._session, self._unit = path, session, unit
+        self.behind = 1
+        """The number behind the last message."""
         self.messages: dict[int, bytes] = {}
         self.packets: list[Packed] = []
 
-    def take(self, found: Datagram, ts_ns: int) -> None:
-        """A packet's messages; those that are known already have to be the same."""
+    def take(self, found: Datagram, ts_ns: int) -> int:
+        """A packet's messages, of which known ones have to be the same; gives how many are new."""
         fresh = 0
         for number, message in enumerate(found.messages, found.sequence):
             known = self.messages.setdefault(number, message)
             if known is not message and known != message:
                 raise ServeError(
-                    f"{self._path}: two messages have number {number} of {self.name}: the capture "
+                    f"{self.path}: two messages have number {number} of {self.name}: the capture "
                     "has more than one feed; cut it to one, by its group"
                 )
             fresh += known is message
         if fresh == len(found.messages):
             self.packets.append(Packed(found.sequence, found.behind, ts_ns))
+        self.behind = max(self.behind, found.behind)
+        return fresh
 
     @property
     def name(self) -> str:
@@ -69,7 +75,7 @@ class _Gathered:
             hole = next(n for n in range(first, behind) if n not in self.messages)
             missing = behind - first - len(numbers)
             raise ServeError(
-                f"{self._path}: {missing} messages of {self.name} are missing, the first is number "
+                f"{self.path}: {missing} messages of {self.name} are missing, the first is number "
                 f"{hole}; a feed with holes cannot be served: merge both lines into one capture"
             )
         packets = _covering(sorted(self.packets), first, behind)
@@ -102,35 +108,58 @@ def _covering(packets: Iterable[Packed], first: int, behind: int) -> list[Packed
 
 def load(paths: Iterable[str], feed: str = "auto") -> list[Stream]:
     """The streams of captures.  Raises `ServeError` and `CaptureError`."""
-    gathered: dict[tuple[bytes, int], _Gathered] = {}
-    codec = CODECS.get(feed)
-    counters: Counter[str] = Counter()
+    gathering = _Gathering(CODECS.get(feed))
     names = list(paths)
     for path in names:
         for link, raw, ts_ns in _records(path):
-            if link == LINK_MESSAGES:
-                codec = codec or moldudp64
-                _daily(path, raw, codec, gathered)
-                continue
-            datagram = raw if link == LINK_DATAGRAM else _datagram(link, raw, counters)
-            if datagram is None:
-                continue
-            codec = codec or _recognised(datagram)
-            found = None if codec is None else codec.split(datagram)
-            if found is None:
-                counters["datagrams_other"] += 1
-            elif found.messages:
-                key = found.session, found.unit
-                if key not in gathered and len(gathered) >= MAX_STREAMS:
-                    raise ServeError(f"{path}: more than {MAX_STREAMS} sessions or units")
-                if key not in gathered:
-                    gathered[key] = _Gathered(path, *key)
-                gathered[key].take(found, ts_ns)
-    if not gathered:
+            gathering.take(path, link, raw, ts_ns)
+    if not gathering.streams:
         raise ServeError(
             f"{', '.join(names)}: no ITCH over MoldUDP64 and no PITCH; name a capture of a feed"
         )
-    return [gathered[key].stream(codec) for key in sorted(gathered)]
+    return [each.stream(gathering.codec) for _, each in sorted(gathering.streams.items())]
+
+
+class _Gathering:
+    """All streams being read.  ``codec`` is None until one is recognised."""
+
+    def __init__(self, codec: Any) -> None:
+        self.codec = codec
+        self.streams: dict[tuple[bytes, int], _Gathered] = {}
+        self._counters: Counter[str] = Counter()  # of what is no feed, which a capture may have
+        self._messages = 0
+
+    def take(self, path: str, link: int, raw: bytes, ts_ns: int) -> None:
+        """A record of a capture."""
+        if link == LINK_MESSAGES:
+            self.codec = self.codec or moldudp64
+            session = moldudp64.session_name(SESSION)
+            into = self._into(path, (session, 0))
+            for packet, time_ns in _daily(path, raw, self.codec, session, into.behind):
+                self._add(into, packet, time_ns)
+            return
+        datagram = raw if link == LINK_DATAGRAM else _datagram(link, raw, self._counters)
+        if datagram is None:
+            return
+        self.codec = self.codec or _recognised(datagram)
+        found = None if self.codec is None else self.codec.split(datagram)
+        if found is not None and found.messages:
+            self._add(self._into(path, (found.session, found.unit)), found, ts_ns)
+
+    def _into(self, path: str, key: tuple[bytes, int]) -> _Gathered:
+        if key not in self.streams:
+            if len(self.streams) >= MAX_STREAMS:
+                raise ServeError(f"{path}: more than {MAX_STREAMS} sessions or units")
+            self.streams[key] = _Gathered(path, *key)
+        return self.streams[key]
+
+    def _add(self, into: _Gathered, found: Datagram, ts_ns: int) -> None:
+        self._messages += into.take(found, ts_ns)
+        if self._messages > MAX_MESSAGES:
+            raise ServeError(
+                f"{into.path}: more than {MAX_MESSAGES:,} messages, which are kept in memory; "
+                "serve a part of it"
+            )
 
 
 def _records(path: str) -> Iterator[tuple[int, bytes, int]]:
@@ -159,29 +188,27 @@ def _recognised(datagram: bytes) -> ModuleType | None:
     return None
 
 
-def _daily(path: str, run: bytes, codec: Any, gathered: dict) -> None:
-    """A run of a daily file, as packets."""
+def _daily(
+    path: str, run: bytes, codec: Any, session: bytes, first: int
+) -> Iterator[tuple[Datagram, int]]:
+    """A run of a daily file as packets, and their times."""
     if codec is not moldudp64:
         raise ServeError(f"{path}: a daily file is ITCH 5.0; serve it without --feed pitch")
-    session = moldudp64.session_name(SESSION)
-    into = gathered.setdefault((session, 0), _Gathered(path, session, 0))
     waiting: list[bytes] = []
     begun_ns = size = at = 0
     while at < len(run):
         length = int.from_bytes(run[at : at + _LENGTH], "big")
         message = run[at + _LENGTH : at + _LENGTH + length]
         at += _LENGTH + length
-        time_ns = _TIME.get(message, _TIME.offset, "big") if length > _TIME.offset else begun_ns
+        is_timed = length >= _TIME.offset + _TIME.size
+        time_ns = _TIME.get(message, _TIME.offset, "big") if is_timed else begun_ns
         size += codec.block_bytes(message)
         if waiting and (time_ns - begun_ns > WINDOW_NS or size > MAX_BYTES):
-            _close(into, session, waiting, begun_ns)
+            yield Datagram(session, 0, first, waiting), begun_ns
+            first += len(waiting)
             waiting, size = [], codec.block_bytes(message)
         if not waiting:
             begun_ns = time_ns
         waiting.append(message)
-    _close(into, session, waiting, begun_ns)
-
-
-def _close(into: _Gathered, session: bytes, messages: list[bytes], ts_ns: int) -> None:
-    if messages:
-        into.take(Datagram(session, 0, len(into.messages) + 1, list(messages)), ts_ns)
+    if waiting:
+        yield Datagram(session, 0, first, waiting), begun_ns
