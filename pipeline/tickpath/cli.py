@@ -13,6 +13,8 @@ import click
 
 from tickpath.command_audit import audit
 from tickpath.command_exchange import exchange
+from tickpath.command_record import record
+from tickpath.command_serve import serve
 
 OK, FINDING, USAGE, INTERRUPTED = 0, 1, 2, 130
 
@@ -244,6 +246,8 @@ def doctor(as_json: bool) -> int:
 
 main.add_command(audit)
 main.add_command(exchange)
+main.add_command(record)
+main.add_command(serve)
 
 if __name__ == "__main__":
     main()
