@@ -45,7 +45,7 @@ class Capacity(Component, frozen=True):
     """How much the engine's block of memory has room for; memory is touched only when used."""
 
     symbols: Annotated[int, Meta(ge=2, le=65_536)] = 16_384
-    """Books of Nasdaq, by stock locate, and as many of Cboe; what is beyond is counted, left out."""
+    """Books of Nasdaq, by stock locate, and as many of Cboe; others are left out and counted."""
     orders: Annotated[int, Meta(ge=2048, le=1 << 31)] = 1 << 26
     """Order slots, in pages of 1,024 references in a row; a page is held while one order lives."""
     sparse_orders: Annotated[int, Meta(ge=1024, le=1 << 27)] = 1 << 21

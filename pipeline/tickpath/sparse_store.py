@@ -6,10 +6,10 @@ probing, at most half full) leads from the reference to a slot; slots come from 
 order store, taken whole and never given back, and a slot that became free is the next to be used,
 because it is in the cache.
 
-Invariants: an entry with slot 0 is empty; an entry's slot is live from `keep` to `drop`; at most half of
-the entries are used, so every probe ends.  Exhaustion: `open_slot` gives
-entry 0, the caller counts and leaves the order out.  Worst case: probes are as long as the longest
-run of entries, which references chosen by an adversary could make; an exchange is none.
+Invariants: an entry with slot 0 is empty; an entry's slot is live from `keep` to `drop`; at most
+half of the entries are used, so every probe ends.  Exhaustion: `open_slot` gives entry 0, the
+caller counts and leaves the order out.  Worst case: probes are as long as the longest run of
+entries, which references chosen by an adversary could make; an exchange is none.
 """
 
 import numpy as np

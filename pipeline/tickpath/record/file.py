@@ -17,7 +17,6 @@ from tickpath.wire.pcapng import PCAPNG
 BUFFER_BYTES = 1 << 20
 """Written at once; at most so much is lost with the machine."""
 SNAP_LENGTH = 1 << 18
-OPTION_IF_NAME = 2
 """The option that names an interface, of the pcapng specification."""
 _NANOSECONDS = 9
 _LAYOUTS = PCAPNG["little"]
@@ -44,7 +43,7 @@ def _option(code: int, value: bytes) -> bytes:
 
 
 def _interface(name: str) -> bytes:
-    options = _option(OPTION_IF_NAME, name.encode())
+    options = _option(pcapng.OPTION_IF_NAME, name.encode())
     options += _option(pcapng.OPTION_IF_TSRESOL, bytes([_NANOSECONDS]))
     options += _option(pcapng.OPTION_END, b"")
     return _block(

@@ -82,6 +82,7 @@ ALIGNMENT = 4
 """Blocks, packets and option values are padded to a multiple of this."""
 
 OPTION_END = 0
+OPTION_IF_NAME = 2
 OPTION_IF_TSRESOL = 9
 OPTION_IF_TSOFFSET = 14
 
