@@ -23,7 +23,7 @@ import numpy as np
 from tickpath import book, order_store, sparse_store
 from tickpath.counters import Counter
 from tickpath.jit import cold, leaf
-from tickpath.layout import count, order, side
+from tickpath.layout import count, level, order, side
 
 ZERO, ONE = np.uint64(0), np.uint64(1)
 ANY = np.uint64((1 << 64) - 1)
@@ -32,6 +32,7 @@ _UNKNOWN = np.uint64(Counter.UNKNOWN_ORDER_REF)
 _DUPLICATE = np.uint64(Counter.DUPLICATE_ORDER_REF)
 _MISMATCH = np.uint64(Counter.SYMBOL_MISMATCH)
 _ZERO_QUANTITY = np.uint64(Counter.ZERO_QUANTITY)
+_CLEARED = np.uint64(Counter.ORDERS_CLEARED)
 _STORE_FULL = np.uint64(Counter.ORDER_STORE_FULL)
 
 
@@ -136,6 +137,18 @@ def over(store: python_types.ModuleType, compiled: Any) -> python_types.ModuleTy
         return book.resize(eng, slot, ref, quantity)
 
     @leaf
+    def clear(eng, book_index):
+        """Take all orders out of a book."""
+        for sd in range(book_index + book_index, book_index + book_index + ONE + ONE):
+            s = side.at(eng, sd)
+            while side.best(s) != ZERO:
+                slot = level.head(level.at(eng, side.best(s)))
+                ref = order_store.ref_of(eng, slot)
+                entry, _ = find(eng, ref)
+                take(eng, entry, slot, ref)
+                count(eng, _CLEARED)
+
+    @leaf
     def price_of(eng, ref):
         """Resting price of a live order; 0 where the reference is unknown."""
         _, slot = find(eng, ref)
@@ -143,6 +156,7 @@ def over(store: python_types.ModuleType, compiled: Any) -> python_types.ModuleTy
 
     space.add, space.take, space.delete, space.reduce = add, take, delete, reduce
     space.replace, space.resize, space.price_of = replace, resize, price_of
+    space.clear = clear
     return space
 
 

@@ -221,6 +221,14 @@ class Feed(Component, frozen=True):
     """Whose PITCH it is, which the packets do not say."""
     venues: dict[str, Literal["cboe-bzx", "cboe-byx", "cboe-edga", "cboe-edgx"]] = {}
     """Likewise for single groups, by ADDRESS:PORT."""
+    lines_b: dict[str, str] = {}
+    """Groups that carry the same messages a second time: ``"A:PORT" = "B:PORT"``."""
+    reorder_packets: Annotated[int, Meta(ge=0, le=512)] = 0
+    """Packets of a line that wait for one that is missing before a gap is declared."""
+    reorder_us: Annotated[int, Meta(ge=0, le=10_000_000)] = 0
+    """The same by receive time; 0: as long as it takes for so many packets to come."""
+    recovers: bool = False
+    """Whether a program that embeds the engine asks for what is missing (`tickpath.recovery`)."""
 
 
 class Latency(Component, frozen=True):
@@ -295,6 +303,9 @@ def check(config: Config, source: str = "configuration") -> None:
         )
     for text in (*config.feed.groups, *config.feed.venues):
         parse_group(text, source)
+    for a, b in config.feed.lines_b.items():
+        if parse_group(a, source) == parse_group(b, source):
+            raise ConfigError(f"{source}: feed.lines_b: {a} is its own second line")
 
 
 def _check_bursts(risk: Risk, source: str) -> None:

@@ -40,6 +40,11 @@ class Counter(IntEnum):
     GAP_MESSAGES = auto()
     GAPS_NOT_LISTED = auto()  # counted above, but the list of ranges was full
     LINES_FULL = auto()
+    PACKETS_REORDERED = auto()  # came too early and waited for those before them
+    PACKETS_HELD_DROPPED = auto()  # had to wait, and there was no room
+    PACKETS_SECOND = auto()  # of line B or A, after their twins
+    BOOKS_RECOVERED = auto()  # were stale, and a snapshot made them good
+    SNAPSHOTS = auto()
     UNIT_INVALID = auto()  # datagrams that are no Sequenced Unit packet, or shorter than they say
     UNIT_TRUNCATED = auto()  # packets that ended within a message
     UNIT_TRAILING_BYTES = auto()

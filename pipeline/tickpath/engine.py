@@ -26,7 +26,7 @@ from tickpath.invoke import explain
 from tickpath.layout import LineKind, Stage
 from tickpath.own_orders import State
 from tickpath.packet import LINK_COMMANDS, LINK_ETHERNET, LINK_MESSAGES, LINK_RESPONSES, PACKET
-from tickpath.pipeline import process, whole_messages
+from tickpath.pipeline import go_on, process, whole_messages
 from tickpath.risk import Reject
 from tickpath.state import BBO_COLUMNS, Block
 from tickpath.strategy import Strategy, load
@@ -123,6 +123,15 @@ class Engine:
             self._empty_buffers()
             if not paused or self.block.get("stopped"):
                 return int(at)
+
+    def go_on(self) -> None:
+        """Take the packets that waited, after recovery did something about what is missing."""
+        while True:
+            go_on(self._address)
+            paused = self.block.get("pause")
+            self._empty_buffers()
+            if not paused or self.block.get("stopped"):
+                return
 
     def process(self, packets: np.ndarray) -> None:
         """Take all of an array of lent packets through the pipeline."""

@@ -49,6 +49,12 @@ REVERTS = 64
 """Limits that can be waiting to go back at one time."""
 AUDIT_RECORDS = 4096
 LINES = 64
+HELD = 1024
+"""Packets of all lines that can wait for those before them."""
+HELD_BYTES = 2048
+"""Largest datagram that can wait."""
+ARRIVALS = 64
+"""Packets of a line of which it is remembered when they came, for their twins' lead."""
 GAP_RANGES = 4096
 LOOKAHEAD = 64
 """Slots of the look-ahead ring; the look-ahead distance must stay below it."""
@@ -60,7 +66,10 @@ class Stage:
     NAMES = ("frame", "line", "decode", "book", "strategy", "risk", "encode")
     TICK_TO_ORDER = len(NAMES)
     RESPONSE = len(NAMES) + 1
-    COUNT = len(NAMES) + 2
+    LEAD_A = len(NAMES) + 2
+    """Not of a stage: by how much line A was ahead of B, of packets that came on both."""
+    LEAD_B = len(NAMES) + 3
+    COUNT = len(NAMES) + 4
 
 
 class LineKind(IntEnum):
@@ -68,6 +77,14 @@ class LineKind(IntEnum):
 
     MOLD = 0  # MoldUDP64, of ITCH
     UNIT = 1  # Sequenced Unit, of PITCH
+
+
+class LineState(IntEnum):
+    """What a line waits for."""
+
+    STEADY = 0  # nothing: the next packet is the next in sequence
+    WINDOW = 1  # packets that are missing may still come, in another order or on the other line
+    HOLE = 2  # they did not come: recovery is at work, or has not been told yet
 
 
 class FeedFormat(IntEnum):
@@ -371,16 +388,36 @@ LINE = _record(
     ("unit_ns", "u8"),  # PITCH: the second that its last Time message said, as ns since midnight
     ("venue", "u4"),  # a number of `digest.VENUES`
     ("kind", "u4"),  # a number of `LineKind`
-    size=88,
+    ("b_group", "u4"),  # where the same messages come a second time; 0: nowhere
+    ("b_port", "u2"),
+    ("state", "u1"),  # a number of `LineState`
+    ("gapped", "u1"),  # 1 from a gap on: a book of the line that is opened later is stale too
+    ("first_a", "u8"),  # packets that came on line A before B, or on A alone
+    ("first_b", "u8"),
+    ("seen", "u8"),  # the largest sequence number that any packet says is next
+    ("held", "u8"),  # packets that wait for those before them
+    ("waits_since", "u8"),  # receive time of the first of them
+    size=136,
 )
 GAP = _record(("first", "u8"), ("last", "u8"), ("line", "u8"), ("input_number", "u8"), size=32)
 GROUP = _record(
     ("address", "u4"),
     ("port", "u4"),
     ("venue", "u4"),  # of its lines of PITCH; 0: `pitch_venue`
+    ("a_address", "u4"),  # where the same messages come first by name, if this is a line B; else 0
+    ("a_port", "u4"),
     ("reserved", "u4"),
-    size=16,
+    size=24,
 )
+HELD_PACKET = _record(
+    ("sequence", "u8"),
+    ("behind", "u8"),  # number of the message behind its last
+    ("line", "u4"),  # index + 1; 0: nothing here
+    ("length", "u4"),
+    size=24,
+)
+"""A datagram that waits, which stands at the same place of `held_bytes`."""
+ARRIVAL = _record(("sequence", "u8"), ("ts_recv", "u8"), size=16)
 AHEAD = _record(("message", "u8"), ("order", "u8"), ("level", "u8"), ("reserved", "u8"), size=32)
 """A message that has been looked at: addresses, because they live no longer than the run."""
 BYTE = _record(("value", "u1"))
@@ -441,6 +478,9 @@ REGIONS = tuple(
         "bbo_last": BBO,
         "line": LINE,
         "gap": GAP,
+        "held_packet": HELD_PACKET,
+        "held_bytes": BYTE,
+        "arrival": ARRIVAL,
         "group": GROUP,
         "cell": CELL,  # the strategy's own state
         "histogram": HISTOGRAM,
@@ -467,6 +507,9 @@ FIXED = {
     "recent": 1 << RECENT_BITS,
     "revert": REVERTS,
     "line": LINES,
+    "held_packet": HELD,
+    "held_bytes": HELD * HELD_BYTES,
+    "arrival": LINES * ARRIVALS,
     "histogram": Stage.COUNT,
 }
 """Records of the regions whose size no configuration changes.  They stand right behind `ENGINE`,
@@ -539,6 +582,15 @@ ENGINE = _record(
     ("watch", "u8"),  # what a message is watched for besides being applied: see `Watch`
     ("gapped", "u8"),  # 1 from the first gap on: a book that is opened later is stale too
     ("line", "u8"),  # index of the line used last
+    ("reorder_packets", "u8"),  # of a line that wait before a gap is declared; 0: none
+    ("reorder_ns", "u8"),  # likewise, by receive time; 0: any time
+    ("recovers", "u8"),  # 1: what is missing is asked for, and nothing is declared meanwhile
+    ("held", "u8"),  # packets that wait, of all lines
+    ("waiting", "u8"),  # lines that are not steady
+    ("ts_recv", "u8"),  # of the packet under way
+    ("bare_line", "u8"),  # index + 1 of the line that bare messages are of: a snapshot's
+    ("kept", "u8"),  # bytes of the packet under way that wait
+    ("run_held", "u8"),  # the place that the run under way has among the held packets, + 1
     ("market_hours", "u8"),  # event code of the last system event
     ("hours_said", "u8"),  # 1: a venue says them, 0: the clock does
     ("bare_ns", "u8"),  # as `unit_ns` of a line, of messages that came in no packet
@@ -675,6 +727,9 @@ bbo_ask_sz = _SPACES["bbo_ask_sz"]
 bbo_last = _SPACES["bbo_last"]
 line = _SPACES["line"]
 gap = _SPACES["gap"]
+held_packet = _SPACES["held_packet"]
+held_bytes = _SPACES["held_bytes"]
+arrival = _SPACES["arrival"]
 group = _SPACES["group"]
 cell = _SPACES["cell"]
 histogram = _SPACES["histogram"]

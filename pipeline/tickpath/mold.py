@@ -10,9 +10,21 @@ What a sequence number means for its line is `tickpath.line`.
 import numpy as np
 
 from tickpath.counters import Counter
+from tickpath.held import NEVER, forget
 from tickpath.jit import cold, leaf
 from tickpath.layout import LineKind, count, engine, line
-from tickpath.line import ALL, NO_LINE, ONE, ZERO, follow, make, mark_stale, start
+from tickpath.line import (
+    ALL,
+    NO_LINE,
+    ONE,
+    ZERO,
+    comes_on,
+    follow,
+    line_a,
+    make,
+    mark_stale,
+    start,
+)
 from tickpath.wire import moldudp64 as wire
 from tickpath.wire.hot import peek
 
@@ -43,18 +55,16 @@ _SESSION_CHANGES = np.uint64(Counter.SESSION_CHANGES)
 @cold
 def _find(eng, address, port, session, tail, sequence):
     """Index of the group's line, which is made at its first packet; `NO_LINE` if all are taken."""
+    address, port = line_a(eng, address, port)
     for index in range(engine.lines(eng)):
         record = line.at(eng, index)
-        if (
-            line.group(record) == address
-            and line.port(record) == port
-            and line.kind(record) == _KIND
-        ):
+        if comes_on(record, address, port) and line.kind(record) == _KIND:
             if line.session(record) != session or line.session_tail(record) != tail:
                 count(eng, _SESSION_CHANGES)
                 start(eng, record, address, port, session, tail, sequence)
+                forget(eng, index, NEVER)
                 if engine.orders_live(eng) != ZERO:
-                    mark_stale(eng)
+                    mark_stale(eng, index)
             return index
     return make(eng, address, port, session, tail, sequence, _KIND)
 
@@ -96,9 +106,8 @@ def accept(eng, at, end, address, port):
     record = line.at(eng, index)
     if (
         line.session(record) != session
-        or line.group(record) != address
-        or line.port(record) != port
         or line.session_tail(record) != tail
+        or not comes_on(record, address, port)
         or engine.lines(eng) == ZERO
     ):
         index = _find(eng, address, port, session, tail, sequence)
@@ -109,7 +118,7 @@ def accept(eng, at, end, address, port):
     engine.set_run_line(eng, index + ONE)
     engine.set_run_numbered(eng, ONE)
     has_none = (number == _HEARTBEAT) | (number == _END)
-    known = follow(eng, index, sequence, ZERO if has_none else number)
+    known = follow(eng, index, sequence, ZERO if has_none else number, at, end, address)
     if has_none:
         # One that was refused as far ahead says nothing either.
         if sequence <= line.expected(record):

@@ -16,6 +16,7 @@ from tickpath import (
     fills,
     frame,
     glance,
+    held,
     itch,
     line,
     lookahead,
@@ -31,6 +32,7 @@ from tickpath.counters import Counter
 from tickpath.invoke import invoke
 from tickpath.jit import cold, entry, leaf
 from tickpath.layout import (
+    HELD_BYTES,
     OWN_EVENTS,
     FeedFormat,
     Watch,
@@ -47,6 +49,8 @@ from tickpath.layout import (
     count_by,
     engine,
     gate,
+    held_bytes,
+    held_packet,
     level,
     limit,
     message_length,
@@ -57,6 +61,7 @@ from tickpath.layout import (
     side,
     type_count,
 )
+from tickpath.layout import line as line_record
 from tickpath.lent import packet
 from tickpath.memory import cycles, lend_message, lend_run, prefetch
 from tickpath.packet import LINK_DATAGRAM, LINK_MESSAGES, LINK_PITCH, LINK_RESPONSES
@@ -74,6 +79,7 @@ _OWN, _FILLS = np.uint64(Watch.OWN), np.uint64(Watch.FILLS)
 _LINK_MESSAGES, _LINK_DATAGRAM = np.uint64(LINK_MESSAGES), np.uint64(LINK_DATAGRAM)
 _LINK_RESPONSES, _LINK_PITCH = np.uint64(LINK_RESPONSES), np.uint64(LINK_PITCH)
 _AUTO, _PITCH = np.uint64(FeedFormat.AUTO), np.uint64(FeedFormat.PITCH)
+_HELD_BYTES = np.uint64(HELD_BYTES)
 _OWN_EVENT_MASK = np.uint64(OWN_EVENTS - 1)
 MOST_TOLD = np.uint64(OWN_EVENTS)
 """Events of own orders that one input tells the strategy; more wait for the next input."""
@@ -476,6 +482,8 @@ def _run(eng, glanced):
         return
     m, end = engine.cursor(eng), engine.run_end(eng)
     engine.set_cursor(eng, ZERO)
+    if engine.run_held(eng) != ZERO:
+        held.finish(eng)
     if m != end or (engine.run_left(eng) != ZERO and engine.bare(eng) == ZERO):
         _tail(eng, end - m)
 
@@ -501,6 +509,19 @@ def _begin_run(eng, begin, end, number):
     engine.set_cursor(eng, begin)
 
 
+@leaf
+def _begin_bare_market(eng):
+    """Messages that have no numbers: of a line's snapshot, or of no line."""
+    of = engine.bare_line(eng)
+    engine.set_run_line(eng, of)
+    engine.set_run_venue(eng, engine.pitch_venue(eng))
+    engine.set_unit_ns(eng, engine.bare_ns(eng))
+    if of != ZERO:
+        record = line_record.at(eng, of - ONE)
+        engine.set_run_venue(eng, line_record.venue(record))
+        engine.set_unit_ns(eng, line_record.unit_ns(record))
+
+
 @cold
 def _begin_bare(eng, link, address, length):
     """A run of messages that came in no packet: a file's, an order session's, an operator's."""
@@ -509,9 +530,7 @@ def _begin_bare(eng, link, address, length):
     engine.set_run_numbered(eng, ZERO)
     engine.set_run_kind(eng, ZERO if link == _LINK_MESSAGES else link)
     if is_market:
-        engine.set_run_line(eng, ZERO)
-        engine.set_run_venue(eng, engine.pitch_venue(eng))
-        engine.set_unit_ns(eng, engine.bare_ns(eng))
+        _begin_bare_market(eng)
     _begin_run(eng, address, address + length, _ENDLESS)
 
 
@@ -536,11 +555,66 @@ def _begin_unit(eng, address, length, start, end, group, port):
     if engine.watch(eng) & _SAMPLED != ZERO:
         stamps.stage(eng, stamps.LINE)
     if begin == ZERO:
-        count_by(eng, _BYTES_SKIPPED, length)
+        _passed_over(eng, length)
         return
     engine.set_run_kind(eng, _LINK_PITCH)
     _begin_run(eng, begin, end, number)
     _count_bytes(eng, end - begin, start + unit.HEADER_LENGTH - address, length)
+
+
+@leaf
+def _begin_datagram(eng, address, length, start, end, group, port):
+    """Line: find a datagram's messages; ``length`` bytes from ``address`` on are accounted for."""
+    if _is_pitch(eng, start, end):
+        _begin_unit(eng, address, length, start, end, group, port)
+        return
+    begin, number = mold.accept(eng, start, end, group, port)
+    if engine.watch(eng) & _SAMPLED != ZERO:
+        stamps.stage(eng, stamps.LINE)
+    if begin == ZERO:
+        _passed_over(eng, length)
+        return
+    engine.set_run_kind(eng, ZERO)
+    _begin_run(eng, begin, end, number)
+    _count_bytes(eng, end - begin, start + mold.HEADER_LENGTH - address, length)
+
+
+@leaf
+def _passed_over(eng, length):
+    """No message of a datagram is taken now; what waits is accounted for when its turn comes."""
+    kept = engine.kept(eng)
+    count_by(eng, _BYTES_HEADERS if kept != ZERO else _BYTES_SKIPPED, length - kept)
+    engine.set_kept(eng, ZERO)
+
+
+@cold
+def _begin_held(eng):
+    """Make the next packet that waited the one under way; False where none's turn has come."""
+    place = held.next_run(eng)
+    if place == ZERO:
+        return False
+    p = held_packet.at(eng, place - ONE)
+    record = line_record.at(eng, held_packet.line(p) - ONE)
+    start, length = held_bytes.at(eng, (place - ONE) * _HELD_BYTES), held_packet.length(p)
+    lend_run(start, start + length)
+    engine.set_run_held(eng, place)
+    engine.set_bare(eng, ZERO)
+    group, port = line_record.group(record), line_record.port(record)
+    _begin_datagram(eng, start, length, start, start + length, group, port)
+    if engine.cursor(eng) == ZERO:
+        held.finish(eng)
+    return True
+
+
+@cold
+def _take_held(eng):
+    """Take what waited and need not wait any more; False where a buffer asks for a pause."""
+    while engine.waiting(eng) != ZERO and _begin_held(eng):
+        if engine.cursor(eng) != ZERO:
+            _run(eng, False)
+            if engine.pause(eng) != ZERO:
+                return False
+    return True
 
 
 @leaf
@@ -551,6 +625,9 @@ def _begin(eng, p):
     count_by(eng, _BYTES, length)
     if packet.wire_length(p) > length:
         count(eng, _PACKETS_CUT)
+    engine.set_ts_recv(eng, packet.ts_recv(p))
+    if engine.waiting(eng) != ZERO:
+        line.end_windows(eng)
     lend_run(address, address + length)
     if (link == _LINK_MESSAGES) | (link >= _LINK_PITCH) & (link != _LINK_DATAGRAM):
         _begin_bare(eng, link, address, length)
@@ -564,18 +641,7 @@ def _begin(eng, p):
     if start == ZERO:
         count_by(eng, _BYTES_SKIPPED, length)
         return
-    if _is_pitch(eng, start, end):
-        _begin_unit(eng, address, length, start, end, group, port)
-        return
-    begin, number = mold.accept(eng, start, end, group, port)
-    if engine.watch(eng) & _SAMPLED != ZERO:
-        stamps.stage(eng, stamps.LINE)
-    if begin == ZERO:
-        count_by(eng, _BYTES_SKIPPED, length)
-        return
-    engine.set_run_kind(eng, ZERO)
-    _begin_run(eng, begin, end, number)
-    _count_bytes(eng, end - begin, start + mold.HEADER_LENGTH - address, length)
+    _begin_datagram(eng, address, length, start, end, group, port)
 
 
 @leaf
@@ -617,8 +683,19 @@ def process(eng, packets, first, number):
             _run(eng, at >= first + glance.FIRST)
             if engine.pause(eng) != ZERO:
                 break
+        if engine.waiting(eng) != ZERO and not _take_held(eng):
+            break
         at += ONE
     return at
+
+
+@entry
+def go_on(eng):
+    """Go on with what waited, after recovery did something about what is missing."""
+    if engine.cursor(eng) != ZERO:
+        _run(eng, False)
+    if engine.pause(eng) == ZERO:
+        _take_held(eng)
 
 
 @entry

@@ -26,8 +26,7 @@ from tickpath.by_ref import ANY
 from tickpath.by_ref import sparse as orders
 from tickpath.counters import Counter
 from tickpath.jit import cold, leaf
-from tickpath.layout import book, count, engine, level, line, order, side
-from tickpath.order_store import ref_of
+from tickpath.layout import book, count, engine, line, order
 from tickpath.wire import hot
 from tickpath.wire.pitch241 import MAINTAIN_PRIORITY, PITCH241
 
@@ -85,7 +84,6 @@ _PRICE = np.uint64(Counter.PRICE_OUT_OF_RANGE)
 _BACKWARDS = np.uint64(Counter.TIME_BACKWARDS)
 _END = np.uint64(Counter.END_OF_SESSION)
 _CLEARS = np.uint64(Counter.UNIT_CLEARS)
-_CLEARED = np.uint64(Counter.ORDERS_CLEARED)
 _OPENING_S, _CLOSING_S = np.uint64(34_200), np.uint64(57_600)
 _FIRST_S, _LAST_S = np.uint64(14_400), np.uint64(72_000)
 _PRE, _OPEN, _POST, _CLOSED = (np.uint64(ord(code)) for code in "SQME")
@@ -308,17 +306,6 @@ def set_time(eng, m):
 
 
 @cold
-def clear_book(eng, b):
-    """Take all orders out of a book."""
-    for sd in range(b + b, b + b + ONE + ONE):
-        s = side.at(eng, sd)
-        while side.best(s) != ZERO:
-            slot = level.head(level.at(eng, side.best(s)))
-            orders.delete(eng, ANY, ref_of(eng, slot))
-            count(eng, _CLEARED)
-
-
-@cold
 def _clear(eng):
     """All orders of a unit are void."""
     count(eng, _CLEARS)
@@ -326,7 +313,7 @@ def _clear(eng):
         record = book.at(eng, b)
         of_venue = book.venue(record) == engine.run_venue(eng)
         if of_venue and book.line(record) == engine.run_line(eng):
-            clear_book(eng, b)
+            orders.clear(eng, b)
     return event.HOT_STATUS
 
 

@@ -92,7 +92,7 @@ def counts(config: Config, starts: int = 0) -> dict[str, int]:
         **dict.fromkeys(BBO_COLUMNS, BBO_ROWS),
         "bbo_last": books,
         "gap": GAP_RANGES,
-        "group": len(config.feed.groups) + len(config.feed.venues) + 1,
+        "group": sum(map(len, (config.feed.groups, config.feed.venues, config.feed.lines_b))) + 1,
         "cell": config.strategy.cells,
     }
 
@@ -216,14 +216,22 @@ def _initialise(block: Block, config: Config) -> None:
 
 def _set_groups(block: Block, config: Config) -> None:
     """The groups that are taken, and those of which the venue is known."""
-    venues = {parse_group(text): VENUES[venue] for text, venue in config.feed.venues.items()}
-    groups = [parse_group(text) for text in config.feed.groups]
+    feed = config.feed
+    venues = {parse_group(text): VENUES[venue] for text, venue in feed.venues.items()}
+    line_a = {parse_group(b): parse_group(a) for a, b in feed.lines_b.items()}
+    groups = [parse_group(text) for text in feed.groups]
+    if groups:
+        groups += [each for each in line_a if each not in groups]
     block.set("groups", len(groups))
-    groups += [each for each in venues if each not in groups]
+    groups += [each for each in {**venues, **line_a} if each not in groups]
     block.set("group_venues", len(groups))
     for record, group in zip(block.group, groups, strict=False):
         record["address"], record["port"] = group
         record["venue"] = venues.get(group, 0)
+        record["a_address"], record["a_port"] = line_a.get(group, (0, 0))
+    block.set("reorder_packets", feed.reorder_packets)
+    block.set("reorder_ns", feed.reorder_us * 1_000)
+    block.set("recovers", feed.recovers)
 
 
 def _set_gate(block: Block, config: Config, strategy: str | None, starts: np.ndarray) -> None:

@@ -15,7 +15,7 @@ from tickpath import own_orders
 from tickpath.counters import Counter
 from tickpath.digest import HOT_C1, HOT_C2, HOT_C3, VENUES
 from tickpath.jit import cold, entry, leaf
-from tickpath.layout import book, count, engine, limit, listed, side, start, symbol_limit
+from tickpath.layout import book, count, engine, limit, line, listed, side, start, symbol_limit
 from tickpath.memory import copy_bytes, prefetch, store_u64
 
 ZERO, ONE = np.uint64(0), np.uint64(1)
@@ -166,6 +166,15 @@ def list_all(eng):
             _list(eng, b, book.venue(record), book.symbol(record))
 
 
+@leaf
+def _is_gapped(eng, book_index):
+    """Whether messages of a book that is new may have been missed."""
+    if book_index < engine.locates(eng):
+        return engine.gapped(eng)
+    of = engine.run_line(eng)
+    return line.gapped(line.at(eng, of - ONE)) if of != ZERO else ZERO
+
+
 @cold
 def open_book(eng, book_index, venue, symbol):
     """Give a book its symbol; a book with orders keeps the one it has."""
@@ -183,7 +192,9 @@ def open_book(eng, book_index, venue, symbol):
     book.set_venue(b, venue)
     book.set_symbol(b, symbol)
     # After a gap, adds to a book that nobody knew of may be missing as well.
-    book.set_stale(b, engine.gapped(eng))
+    book.set_stale(b, _is_gapped(eng, book_index))
+    if book_index >= engine.locates(eng):
+        book.set_line(b, engine.run_line(eng))
     side.set_key(bids, _side_key(venue, symbol, ZERO))
     side.set_key(offers, _side_key(venue, symbol, ONE))
     _set_limits(eng, book_index, symbol)

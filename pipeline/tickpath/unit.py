@@ -15,7 +15,7 @@ import numpy as np
 from tickpath.counters import Counter
 from tickpath.jit import cold, leaf
 from tickpath.layout import LineKind, count, engine, group, line
-from tickpath.line import ALL, NO_LINE, ONE, ZERO, follow, make
+from tickpath.line import ALL, NO_LINE, ONE, ZERO, comes_on, follow, line_a, make
 from tickpath.pitch import LEAST, message_length
 from tickpath.wire.hot import peek
 from tickpath.wire.pitch241 import PITCH241
@@ -54,14 +54,11 @@ def _venue_of(eng, address, port):
 @cold
 def _find(eng, address, port, unit, sequence):
     """Index of the unit's line, which is made at its first packet; `NO_LINE` if all are taken."""
+    address, port = line_a(eng, address, port)
     for index in range(engine.lines(eng)):
         record = line.at(eng, index)
-        if (
-            line.group(record) == address
-            and line.port(record) == port
-            and line.session_tail(record) == unit
-            and line.kind(record) == _KIND
-        ):
+        is_unit = line.session_tail(record) == unit and line.kind(record) == _KIND
+        if is_unit and comes_on(record, address, port):
             return index
     index = make(eng, address, port, ZERO, unit, sequence, _KIND)
     if index != NO_LINE:
@@ -101,9 +98,8 @@ def accept(eng, at, end, address, port):
     record = line.at(eng, index)
     if (
         line.session_tail(record) != unit
-        or line.port(record) != port
-        or line.group(record) != address
         or line.kind(record) != _KIND
+        or not comes_on(record, address, port)
         or engine.lines(eng) == ZERO
     ):
         index = _find(eng, address, port, unit, sequence)
@@ -119,9 +115,11 @@ def accept(eng, at, end, address, port):
     known = ZERO
     if sequence != ZERO:
         if line.expected(record) == ZERO:
-            line.set_first(record, sequence)
-            line.set_expected(record, sequence)
-        known = follow(eng, index, sequence, number)
+            first = ONE if engine.recovers(eng) != ZERO else sequence
+            line.set_first(record, first)
+            line.set_expected(record, first)
+            line.set_seen(record, sequence)
+        known = follow(eng, index, sequence, number, at, end, address)
     elif number != ZERO:
         count(eng, _UNSEQUENCED)
     if number == ZERO:
