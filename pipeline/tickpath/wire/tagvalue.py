@@ -326,11 +326,10 @@ def _field(dictionary: Dictionary, name: str, value: Any) -> bytes:
         raise FixError(Reason.UNKNOWN_FIELD, 0, f"{name!r}")
     if known.tag in dictionary.groups:
         first = dictionary.by_tag[dictionary.groups[known.tag][0]].name
-        if any(next(iter(each), "") != first for each in value):
-            raise FixError(
-                Reason.GROUP, 0, f"an element of {name} that does not begin with {first}"
-            )
-        inside = [_field(dictionary, *each) for element in value for each in element.items()]
+        if not all(first in each for each in value):
+            raise FixError(Reason.GROUP, 0, f"an element of {name} without {first}")
+        ordered = [{first: each[first], **each} for each in value]
+        inside = [_field(dictionary, *each) for element in ordered for each in element.items()]
         return b"%d=%d\x01" % (known.tag, len(value)) + b"".join(inside)
     raw = _text(known, value)
     lengths = [length for length, data in dictionary.data.items() if data == known.tag]
