@@ -19,9 +19,12 @@ from scenes import FREE, TS, add
 from sessions import refused, replay, session
 from streams import market
 from tickpath import Config, Engine, view
+from tickpath.bench import kernels
+from tickpath.bench.parts import EncodeNamed
 from tickpath.config import Boe23Orders, ConfigError, Fills, Fix44Orders, Orders, check, load_config
 from tickpath.fix import NO_TIME
 from tickpath.layout import MAX_INTENTS
+from tickpath.order_template import OrderMessage
 from tickpath.order_text import cl_ord_id_of
 from tickpath.wire import boe, fix44
 from trader import LIMITS, MODIFY, NEWS, busy, script, scripted, trading
@@ -245,6 +248,27 @@ def test_a_symbol_that_has_no_text_is_refused_by_the_gate_and_counted(protocol):
     engine.feed(run([NEWS]))
     assert engine.take_orders() == []
     assert engine.rejects_by_code == {"MALFORMED": 1}
+
+
+# ---------------------------------------------------------------- the benchmark's rows
+
+
+@pytest.mark.parametrize(
+    ("name", "right", "wrong"),
+    [
+        ("BOE", kernels.encode_boe_news, kernels.encode_boe_replaces),
+        ("FIX", kernels.encode_fix_news, kernels.encode_fix_replaces),
+    ],
+)
+def test_the_benchmark_finds_other_bytes(name, right, wrong):
+    """Replaces where new orders are expected; more messages than quantities go round."""
+    new, replacement = OrderMessage.ENTER, OrderMessage.REPLACE
+    assert EncodeNamed(name, new, right, 2_500).run().problems == ()
+    assert EncodeNamed(name, replacement, wrong, 500).run().problems == ()
+    assert EncodeNamed(name, new, wrong, 500).run().problems == (
+        "not every message was written",
+        "bytes differ from the tables' encoder",
+    )
 
 
 # ---------------------------------------------------------------- configuration

@@ -235,7 +235,9 @@ class Fix44Orders(Component, frozen=True):
 class Orders(Component, frozen=True):
     """The order session's protocol and the constants of its messages, in the spec's codes.
 
-    The keys in front are those of OUCH; BOE and FIX have tables of their own.
+    The keys in front are those of OUCH; BOE and FIX have tables of their own.  There is no session
+    for these two yet: a fill model answers their orders, and ``fills.model = "exchange"`` with them
+    is refused.
     """
 
     protocol: Literal["ouch50", "ouch42", "boe23", "fix44"] = "ouch50"
