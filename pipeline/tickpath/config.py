@@ -193,10 +193,56 @@ class Fills(Component, frozen=True):
     """See `tickpath.fills`."""
 
 
-class Orders(Component, frozen=True):
-    """The order session's protocol and the constants of its messages, in the spec's codes."""
+Options = dict[str, str | int | float]
+Word = Annotated[str, Meta(max_length=16, pattern="^[!-~]*$")]
+"""Printable ASCII without blanks."""
 
-    protocol: Literal["ouch50", "ouch42"] = "ouch50"
+
+class Boe23Orders(Component, frozen=True):
+    """What every BOE 2.3 order has in common, in the spec's codes; what is blank is not sent."""
+
+    clearing_firm: Annotated[str, Meta(max_length=4, pattern="^[!-~]*$")] = ""
+    clearing_account: Annotated[str, Meta(max_length=4, pattern="^[!-~]*$")] = ""
+    account: Word = ""
+    capacity: Literal["A", "P", "R"] = "P"
+    time_in_force: Literal["0", "1", "3", "5", "E", "R", "T", "X"] = "0"
+    """Those that need no other field and that a fill model can answer; 3 is immediate or cancel."""
+    options: Options = {}
+    """Other optional fields of new_order: {name: value}."""
+    modify_options: Options = {}
+    """Of modify_order."""
+
+
+class Fix44Orders(Component, frozen=True):
+    """What every FIX 4.4 order has in common, in the spec's codes; what is blank is not sent."""
+
+    sender_comp_id: Word = ""
+    """Both CompIDs are needed."""
+    target_comp_id: Word = ""
+    sender_sub_id: Word = ""
+    target_sub_id: Word = ""
+    account: Word = ""
+    ex_destination: Word = ""
+    handl_inst: Literal["1", "2", "3"] = "1"
+    order_capacity: Literal["A", "G", "I", "P", "R", "W"] = "P"
+    time_in_force: Literal["0", "1", "3", "5"] = "0"
+    """3 is immediate or cancel."""
+    locate_reqd: Literal["", "N", "Y"] = ""
+    options: Options = {}
+    """Other fields of NewOrderSingle: {name of `wire.fix44`: value}."""
+    replace_options: Options = {}
+    """Of OrderCancelReplaceRequest."""
+
+
+class Orders(Component, frozen=True):
+    """The order session's protocol and the constants of its messages, in the spec's codes.
+
+    The keys in front are those of OUCH; BOE and FIX have tables of their own.  There is no session
+    for these two yet: a fill model answers their orders, and ``fills.model = "exchange"`` with them
+    is refused.
+    """
+
+    protocol: Literal["ouch50", "ouch42", "boe23", "fix44"] = "ouch50"
     time_in_force: Code | int | None = None
     display: Code = "Y"
     capacity: Code = "P"
@@ -205,9 +251,14 @@ class Orders(Component, frozen=True):
     firm: Annotated[str, Meta(max_length=4)] = ""
     customer_type: Annotated[str, Meta(max_length=1)] = " "
     minimum_quantity: Natural = 0
-    options: dict[str, str | int | float] = {}
+    options: Options = {}
     """OUCH 5.0 appendage of enter_order: {option's name: value}."""
-    replace_options: dict[str, str | int | float] = {}
+    replace_options: Options = {}
+    boe23: Boe23Orders = Boe23Orders()
+    fix44: Fix44Orders = Fix44Orders()
+
+
+OUCH_PROTOCOLS = ("ouch50", "ouch42")
 
 
 class Feed(Component, frozen=True):
@@ -291,6 +342,7 @@ def check(config: Config, source: str = "configuration") -> None:
     if starts != sorted(set(starts)):
         raise ConfigError(f"{source}: risk.bands: from_price must rise from band to band")
     _check_bursts(config.risk, source)
+    _check_orders(config, source)
     for name in config.risk.off:
         if name not in SWITCHES:
             known = ", ".join(SWITCHES)
@@ -306,6 +358,30 @@ def check(config: Config, source: str = "configuration") -> None:
     for a, b in config.feed.lines_b.items():
         if parse_group(a, source) == parse_group(b, source):
             raise ConfigError(f"{source}: feed.lines_b: {a} is its own second line")
+
+
+def _check_orders(config: Config, source: str) -> None:
+    """Nothing that is said of orders is left unheard."""
+    orders = config.orders
+    if orders.protocol in OUCH_PROTOCOLS:
+        return
+    if config.fills.model == "exchange":
+        raise ConfigError(
+            f"{source}: fills.model: no session speaks {orders.protocol}, so a model answers its "
+            "orders: touch, through or queue (an exchange answers ouch50 and ouch42)"
+        )
+    plain = Orders()
+    for key in plain.__struct_fields__:
+        of_ouch = key not in ("protocol", "boe23", "fix44")
+        if of_ouch and getattr(orders, key) != getattr(plain, key):
+            raise ConfigError(
+                f"{source}: orders.{key}: a key of OUCH; what {orders.protocol} has is in "
+                f"[orders.{orders.protocol}]"
+            )
+    if orders.protocol == "fix44":
+        for key in ("sender_comp_id", "target_comp_id"):
+            if not getattr(orders.fix44, key):
+                raise ConfigError(f"{source}: orders.fix44.{key}: needed where orders are FIX")
 
 
 def _check_bursts(risk: Risk, source: str) -> None:

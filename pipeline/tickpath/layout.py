@@ -24,7 +24,7 @@ from tickpath.counters import Counter
 from tickpath.jit import CHECKED, leaf
 from tickpath.latency import HISTOGRAM
 from tickpath.memory import accessors, constant_load, violate_index
-from tickpath.ouch import TEMPLATE
+from tickpath.order_template import TEMPLATE
 
 WINDOW_BITS = 10
 WINDOW = 1 << WINDOW_BITS

@@ -2,12 +2,12 @@
 
 An order's id is ``input number * MAX_INTENTS + place among the message's intents``: it follows from
 the inputs alone, so a replay or a standby names the same order the same way.  It is the text of
-ClOrdID (OUCH 5.0) or the order token (4.2).
+ClOrdID (OUCH 5.0), of the order token (4.2), and part of the ClOrdID of BOE and FIX.
 """
 
 import numpy as np
 
-from tickpath import emit, fills, ouch_encode, own_orders, risk, stamps
+from tickpath import emit, encode, fills, ouch_encode, own_orders, risk, stamps
 from tickpath.counters import Counter
 from tickpath.jit import cold, leaf
 from tickpath.layout import (
@@ -27,13 +27,12 @@ from tickpath.layout import (
     template,
 )
 from tickpath.memory import trailing_zeros
-from tickpath.ouch import MAX_LENGTH
 from tickpath.wire import hot
 from tickpath.wire.moldudp64 import MOLDUDP64
 
 ZERO, ONE = np.uint64(0), np.uint64(1)
 _block = hot.message(MOLDUDP64["message_block"])
-ROOM = MAX_INTENTS * (MAX_LENGTH + MOLDUDP64["message_block"].length)
+ROOM = MAX_INTENTS * (encode.MAX_LENGTH + MOLDUDP64["message_block"].length)
 """Bytes of the send buffer that one message's orders can take."""
 
 _INTENTS = np.uint64(MAX_INTENTS)
@@ -173,10 +172,46 @@ def _write_audit(eng, i, old, order_id, failed, warned, reference, wire_side, re
         engine.set_pause(eng, ONE)
 
 
+@cold
+def _encode_by_cl_ord_id(eng, i, o, order_id, wire_side, out):
+    """Write the message of an accepted intent in a protocol that `encode` knows."""
+    protocol, templates = engine.order_protocol(eng), template.at(eng, ZERO)
+    kind, quantity, price = intent.kind(i), intent.quantity(i), intent.price(i)
+    if kind == _NEW:
+        symbol = book.symbol(book.at(eng, intent.book(i)))
+        return encode.encode_new(
+            protocol, templates, out, order_id, wire_side, quantity, symbol, price
+        )
+    symbol = book.symbol(book.at(eng, own.book(o)))
+    orig_id, orig_quantity, side_code = own.order_id(o), own.quantity(o), own.side(o)
+    if kind == _REPLACE:
+        new_id = order_id
+    elif quantity <= own.executed(o):
+        return encode.encode_cancel(
+            protocol, templates, out, orig_id, orig_quantity, order_id, side_code, symbol
+        )
+    else:
+        new_id, price = orig_id, own.price(o)
+    return encode.encode_replace(
+        protocol,
+        templates,
+        out,
+        orig_id,
+        orig_quantity,
+        new_id,
+        side_code,
+        quantity,
+        symbol,
+        price,
+    )
+
+
 @leaf
 def _encode(eng, i, o, order_id, wire_side, out):
     """Write the message of an accepted intent; gives its length."""
     protocol, templates = engine.order_protocol(eng), template.at(eng, ZERO)
+    if encode.goes_by_cl_ord_id(protocol):
+        return _encode_by_cl_ord_id(eng, i, o, order_id, wire_side, out)
     kind, orig = intent.kind(i), intent.orig_user_ref_num(i)
     ref, quantity, price = intent.user_ref_num(i), intent.quantity(i), intent.price(i)
     if kind == _NEW:

@@ -18,44 +18,24 @@ path never meets them.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from enum import IntEnum
 from typing import Any
 
 import numpy as np
 
+from tickpath.order_template import (
+    HEAD_LENGTH,
+    TEMPLATE,
+    OrderMessage,
+    OrderProtocol,
+    OrderSessionError,
+)
 from tickpath.wire import appendage
 from tickpath.wire.ouch42 import OUCH42_INBOUND
 from tickpath.wire.ouch50 import OUCH50_INBOUND
 from tickpath.wire.table import Message, Protocol, WireError
 
 MAX_LENGTH = 120
-"""Room an order message needs where it is encoded to: the whole of a template is copied."""
-
-TEMPLATE = np.dtype(
-    [
-        ("length", "<u4"),  # of the message; 0: this protocol has no such message
-        ("reserved", "<u4"),
-        ("bytes", f"V{MAX_LENGTH}"),
-    ]
-)
-assert TEMPLATE.itemsize == 128, "a template is two cache lines"
-
-
-class OrderProtocol(IntEnum):
-    """The codes by which hot code chooses an order protocol."""
-
-    OUCH50 = 0
-    OUCH42 = 1
-
-
-class OrderMessage(IntEnum):
-    """The kinds of order message: the place of each kind's record among a session's templates."""
-
-    ENTER = 0
-    REPLACE = 1
-    CANCEL = 2
-    MODIFY = 3
-
+"""Room an order message needs where it is encoded to: so much of a template is copied."""
 
 NAMES = {
     OrderMessage.ENTER: "enter_order",
@@ -70,7 +50,7 @@ TOKEN_LENGTH = OUCH42_INBOUND["enter_order"]["order_token"].size
 assert TOKEN_LENGTH == OUCH50_INBOUND["enter_order"]["clordid"].size == 1 + TOKEN_DIGITS
 
 
-class OuchError(ValueError):
+class OuchError(OrderSessionError):
     """A session's constants that the protocol does not have or that do not fit its messages."""
 
 
@@ -185,7 +165,7 @@ def _templates(
         values = {each: constants[each] for each in message.by_name if each in constants}
         raw = _encoded(protocol, message, values, options.get(name, {}))
         records[kind]["length"] = len(raw)
-        records[kind]["bytes"] = np.void(raw.ljust(MAX_LENGTH, b"\0"))
+        records[kind]["bytes"] = np.void(raw.ljust(HEAD_LENGTH, b"\0"))
     return records
 
 

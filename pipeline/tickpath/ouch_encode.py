@@ -21,7 +21,8 @@ import numpy as np
 
 from tickpath.jit import leaf
 from tickpath.memory import copy_bytes, load_u32, wire_store
-from tickpath.ouch import DIGITS, MAX_LENGTH, NAMES, TEMPLATE, OrderMessage, OrderProtocol
+from tickpath.order_template import TEMPLATE, OrderMessage, OrderProtocol
+from tickpath.ouch import DIGITS, MAX_LENGTH, NAMES
 from tickpath.wire import hot
 from tickpath.wire.ouch42 import OUCH42_INBOUND
 from tickpath.wire.ouch50 import OUCH50_INBOUND
@@ -68,7 +69,7 @@ _5, _7, _8, _10, _16, _20 = (np.uint64(bits) for bits in (5, 7, 8, 10, 16, 20))
 
 
 @leaf
-def _eight_digits(value):
+def eight_digits(value):
     """The base-32 digits of a 40-bit value as eight ASCII characters, the first one topmost.
 
     Each step cuts every lane in two and moves the upper half up: 40 bits in one lane, 20 in two of
@@ -90,8 +91,8 @@ def _token(layout: Message, name: str):
 
     @leaf
     def store(message, order_id):
-        first(message, _eight_digits(order_id >> _TOP_DIGITS))
-        last(message, _eight_digits(order_id & _FORTY_BITS))
+        first(message, eight_digits(order_id >> _TOP_DIGITS))
+        last(message, eight_digits(order_id & _FORTY_BITS))
 
     return store
 
@@ -109,7 +110,7 @@ _set_modify_token = _token(OUCH42_INBOUND["modify_order"], "order_token")
 
 @leaf
 def _copy(template, out):
-    """Copy a template whole, at a constant size that compiles to a few wide moves."""
+    """Copy a template, at a constant size that compiles to a few wide moves."""
     copy_bytes(out, template + _BYTES_AT, _ROOM)
     return load_u32(template + _LENGTH_AT)
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tickpath import commands, latency, limits, memory, responses
+from tickpath import boe, commands, fix, latency, limits, memory, responses
 from tickpath.config import Config, parse_group
 from tickpath.digest import VENUES
 from tickpath.jit import CHECKED
@@ -34,7 +34,8 @@ from tickpath.layout import (
     WINDOW,
     FeedFormat,
 )
-from tickpath.ouch import Ouch42Session, Ouch50Session, OuchError, OuchSession, templates
+from tickpath.order_template import OrderProtocol, OrderSessionError
+from tickpath.ouch import Ouch42Session, Ouch50Session, OuchSession, templates
 from tickpath.risk import Reject
 from tickpath.window import NO_WINDOW
 from tickpath.wire.itch50 import ITCH50
@@ -209,7 +210,8 @@ def _initialise(block: Block, config: Config) -> None:
     _set_groups(block, config)
     block.set("revert_next", (1 << 64) - 1)
     block.set("alarm", block.get("timer_next"))
-    block.response_length["value"] = responses.LENGTHS[config.orders.protocol]
+    # BOE and FIX have no answers yet: each would be counted as one of an unknown type.
+    block.response_length["value"] = responses.LENGTHS.get(config.orders.protocol, 0)
     block.command_length["value"] = commands.LENGTHS
     _set_templates(block, config)
 
@@ -241,13 +243,23 @@ def _set_gate(block: Block, config: Config, strategy: str | None, starts: np.nda
     limits.set_bands(block.band, config.risk)
     # A record of symbol 0 is nobody's: there is one where the file has none.
     block.start[: len(starts)] = starts
+    block.gate["immediate"] = _is_immediate(config)
+
+
+def _is_immediate(config: Config) -> bool:
+    """True where what is not executed at once is cancelled."""
     orders = config.orders
-    in_force = orders.time_in_force
-    block.gate["immediate"] = str(in_force) == ("3" if orders.protocol == "ouch50" else "0")
+    in_force, code = {
+        "ouch50": (orders.time_in_force, "3"),
+        "ouch42": (orders.time_in_force, "0"),
+        "boe23": (orders.boe23.time_in_force, "3"),
+        "fix44": (orders.fix44.time_in_force, "3"),
+    }[orders.protocol]
+    return str(in_force) == code
 
 
 def session(config: Config) -> OuchSession:
-    """The order session that the configuration describes.  Raises `OuchError`."""
+    """The OUCH session that the configuration describes.  Raises `OuchError`."""
     orders = config.orders
     if orders.protocol == "ouch50":
         options = dict(orders.options)
@@ -274,13 +286,23 @@ def session(config: Config) -> OuchSession:
     )
 
 
+def _templates(config: Config) -> tuple[OrderProtocol, np.ndarray]:
+    """The order protocol and its templates.  Raises `OrderSessionError`."""
+    orders = config.orders
+    if orders.protocol == "boe23":
+        return OrderProtocol.BOE23, boe.boe23_templates(orders.boe23)
+    if orders.protocol == "fix44":
+        return OrderProtocol.FIX44, fix.fix44_templates(orders.fix44)
+    return templates(session(config))
+
+
 def _set_templates(block: Block, config: Config) -> None:
     from tickpath.config import ConfigError
     from tickpath.orders import ROOM
 
     try:
-        protocol, records = templates(session(config))
-    except (OuchError, ValueError) as error:
+        protocol, records = _templates(config)
+    except (OrderSessionError, ValueError) as error:
         raise ConfigError(f"orders: {error}") from None
     block.set("order_protocol", protocol)
     block.template[:] = records

@@ -6,7 +6,7 @@ about a nanosecond.  All arguments are ``uint64``: addresses and counts.
 
 import numpy as np
 
-from tickpath import itch, mold, ouch_encode, risk
+from tickpath import boe_encode, fix_encode, itch, mold, ouch_encode, risk
 from tickpath.jit import entry, leaf
 from tickpath.layout import message_length, type_count
 from tickpath.memory import accessors, copy_bytes, lend_message, lend_run, trailing_zeros
@@ -82,11 +82,15 @@ SLOTS = 64
 """Messages that stay where they were written, to be compared; a power of two."""
 SLOT_BYTES = 128
 assert SLOT_BYTES >= MAX_LENGTH
+NAMED_SLOT_BYTES = 512
+"""Of a message in BOE or FIX."""
+assert max(boe_encode.MAX_LENGTH, fix_encode.MAX_LENGTH) <= NAMED_SLOT_BYTES
 FIRST_PRICE, TICK = 1_000_000, 100
 FIRST_QUANTITY = 100
 QUANTITIES, PRICES = 1 << 10, 1 << 16
 
 _SLOT_MASK, _SLOT_BYTES = np.uint64(SLOTS - 1), np.uint64(SLOT_BYTES)
+_NAMED_SLOT_BYTES = np.uint64(NAMED_SLOT_BYTES)
 _QUANTITY_MASK, _PRICE_MASK = np.uint64(QUANTITIES - 1), np.uint64(PRICES - 1)
 _FIRST_QUANTITY, _FIRST_PRICE = np.uint64(FIRST_QUANTITY), np.uint64(FIRST_PRICE)
 _TICK = np.uint64(TICK)
@@ -158,6 +162,72 @@ def encode_cancels(protocol, templates, out, number, symbol):
     for n in range(number):
         total += ouch_encode.encode_cancel(
             protocol, templates, _slot(out, n), n + ONE, n << _ID_SHIFT, _quantity(n)
+        )
+    return total
+
+
+@leaf
+def _named_slot(out, n):
+    return out + (n & _SLOT_MASK) * _NAMED_SLOT_BYTES
+
+
+@entry
+def encode_boe_news(protocol, templates, out, number, symbol):
+    """Encode ``number`` new_orders of BOE 2.3, order n with order_id 16 n; sum of lengths."""
+    total = ZERO
+    for n in range(number):
+        side = _BUY if n & ONE == ZERO else _SELL
+        total += boe_encode.encode_new(
+            templates, _named_slot(out, n), n << _ID_SHIFT, side, _quantity(n), symbol, _price(n)
+        )
+    return total
+
+
+@entry
+def encode_boe_replaces(protocol, templates, out, number, symbol):
+    """Encode ``number`` modify_orders of BOE 2.3, of order n by order n + 1; sum of lengths."""
+    total = ZERO
+    for n in range(number):
+        total += boe_encode.encode_replace(
+            templates,
+            _named_slot(out, n),
+            n << _ID_SHIFT,
+            _quantity(n),
+            (n + ONE) << _ID_SHIFT,
+            _quantity(n),
+            _price(n),
+        )
+    return total
+
+
+@entry
+def encode_fix_news(protocol, templates, out, number, symbol):
+    """Encode ``number`` NewOrderSingles of FIX 4.4, order n with order_id 16 n; sum of lengths."""
+    total = ZERO
+    for n in range(number):
+        side = _BUY if n & ONE == ZERO else _SELL
+        total += fix_encode.encode_new(
+            templates, _named_slot(out, n), n << _ID_SHIFT, side, _quantity(n), symbol, _price(n)
+        )
+    return total
+
+
+@entry
+def encode_fix_replaces(protocol, templates, out, number, symbol):
+    """Encode ``number`` OrderCancelReplaceRequests, of order n by order n + 1; sum of lengths."""
+    total = ZERO
+    for n in range(number):
+        side = _BUY if n & ONE == ZERO else _SELL
+        total += fix_encode.encode_replace(
+            templates,
+            _named_slot(out, n),
+            n << _ID_SHIFT,
+            _quantity(n),
+            (n + ONE) << _ID_SHIFT,
+            side,
+            _quantity(n),
+            symbol,
+            _price(n),
         )
     return total
 

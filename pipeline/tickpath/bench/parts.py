@@ -6,16 +6,18 @@ so they say what the instructions cost; in the pipeline an order also pays for c
 
 from collections.abc import Callable
 from decimal import Decimal
+from functools import partial
 
 import numpy as np
 
-from tickpath import view
+from tickpath import boe, fix, view
 from tickpath.bench import kernels
 from tickpath.bench.error import BenchError
 from tickpath.bench.held import HeldSession
 from tickpath.bench.turns import Outcome, timed
-from tickpath.config import Config, Risk
+from tickpath.config import Boe23Orders, Config, Fix44Orders, Risk
 from tickpath.engine import Engine
+from tickpath.order_text import cl_ord_id_of
 from tickpath.ouch import (
     NAMES,
     OrderMessage,
@@ -25,7 +27,8 @@ from tickpath.ouch import (
     token_of,
 )
 from tickpath.risk import Reject
-from tickpath.wire import appendage
+from tickpath.wire import appendage, fix44
+from tickpath.wire import boe as boe_wire
 from tickpath.wire.ouch50 import OUCH50_INBOUND
 
 ORDERS = 1_000_000
@@ -97,6 +100,103 @@ class Encode:
         values = {**vars(session), **_changing(self._kind, n)}
         names = [name for name in self._message.by_name if name in values]
         return appendage.encode_message(self._message, {}, **{name: values[name] for name in names})
+
+
+def _names(n: int) -> dict[str, str]:
+    """ClOrdIDs of the n-th new order, and of its replacement by the next one."""
+    quantity = kernels.FIRST_QUANTITY + n % kernels.QUANTITIES
+    return {
+        "enter": cl_ord_id_of(16 * n, quantity),
+        "replace": cl_ord_id_of(16 * (n + 1), quantity),
+    }
+
+
+def _boe_expected(kind: OrderMessage, n: int) -> bytes:
+    """The n-th BOE message from the tables."""
+    says, names = _changing(OrderMessage.ENTER, n), _names(n)
+    terms = {"order_qty": says["quantity"], "price": says["price"], "ord_type": "2"}
+    if kind is OrderMessage.REPLACE:
+        chain = {"cl_ord_id": names["replace"], "orig_cl_ord_id": names["enter"]}
+        return boe_wire.encode("modify_order", {**terms, **chain})
+    constant = {"capacity": _BOE.capacity, "time_in_force": _BOE.time_in_force}
+    said = {"side": "1" if says["side"] == "B" else "2", "symbol": says["symbol"]}
+    return boe_wire.encode("new_order", {**terms, **constant, **said, "cl_ord_id": names["enter"]})
+
+
+def _fix_expected(kind: OrderMessage, n: int) -> bytes:
+    """The n-th FIX message from the tables."""
+    says, names = _changing(OrderMessage.ENTER, n), _names(n)
+    is_new = kind is OrderMessage.ENTER
+    chain = {"cl_ord_id": names["enter"]}
+    if not is_new:
+        chain = {"orig_cl_ord_id": names["enter"], "cl_ord_id": names["replace"]}
+    return fix44.encode(
+        "new_order_single" if is_new else "order_cancel_replace_request",
+        msg_seq_num=fix.NO_SEQ_NUM,
+        sending_time=fix.NO_TIME,
+        sender_comp_id=_FIX.sender_comp_id,
+        target_comp_id=_FIX.target_comp_id,
+        handl_inst=_FIX.handl_inst,
+        order_capacity=_FIX.order_capacity,
+        time_in_force=_FIX.time_in_force,
+        ord_type="2",
+        **chain,
+        side="1" if says["side"] == "B" else "2",
+        order_qty=says["quantity"],
+        symbol=says["symbol"],
+        price=says["price"],
+        transact_time=fix.NO_TIME,
+    )
+
+
+_BOE = Boe23Orders()
+_FIX = Fix44Orders(sender_comp_id="TICKPATH", target_comp_id="EXCHANGE")
+_NAMED = {
+    "BOE": (partial(boe.boe23_templates, _BOE), _boe_expected, boe.NAMES),
+    "FIX": (partial(fix.fix44_templates, _FIX), _fix_expected, fix.NAMES),
+}
+
+
+class EncodeNamed:
+    """BOE or FIX messages from templates, one after another into a ring that stays in cache."""
+
+    warm_ups = 1
+
+    def __init__(
+        self, protocol: str, kind: OrderMessage, kernel: Callable[..., int], orders: int = ORDERS
+    ):
+        self._kind, self._kernel = kind, kernel
+        self._templates, self._expected, names = _NAMED[protocol]
+        self.messages = orders
+        self.name = f"encode {protocol} {names[kind]}"
+        self.note = f"{protocol} alone, in cache; compared with the tables' encoder"
+
+    def run(self) -> Outcome:
+        templates = self._templates()
+        ring = np.zeros(kernels.SLOTS * kernels.NAMED_SLOT_BYTES, np.uint8)
+        total, timing = timed(
+            self._kernel,
+            np.uint64(0),
+            np.uint64(templates.ctypes.data),
+            np.uint64(ring.ctypes.data),
+            np.uint64(self.messages),
+            np.uint64(int.from_bytes(SYMBOL.encode().ljust(8), "big")),
+        )
+        problems = []
+        last = range(max(0, self.messages - kernels.SLOTS), self.messages)
+        expected = {n: self._expected(self._kind, n) for n in last}
+        if int(total) != self._length():
+            problems.append("not every message was written")
+        rows = ring.reshape(kernels.SLOTS, kernels.NAMED_SLOT_BYTES)
+        if any(rows[n % kernels.SLOTS][: len(raw)].tobytes() != raw for n, raw in expected.items()):
+            problems.append("bytes differ from the tables' encoder")
+        return Outcome(timing, int(total), tuple(problems))
+
+    def _length(self) -> int:
+        """Bytes of all messages: quantities go round, and prices have as many digits each."""
+        lengths = [len(self._expected(self._kind, n)) for n in range(kernels.QUANTITIES)]
+        rounds, rest = divmod(self.messages, kernels.QUANTITIES)
+        return rounds * sum(lengths) + sum(lengths[:rest])
 
 
 class Gate:
@@ -174,11 +274,15 @@ class Gate:
         return Outcome(timing, int(accepted), tuple(problems))
 
 
-def parts(held: HeldSession, orders: int = ORDERS) -> list[Encode | Gate]:
+def parts(held: HeldSession, orders: int = ORDERS) -> list[Encode | EncodeNamed | Gate]:
     """All of them."""
     return [
         Encode(OrderMessage.ENTER, kernels.encode_enters, orders),
         Encode(OrderMessage.REPLACE, kernels.encode_replaces, orders),
         Encode(OrderMessage.CANCEL, kernels.encode_cancels, orders),
+        EncodeNamed("BOE", OrderMessage.ENTER, kernels.encode_boe_news, orders),
+        EncodeNamed("BOE", OrderMessage.REPLACE, kernels.encode_boe_replaces, orders),
+        EncodeNamed("FIX", OrderMessage.ENTER, kernels.encode_fix_news, orders),
+        EncodeNamed("FIX", OrderMessage.REPLACE, kernels.encode_fix_replaces, orders),
         Gate(held, orders),
     ]
