@@ -463,14 +463,14 @@ def test_every_field_of_the_engine_is_saved_or_is_known_not_to_matter():
     derived += "far_fresh far_free far_used "
     derived += "page_mask page_fresh page_free page_entries trade_mask sma_window ema_divisor "
     derived += "feed_format pitch_venue group_venues "
+    derived += "reorder_packets reorder_ns recovers held waiting "
     derived += "sparse_shift sparse_fresh sparse_free sparse_live "
     derived += "order_protocol groups egress_limit bbo_limit"
     under_way = (
         "intents egress_used bbo_used stopped pause line cursor run_end run_left bare watch "
     )
-    under_way += (
-        "run_line run_venue run_numbered unit_ns run_kind own_event audit_used warned reference_px"
-    )
+    under_way += "run_line run_venue run_numbered unit_ns run_kind own_event audit_used warned "
+    under_way += "reference_px ts_recv bare_line run_held kept"
     latency = "sample_mask lent_at due_at stamp paced pace_ts pace_cycles pace_multiplier"
     outside = "strategy_error"  # its text is in the header
     places = [f"{region.name}_{what}" for region in REGIONS for what in ("at", "count")]
@@ -482,6 +482,7 @@ def test_every_field_of_the_engine_is_saved_or_is_known_not_to_matter():
         "group message_length pitch_length response_length command_length intent egress ahead "
     )
     made_again += "audit histogram sparse_entry sparse_order listed own_books "
+    made_again += "held_packet held_bytes arrival "
     made_again += "bbo_seq bbo_ts_event bbo_book bbo_bid_px bbo_bid_sz bbo_ask_px bbo_ask_sz"
     saved = [*BY_INDEX, *BY_KEY, *LISTED, *NAMED, "type_count"]
     assert sorted([*saved, *made_again.split()]) == sorted(region.name for region in REGIONS)

@@ -26,6 +26,7 @@ from tickpath.layout import (
     RECENT_BITS,
     REVERTS,
     WINDOW,
+    LineState,
     Watch,
     book,
     side,
@@ -278,6 +279,11 @@ def _fill_tables(block: Block, sections: Mapping[str, np.ndarray]) -> None:
             view[field][place] = rows[field]
     make_chains(block.address)
     list_all(block.address)
+    # Packets that waited are not saved: what is missing is more, then.
+    waits = block.line["seen"] > block.line["expected"]
+    block.line["held"] = 0
+    block.line["state"] = np.where(waits, LineState.WINDOW, LineState.STEADY)
+    block.set("waiting", int(waits.sum()))
     used = np.flatnonzero(block.book["venue"])
     block.set("listed", max(block.get("listed"), int(used.max(initial=0)) + 1))
 
