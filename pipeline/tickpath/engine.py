@@ -23,10 +23,11 @@ from tickpath.config import Config, check
 from tickpath.counters import Counter
 from tickpath.digest import VENUE_NAMES, VENUES, symbol_number, symbol_text
 from tickpath.invoke import explain
-from tickpath.layout import LineKind, Stage
+from tickpath.layout import LineKind, LineState, Stage
 from tickpath.own_orders import State
 from tickpath.packet import LINK_COMMANDS, LINK_ETHERNET, LINK_MESSAGES, LINK_RESPONSES, PACKET
 from tickpath.pipeline import go_on, process, whole_messages
+from tickpath.repair import end_windows
 from tickpath.risk import Reject
 from tickpath.state import BBO_COLUMNS, Block
 from tickpath.strategy import Strategy, load
@@ -132,6 +133,13 @@ class Engine:
             self._empty_buffers()
             if not paused or self.block.get("stopped"):
                 return
+
+    def pass_time(self, ts_recv: int) -> None:
+        """Receive time has come to this without a packet: windows of lines may end."""
+        if self.block.get("waiting"):
+            self.block.set("ts_recv", max(ts_recv, self.block.get("ts_recv")))
+            end_windows(self._address)
+            self.go_on()
 
     def process(self, packets: np.ndarray) -> None:
         """Take all of an array of lent packets through the pipeline."""
@@ -354,14 +362,21 @@ class Engine:
                 "packets": int(line["packets"]),
                 "messages": int(line["messages"]),
                 "missing": int(line["gap_messages"]),
+                "first_a": int(line["first_a"]),
+                "first_b": int(line["first_b"]),
+                "waiting": int(line["held"]),
+                "state": LineState(line["state"]).name,
                 "ended": bool(line["ended"]),
             }
             for line in self.block.line[: self.block.get("lines")]
         ]
 
     def histogram(self, stage: str) -> np.void:
-        """The `latency.HISTOGRAM` record of a stage, ``tick_to_order`` or ``response``."""
-        names = (*Stage.NAMES, "tick_to_order", "response")
+        """The `latency.HISTOGRAM` record of a stage, ``tick_to_order``, ``response`` or a lead.
+
+        ``lead_a``: by how much line A was ahead of line B, of packets that came on both.
+        """
+        names = (*Stage.NAMES, "tick_to_order", "response", "lead_a", "lead_b")
         return self.block.histogram[names.index(stage)]
 
     @property

@@ -10,7 +10,7 @@ to order: it happens before the packet under way is stamped as lent.
 
 import numpy as np
 
-from tickpath import frame, lookahead, mold
+from tickpath import frame, lookahead, span
 from tickpath.jit import leaf
 from tickpath.lent import packet
 from tickpath.memory import lend_run
@@ -22,7 +22,7 @@ MOST = np.uint64(8)
 FIRST = np.uint64(2)
 """Packets between the first glance and the packet's turn; the second is at its predecessor's."""
 _ETHERNET = np.uint64(LINK_ETHERNET)
-_HEADERS = frame.PLAIN_LENGTH + mold.HEADER_LENGTH
+_HEADERS = frame.PLAIN_LENGTH + span.MOLD_HEADER
 
 
 @leaf
@@ -40,8 +40,8 @@ def _first_glance(eng, p):
     m, end = _messages_of(p), packet.address(p) + packet.length(p)
     seen = ZERO
     while m != ZERO and seen < MOST and m + lookahead.BYTES <= end:
-        lookahead.fetch(eng, m + mold.PREFIX_LENGTH)
-        m += mold.PREFIX_LENGTH + mold.message_length(m)
+        lookahead.fetch(eng, m + span.PREFIX)
+        m += span.of_mold(m)
         seen += ONE
 
 
@@ -50,8 +50,8 @@ def _second_glance(eng, p):
     m, end = _messages_of(p), packet.address(p) + packet.length(p)
     seen = ZERO
     while m != ZERO and seen < MOST and m + lookahead.BYTES <= end:
-        lookahead.fetch_more(eng, m + mold.PREFIX_LENGTH)
-        m += mold.PREFIX_LENGTH + mold.message_length(m)
+        lookahead.fetch_more(eng, m + span.PREFIX)
+        m += span.of_mold(m)
         seen += ONE
 
 

@@ -17,7 +17,7 @@ the rest as missing.  What is declared missing is not asked for here.
 
 import numpy as np
 
-from tickpath import held, latency
+from tickpath import held, latency, span
 from tickpath.counters import Counter
 from tickpath.jit import cold, leaf
 from tickpath.layout import (
@@ -58,6 +58,8 @@ _UNIT = np.uint64(LineKind.UNIT)
 _WINDOW, _HOLE = np.uint64(LineState.WINDOW), np.uint64(LineState.HOLE)
 _LEAD_A, _LEAD_B = np.uint64(Stage.LEAD_A), np.uint64(Stage.LEAD_B)
 _ARRIVALS, _ARRIVAL_MASK = np.uint64(ARRIVALS), np.uint64(ARRIVALS - 1)
+_MOLD_CUT = np.uint64(Counter.MOLD_TRUNCATED)
+_UNIT_CUT = np.uint64(Counter.UNIT_TRUNCATED)
 _SECOND = np.uint64(Counter.PACKETS_SECOND)
 _BOOKS_RECOVERED, _SNAPSHOTS = np.uint64(Counter.BOOKS_RECOVERED), np.uint64(Counter.SNAPSHOTS)
 _LINES, _GAP_RANGES = np.uint64(LINES), np.uint64(GAP_RANGES)
@@ -238,6 +240,10 @@ def _ahead(eng, index, sequence, number, at, end):
         line.set_expected(record, sequence)
         line.set_seen(record, max(line.seen(record), sequence + number))
         return ZERO
+    # What a damaged packet says of itself would open a hole that nobody can fill.
+    if number != ZERO and not span.is_whole(line.kind(record), at, end, number):
+        count(eng, _UNIT_CUT if line.kind(record) == _UNIT else _MOLD_CUT)
+        return ALL
     line.set_seen(record, max(line.seen(record), sequence + number))
     held.wait(eng, index)
     kept = number == ZERO or held.hold(eng, index, sequence, number, at, end)

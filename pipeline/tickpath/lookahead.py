@@ -14,7 +14,7 @@ from tickpath import order_store, window
 from tickpath.jit import leaf
 from tickpath.layout import LOOKAHEAD, ahead, bitmap, book, engine, level, order, side, sma, trade
 from tickpath.memory import prefetch
-from tickpath.mold import PREFIX_LENGTH, span
+from tickpath.span import PREFIX, of_mold
 from tickpath.wire.hot import peek
 from tickpath.wire.itch50 import ITCH50
 
@@ -38,7 +38,7 @@ _WORD, _SIDE_BITS, _BOOK_BITS = np.uint64(6), np.uint64(10), np.uint64(11)
 _INSIDE = np.uint64(1023)
 ZERO, ONE = np.uint64(0), np.uint64(1)
 _DISTANCE, _TWICE = np.uint64(DISTANCE), np.uint64(2 * DISTANCE)
-BYTES = np.uint64(PREFIX_LENGTH + np.uint64(max(_ADD.length, _REPLACE.length)))
+BYTES = np.uint64(PREFIX + np.uint64(max(_ADD.length, _REPLACE.length)))
 """Bytes behind a message's prefix that the first look may read."""
 
 
@@ -160,4 +160,4 @@ def ring(span, body, least, look_first, look_again):
     return fill, step
 
 
-fill, step = ring(span, PREFIX_LENGTH, BYTES, _look_first, _look_again)
+fill, step = ring(of_mold, PREFIX, BYTES, _look_first, _look_again)

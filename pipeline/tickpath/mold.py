@@ -25,11 +25,10 @@ from tickpath.line import (
     mark_stale,
     start,
 )
+from tickpath.span import MOLD_HEADER, PREFIX, of_mold
 from tickpath.wire import moldudp64 as wire
 from tickpath.wire.hot import peek
 
-HEADER_LENGTH = np.uint64(wire.MOLDUDP64["downstream_packet"].length)
-PREFIX_LENGTH = np.uint64(wire.MOLDUDP64["message_block"].length)
 _HEARTBEAT, _END = np.uint64(wire.HEARTBEAT), np.uint64(wire.END_OF_SESSION)
 _KIND = np.uint64(LineKind.MOLD)
 
@@ -37,13 +36,6 @@ _sequence_number = peek(wire.MOLDUDP64["downstream_packet"], "sequence_number")
 _message_count = peek(wire.MOLDUDP64["downstream_packet"], "message_count")
 _session = peek(wire.MOLDUDP64["downstream_packet"], "session", 0, 8)
 _session_tail = peek(wire.MOLDUDP64["downstream_packet"], "session", 8, 2)
-message_length = peek(wire.MOLDUDP64["message_block"], "message_length")
-
-
-@leaf
-def span(at):
-    """Bytes of a message and of its length in front of it."""
-    return PREFIX_LENGTH + message_length(at)
 
 
 _INVALID = np.uint64(Counter.MOLD_INVALID)
@@ -73,9 +65,9 @@ def _find(eng, address, port, session, tail, sequence):
 def _skip(eng, at, end, known):
     """Start of the first message that is not known yet; ``end`` where the packet ends before."""
     for _ in range(known):
-        if at + PREFIX_LENGTH > end:
+        if at + PREFIX > end:
             return end
-        at += PREFIX_LENGTH + message_length(at)
+        at += of_mold(at)
     return min(at, end)
 
 
@@ -98,7 +90,7 @@ def _no_messages(eng, record, number):
 @leaf
 def accept(eng, at, end, address, port):
     """(start, number) of the messages of a packet that are new; (0, 0) where there are none."""
-    if at + HEADER_LENGTH > end:
+    if at + MOLD_HEADER > end:
         return _invalid(eng)
     session, tail = _session(at), _session_tail(at)
     sequence, number = _sequence_number(at), _message_count(at)
@@ -126,7 +118,7 @@ def accept(eng, at, end, address, port):
         return ZERO, ZERO
     if known == ALL:
         return ZERO, ZERO
-    begin = at + HEADER_LENGTH
+    begin = at + MOLD_HEADER
     if known != ZERO:
         begin = _skip(eng, begin, end, known)
     return begin, number - known

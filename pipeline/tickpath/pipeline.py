@@ -25,6 +25,7 @@ from tickpath import (
     pitch,
     pitch_lookahead,
     responses,
+    span,
     stamps,
     unit,
 )
@@ -35,6 +36,7 @@ from tickpath.layout import (
     HELD_BYTES,
     OWN_EVENTS,
     FeedFormat,
+    LineKind,
     Watch,
     bbo_ask_px,
     bbo_ask_sz,
@@ -67,7 +69,7 @@ from tickpath.memory import cycles, lend_message, lend_run, prefetch
 from tickpath.packet import LINK_DATAGRAM, LINK_MESSAGES, LINK_PITCH, LINK_RESPONSES
 
 ZERO, ONE = np.uint64(0), np.uint64(1)
-PREFIX = mold.PREFIX_LENGTH
+PREFIX = span.PREFIX
 PACE_SHIFT = np.uint64(14)
 """Capture nanoseconds become cycles as ``ns * pace_multiplier >> 14``: a day does not overflow."""
 MAX_WAIT_NS = np.uint64(2_000_000)
@@ -78,6 +80,7 @@ _STRATEGY, _STALE = np.uint64(Watch.STRATEGY), np.uint64(Watch.STALE)
 _OWN, _FILLS = np.uint64(Watch.OWN), np.uint64(Watch.FILLS)
 _LINK_MESSAGES, _LINK_DATAGRAM = np.uint64(LINK_MESSAGES), np.uint64(LINK_DATAGRAM)
 _LINK_RESPONSES, _LINK_PITCH = np.uint64(LINK_RESPONSES), np.uint64(LINK_PITCH)
+_UNIT = np.uint64(LineKind.UNIT)
 _AUTO, _PITCH = np.uint64(FeedFormat.AUTO), np.uint64(FeedFormat.PITCH)
 _HELD_BYTES = np.uint64(HELD_BYTES)
 _OWN_EVENT_MASK = np.uint64(OWN_EVENTS - 1)
@@ -373,7 +376,7 @@ def _others(eng):
     m, end, kind = engine.cursor(eng), engine.run_end(eng), engine.run_kind(eng)
     begin = m
     while m + PREFIX <= end and engine.pause(eng) == ZERO:
-        length = mold.message_length(m)
+        length = span.mold_length(m)
         following = m + PREFIX + length
         if following > end:
             break
@@ -390,7 +393,7 @@ def _others(eng):
     count_by(eng, _BYTES_MESSAGES, m - begin)
     engine.set_cursor(eng, m)
     # What is left can only be the start of a message that is not whole.
-    at_end = m + PREFIX > end or m + PREFIX + mold.message_length(m) > end
+    at_end = m + PREFIX > end or m + PREFIX + span.mold_length(m) > end
     if engine.pause(eng) == ZERO or at_end:
         engine.set_run_left(eng, ZERO)
 
@@ -411,7 +414,7 @@ def _lend_alone(eng):
         engine.set_stamp(eng, engine.lent_at(eng))
 
 
-def _messages_of(span, prefix, message, ahead):
+def _messages_of(span_of, prefix, message, ahead):
     """The loop over a run's messages, for one feed: see `lookahead.ring` for the parameters."""
     fill, step = ahead
 
@@ -432,7 +435,7 @@ def _messages_of(span, prefix, message, ahead):
         if left > glance.MOST or (left > ONE and not glanced):
             next_look, looked = fill(eng, m, end, looked)
         while turn < turns and m + PREFIX <= end:
-            following = m + span(m)
+            following = m + span_of(m)
             if following > end:
                 break
             if looked != ZERO:
@@ -457,9 +460,9 @@ def _messages_of(span, prefix, message, ahead):
     return messages
 
 
-_itch_messages = _messages_of(mold.span, PREFIX, _itch_message, (lookahead.fill, lookahead.step))
+_itch_messages = _messages_of(span.of_mold, PREFIX, _itch_message, (lookahead.fill, lookahead.step))
 _pitch_messages = _messages_of(
-    pitch.span, ZERO, _pitch_message, (pitch_lookahead.fill, pitch_lookahead.step)
+    span.of_pitch, ZERO, _pitch_message, (pitch_lookahead.fill, pitch_lookahead.step)
 )
 
 
@@ -535,10 +538,18 @@ def _begin_bare(eng, link, address, length):
 
 
 @leaf
-def _is_pitch(eng, start, end):
-    """Whether a datagram is PITCH: by the configuration, or by its first two bytes."""
+def _is_pitch(eng, start, end, group, port):
+    """Whether a datagram is PITCH: by the configuration, or by its first two bytes.
+
+    A damaged one is told by the line that the one before it came on.
+    """
     chosen = engine.feed_format(eng)
-    return chosen == _PITCH or (chosen == _AUTO and unit.is_unit(start, end))
+    if chosen != _AUTO:
+        return chosen == _PITCH
+    before = line_record.at(eng, engine.line(eng))
+    if line_record.kind(before) == _UNIT and line.comes_on(before, group, port):
+        return True
+    return unit.is_unit(start, end)
 
 
 @leaf
@@ -559,13 +570,13 @@ def _begin_unit(eng, address, length, start, end, group, port):
         return
     engine.set_run_kind(eng, _LINK_PITCH)
     _begin_run(eng, begin, end, number)
-    _count_bytes(eng, end - begin, start + unit.HEADER_LENGTH - address, length)
+    _count_bytes(eng, end - begin, start + span.UNIT_HEADER - address, length)
 
 
 @leaf
 def _begin_datagram(eng, address, length, start, end, group, port):
     """Line: find a datagram's messages; ``length`` bytes from ``address`` on are accounted for."""
-    if _is_pitch(eng, start, end):
+    if _is_pitch(eng, start, end, group, port):
         _begin_unit(eng, address, length, start, end, group, port)
         return
     begin, number = mold.accept(eng, start, end, group, port)
@@ -576,7 +587,7 @@ def _begin_datagram(eng, address, length, start, end, group, port):
         return
     engine.set_run_kind(eng, ZERO)
     _begin_run(eng, begin, end, number)
-    _count_bytes(eng, end - begin, start + mold.HEADER_LENGTH - address, length)
+    _count_bytes(eng, end - begin, start + span.MOLD_HEADER - address, length)
 
 
 @leaf
@@ -704,7 +715,7 @@ def whole_messages(address, length):
     lend_run(address, address + length)
     m, end = address, address + length
     while m + PREFIX <= end:
-        following = m + PREFIX + mold.message_length(m)
+        following = m + PREFIX + span.mold_length(m)
         if following > end:
             break
         m = following

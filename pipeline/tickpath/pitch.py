@@ -53,19 +53,8 @@ trading_status = hot.message(PITCH241["trading_status"])
 auction_update = hot.message(PITCH241["auction_update"])
 auction_summary = hot.message(PITCH241["auction_summary"])
 
-message_length = hot.peek(PITCH241["time"], "message_length")
-"""Bytes of a message, its first byte: this one and all behind it."""
 message_type = hot.peek(PITCH241["time"], "message_type")
 LENGTHS = PITCH241.lengths
-LEAST = np.uint64(PITCH241["time"]["message_type"].offset + 1)
-"""Bytes that say a message's length and type."""
-
-
-@leaf
-def span(at):
-    """Bytes from one message to the next; a length that cannot be is as good as any."""
-    return max(message_length(at), LEAST)
-
 
 _BUY, _SELL = np.uint64(ord("B")), np.uint64(ord("S"))
 _U32_MAX = np.uint64(0xFFFFFFFF)

@@ -12,6 +12,7 @@ from tickpath.jit import leaf
 from tickpath.layout import LOOKAHEAD, ahead, engine, order, side
 from tickpath.lookahead import ring
 from tickpath.memory import prefetch
+from tickpath.span import of_pitch
 from tickpath.wire.hot import peek
 from tickpath.wire.pitch241 import PITCH241
 
@@ -52,4 +53,4 @@ def _look_again(eng, k):
         prefetch(order.at(eng, slot))
 
 
-fill, step = ring(pitch.span, ZERO, BYTES, _look_first, _look_again)
+fill, step = ring(of_pitch, ZERO, BYTES, _look_first, _look_again)

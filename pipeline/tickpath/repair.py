@@ -55,6 +55,12 @@ def splice(eng, index, next_sequence):
 
 
 @entry
+def end_windows(eng):
+    """Lines whose packets wait for too long, by the engine's receive time."""
+    line.end_windows(eng)
+
+
+@entry
 def hole_end(eng, index):
     """Number of the first message behind what is missing on a line."""
     return held.hole_end(eng, index)

@@ -16,12 +16,11 @@ from tickpath.counters import Counter
 from tickpath.jit import cold, leaf
 from tickpath.layout import LineKind, count, engine, group, line
 from tickpath.line import ALL, NO_LINE, ONE, ZERO, comes_on, follow, line_a, make
-from tickpath.pitch import LEAST, message_length
+from tickpath.span import LEAST, UNIT_HEADER, of_pitch, pitch_length
 from tickpath.wire.hot import peek
 from tickpath.wire.pitch241 import PITCH241
 
 _HEADER = PITCH241["sequenced_unit_header"]
-HEADER_LENGTH = np.uint64(_HEADER.length)
 _KIND = np.uint64(LineKind.UNIT)
 _length, _count = peek(_HEADER, "length"), peek(_HEADER, "count")
 _unit, _sequence = peek(_HEADER, "unit"), peek(_HEADER, "sequence")
@@ -38,7 +37,7 @@ def is_unit(at, end):
 
     A MoldUDP64 packet begins with text, which as a length is more than any datagram has.
     """
-    return at + HEADER_LENGTH <= end and _length(at) == end - at
+    return at + UNIT_HEADER <= end and _length(at) == end - at
 
 
 @cold
@@ -70,9 +69,9 @@ def _find(eng, address, port, unit, sequence):
 def _skip(eng, at, end, known):
     """Start of the first message that is not known yet; ``end`` where the packet ends before."""
     for _ in range(known):
-        if at + LEAST > end or message_length(at) < LEAST:
+        if at + LEAST > end or pitch_length(at) < LEAST:
             return end
-        at += message_length(at)
+        at += of_pitch(at)
     return min(at, end)
 
 
@@ -90,7 +89,7 @@ def _note_time_unknown(eng):
 @leaf
 def accept(eng, at, end, address, port):
     """(start, end, number) of the messages of a packet that are new; zeros where there are none."""
-    if at + HEADER_LENGTH > end or _length(at) < HEADER_LENGTH or at + _length(at) > end:
+    if at + UNIT_HEADER > end or _length(at) < UNIT_HEADER or at + _length(at) > end:
         return _refuse(eng, _INVALID)
     unit, sequence, number = _unit(at), _sequence(at), _count(at)
     end = at + _length(at)
@@ -111,7 +110,7 @@ def accept(eng, at, end, address, port):
     engine.set_run_venue(eng, line.venue(record))
     engine.set_unit_ns(eng, line.unit_ns(record))
     engine.set_run_numbered(eng, np.uint64(sequence != ZERO))
-    begin = at + HEADER_LENGTH
+    begin = at + UNIT_HEADER
     known = ZERO
     if sequence != ZERO:
         if line.expected(record) == ZERO:

@@ -6,7 +6,7 @@ about a nanosecond.  All arguments are ``uint64``: addresses and counts.
 
 import numpy as np
 
-from tickpath import boe_encode, fix_encode, itch, mold, ouch_encode, risk
+from tickpath import boe_encode, fix_encode, itch, ouch_encode, risk, span
 from tickpath.jit import entry, leaf
 from tickpath.layout import message_length, type_count
 from tickpath.memory import accessors, copy_bytes, lend_message, lend_run, trailing_zeros
@@ -16,7 +16,7 @@ from tickpath.wire.frame import FRAME
 from tickpath.wire.moldudp64 import MOLDUDP64
 
 ZERO, ONE = np.uint64(0), np.uint64(1)
-PREFIX = mold.PREFIX_LENGTH
+PREFIX = span.PREFIX
 HEADERS = np.uint64(
     FRAME["ethernet"].length
     + FRAME["ipv4"].length
@@ -56,7 +56,7 @@ def decode(eng, begin, end):
     lend_run(begin, end)
     m, messages, wrong, backwards, now = begin, ZERO, ZERO, ZERO, ZERO
     while m + PREFIX <= end:
-        length = mold.message_length(m)
+        length = span.mold_length(m)
         following = m + PREFIX + length
         if following > end:
             break

@@ -43,6 +43,14 @@ def _lend(raw: np.ndarray, link: int) -> np.ndarray:
     return packets
 
 
+def lend_datagram(line: LineName, datagram: bytes, ts_recv: int) -> np.ndarray:
+    """A datagram of a line as a packet; its bytes must stay where they are while it is taken."""
+    packets = _lend(np.frombuffer(datagram, np.uint8), LINK_DATAGRAM)
+    packets["group"], packets["line"] = int(ipaddress.IPv4Address(line.group)), line.port
+    packets["ts_recv"] = ts_recv
+    return packets
+
+
 class EngineLines:
     """See the module's text.  Lines are made by their first packet; others raise `KeyError`."""
 
@@ -62,8 +70,12 @@ class EngineLines:
             for at, each in enumerate(records)
         }
 
-    def report(self, recovery: FeedRecovery, now_ns: int) -> None:
-        """Tell recovery what has changed since the last time; what it does then may change more."""
+    def report(self, recovery: FeedRecovery, now_ns: int) -> bool:
+        """Tell recovery what has changed since the last time; what it does then may change more.
+
+        Gives False where nothing had changed.
+        """
+        changed = False
         for name, at in self.names().items():
             record = self._block.line[at]
             session, expected = _session(record), int(record["expected"])
@@ -73,22 +85,20 @@ class EngineLines:
                 end = int(repair.hole_end(self._block.address, np.uint64(at)))
                 hole = (expected, end - 1) if end > expected else (0, 0)
             self._told[name] = _Told(session, expected, hole)
+            changed |= self._told[name] != told
             if told.session != session:
                 recovery.began(name, session, now_ns)
             if told.expected != expected:
                 recovery.advanced(name, expected, now_ns)
             if hole not in (told.hole, (0, 0)):
                 recovery.hole(name, *hole, now_ns, session)
+        return changed
 
     # ------------------------------------------------------------ what recovery asks for
 
     def deliver(self, line: LineName, datagram: bytes) -> None:
         """Take recovered messages: a datagram of the line's protocol, next in sequence."""
-        raw = np.frombuffer(datagram, np.uint8)
-        packets = _lend(raw, LINK_DATAGRAM)
-        packets["group"], packets["line"] = int(ipaddress.IPv4Address(line.group)), line.port
-        packets["ts_recv"] = self._block.get("ts_recv")
-        self._engine.process(packets)
+        self._engine.process(lend_datagram(line, datagram, self._block.get("ts_recv")))
 
     def clear(self, line: LineName) -> None:
         """Empty the books of a line."""
