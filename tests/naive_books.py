@@ -118,7 +118,8 @@ class PitchBooks(NaiveBooks):
                 self.unknown += 1
                 return
             new = old._replace(price=price, quantity=quantity)
-            self.put(m.order_id, new, bool(m.modify_order_flags & 2))
+            keeps = m.modify_order_flags & 2 and price == old.price
+            self.put(m.order_id, new, bool(keeps))
         elif m.name == "order_executed":
             self.take(m.order_id, m.executed_quantity)
         elif m.name == "order_executed_at_price_size":

@@ -108,9 +108,11 @@ class PitchImage:
     def _change(self, m: Any, order: Order) -> None:
         names = m._fields
         if "modify_order_flags" in names:
+            before = order.price
             order.quantity = m.quantity_short if "quantity_short" in names else m.quantity
             order.price = m.price_short * _CENT if "price_short" in names else m.price
-            if not m.modify_order_flags & MAINTAIN_PRIORITY:
+            # There is no place to keep in another price's queue.
+            if order.price != before or not m.modify_order_flags & MAINTAIN_PRIORITY:
                 order.seconds, order.offset = self.seconds, m.time_offset
                 self._orders[m.order_id] = self._orders.pop(m.order_id)
         elif "remaining_quantity" in names:
