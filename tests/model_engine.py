@@ -189,5 +189,8 @@ class ModelEngine:
 
     # ------------------------------------------------------------ reading
 
+    def queues(self, name: LineName) -> dict[tuple[str, int, int], list[tuple[int, int]]]:
+        return self.lines[name].books.queues()
+
     def stale_symbols(self) -> set[str]:
         return set().union(*(e.books.symbols for e in self.lines.values() if e.is_stale))

@@ -18,6 +18,7 @@ import pytest
 import itch_messages
 from model_engine import ModelEngine
 from naive_books import ItchBooks, itch_feed
+from real_engine import RealEngine
 from recovery_world import MS, Plan, clean_books, streams_of
 from tickpath.recovery import moldudp64
 from tickpath.recovery.engine import LineName
@@ -57,19 +58,19 @@ LOGIN = Login("0001", "TICK", Secret("REHEARSAL"))
 
 
 class Follower:
-    """Both lines of a feed, the model engine, and recovery over sockets."""
+    """Both lines of a feed, the model engine or the real one, and recovery over sockets."""
 
-    def __init__(self, streams, addresses: dict, lines: list[socket.socket], gap_group) -> None:
+    def __init__(
+        self, streams, addresses: dict, lines: list[socket.socket], gap_group, is_real: bool = False
+    ) -> None:
         codec = streams[0].codec
         self.streams, self.codec, self.sockets = streams, codec, lines
         self.names = [LineName(LOOPBACK, 1, stream.unit) for stream in streams]
         clean = dict(zip(self.names, map(clean_books, streams), strict=True))
         self.clean = {name: books for name, (books, _) in clean.items()}
-        self.engine = ModelEngine(
-            codec,
-            {name: type(books)() for name, (books, _) in clean.items()},
-            {name: digests for name, (_, digests) in clean.items()},
-        )
+        digests = {name: each for name, (_, each) in clean.items()}
+        empty = {name: type(books)() for name, (books, _) in clean.items()}
+        self.engine = RealEngine(digests) if is_real else ModelEngine(codec, empty, digests)
         is_itch = codec is moldudp64
         where = Addresses(
             requests=(tuple(addresses["requests"]),) if is_itch else (),
@@ -106,7 +107,7 @@ class Follower:
         while not self._is_over():
             assert time.monotonic() < deadline, (
                 self.recovery.states,
-                {n: (e.expected, e.seen) for n, e in self.engine.lines.items()},
+                {n: e.expected for n, e in self.engine.lines.items()},
                 self.recovery.counters,
                 self.network.counters,
             )
@@ -124,6 +125,8 @@ class Follower:
         units = {name.unit: name for name in self.names}
         if found is not None and found.unit in units:
             self.engine.receive(units[found.unit], raw, now_ns)
+        elif isinstance(self.engine, RealEngine):
+            self.engine.receive(self.names[0], raw, now_ns)
         else:
             self.engine.counters["packets_damaged"] += 1
 
@@ -136,9 +139,7 @@ class Follower:
 
     def check(self) -> None:
         for name, clean in self.clean.items():
-            books = self.engine.lines[name].books
-            assert books.queues() == clean.queues()
-            assert books.digest == clean.digest
+            assert self.engine.queues(name) == clean.queues()
 
     def close(self) -> None:
         self.network.close_all()
@@ -163,7 +164,7 @@ def served(config: Serve, streams):
             assert not thread.is_alive()
 
 
-def rehearse(feed: str, seed: int, **faults) -> tuple[Follower, dict]:
+def rehearse(feed: str, seed: int, is_real: bool = False, **faults) -> tuple[Follower, dict]:
     """A whole feed with faults, followed to its end."""
     streams = streams_of(Plan(feed=feed, messages=900), random.Random(seed))
     with contextlib.ExitStack() as closing:
@@ -183,7 +184,7 @@ def rehearse(feed: str, seed: int, **faults) -> tuple[Follower, dict]:
             **faults,
         )
         server = closing.enter_context(served(config, streams))
-        follower = Follower(streams, server.addresses(), lines, gap_group)
+        follower = Follower(streams, server.addresses(), lines, gap_group, is_real)
         closing.callback(follower.close)
         follower.follow()
         follower.check()
@@ -209,6 +210,27 @@ def test_lossy_lines_and_unruly_servers(feed, seed):
     assert counted["A_lost"] and counted["B_lost"] and counted["all_lost"]
     assert follower.engine.counters["packets_damaged"]
     assert not any(each[0] == "give_up" for each in follower.engine.log)
+
+
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("feed", ["itch50", "pitch"])
+def test_the_engine_itself_behind_lossy_lines(feed, seed):
+    """Its own arbitration, holding and books: after every packet the clean feed's digest."""
+    follower, counted = rehearse(
+        feed,
+        seed,
+        is_real=True,
+        plans=(LOSSY, LOSSY),
+        both=LinePlan(loss=0.05, burst=0.3),
+        requests=UnrulyPlan(silent=0.2),
+        snapshots=UnrulyPlan(refuse=0.2, cut=0.2, delay_ms=5),
+    )
+    counters = follower.recovery.counters
+    assert counters["holes"] and counters["holes_filled"] + counters["snapshots_taken"]
+    assert counted["A_lost"] and counted["B_lost"] and counted["all_lost"]
+    engine = follower.engine.engine.counters
+    assert engine["packets_reordered"] and engine["duplicate_messages"]
+    assert not engine["gaps"] and not engine["books_stale"]
 
 
 @pytest.mark.parametrize("feed", ["itch50", "pitch"])
