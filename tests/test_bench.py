@@ -57,7 +57,7 @@ PARTS = [
     *("encode enter_order", "encode replace_order", "encode cancel_order"),
     *("encode BOE new_order", "encode BOE modify_order"),
     *("encode FIX new_order_single", "encode FIX order_cancel_replace_request"),
-    "risk check",
+    *("risk check", "line", "line, A and B"),
 ]
 
 

@@ -14,6 +14,7 @@ from tickpath import boe, fix, view
 from tickpath.bench import kernels
 from tickpath.bench.error import BenchError
 from tickpath.bench.held import HeldSession
+from tickpath.bench.lines import Lines
 from tickpath.bench.turns import Outcome, timed
 from tickpath.config import Boe23Orders, Config, Fix44Orders, Risk
 from tickpath.engine import Engine
@@ -274,7 +275,7 @@ class Gate:
         return Outcome(timing, int(accepted), tuple(problems))
 
 
-def parts(held: HeldSession, orders: int = ORDERS) -> list[Encode | EncodeNamed | Gate]:
+def parts(held: HeldSession, orders: int = ORDERS) -> list[Encode | EncodeNamed | Gate | Lines]:
     """All of them."""
     return [
         Encode(OrderMessage.ENTER, kernels.encode_enters, orders),
@@ -285,4 +286,6 @@ def parts(held: HeldSession, orders: int = ORDERS) -> list[Encode | EncodeNamed 
         EncodeNamed("FIX", OrderMessage.ENTER, kernels.encode_fix_news, orders),
         EncodeNamed("FIX", OrderMessage.REPLACE, kernels.encode_fix_replaces, orders),
         Gate(held, orders),
+        Lines(False, orders),
+        Lines(True, orders),
     ]

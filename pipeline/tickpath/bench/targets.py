@@ -8,6 +8,7 @@ TIMES_C, TIMES_ITCH_BOOK = 1.1, 6.0
 P50_NS, P99_NS = 400, 2_000
 MEMORY_BYTES = 1_500_000_000
 HELP_S, REPLAY_S = 0.3, 1.5
+RISK_NS, BOE_NS, FIX_NS, LINES_NS = 15.0, 60.0, 150.0, 10.0
 
 
 def _row(result: Mapping[str, Any], beginning: str) -> float | None:
@@ -39,6 +40,10 @@ def targets(result: Mapping[str, Any]) -> list[dict[str, Any]]:
             most_live,
             LIVE_NS,
         ),
+        ("risk check", "ns an order", _row(result, "risk check"), RISK_NS),
+        ("encode BOE", "ns an order", _row(result, "encode BOE"), BOE_NS),
+        ("encode FIX", "ns an order", _row(result, "encode FIX"), FIX_NS),
+        ("line, A and B", "ns a packet", _row(result, "line, A and B"), LINES_NS),
         ("peak memory", "bytes", result["memory"]["peak_bytes"], MEMORY_BYTES),
         ("tickpath --help", "s", result["start"]["help_seconds"], HELP_S),
         ("second replay, start to exit", "s", result["start"]["replay_seconds"], REPLAY_S),

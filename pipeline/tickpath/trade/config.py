@@ -94,7 +94,9 @@ def checked(config: TradeConfig, source: str = "configuration") -> TradeConfig:
                 f"{source}: trade.{name}: {getattr(trade, name)}: not a dotted IPv4 address"
             ) from None
     fills = msgspec.structs.replace(config.fills, model="exchange")
-    return msgspec.structs.replace(config, fills=fills)
+    answered = msgspec.structs.replace(config, fills=fills)
+    check(answered, source)
+    return answered
 
 
 def split(address: str) -> tuple[str, int]:
