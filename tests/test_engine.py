@@ -200,6 +200,10 @@ def test_lines_and_gaps_as_python_sees_them():
             "packets": 2,
             "messages": 1,
             "missing": 1,
+            "first_a": 0,
+            "first_b": 0,
+            "waiting": 0,
+            "state": "STEADY",
             "ended": True,
         }
     ]

@@ -205,6 +205,8 @@ def test_touch_executes_what_is_shown_at_the_orders_price():
     on.feed(add(62, "S", 40, INSIDE - 50))
     assert fills(on) == [(ref, 40, INSIDE)], "at its own price, which is what it offered"
     on.feed(cancel(61, 5))
+    assert fills(on) == [], "the touch is as it was"
+    on.feed(cancel(62, 2))
     assert fills(on) == [(ref, 30, INSIDE)], "what is shown is still there"
     assert on.state(ref) == ("FILLED", 100, 0)
     validate_own(on.engine)
@@ -415,7 +417,7 @@ def test_nothing_is_executed_while_a_symbol_does_not_trade(model, halt):
     assert on.state(waits) == ("LIVE", 0, 100)
     on.feed(ends)
     assert fills(on) == [], "that it trades again is no trade"
-    on.feed(add(61, "B", 1, 1_000))
+    on.feed(cancel(60, 1))
     assert sorted(fills(on)) == [(waits, 100, INSIDE), (new, 10, ASK)]
 
 

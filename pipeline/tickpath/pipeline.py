@@ -66,7 +66,13 @@ from tickpath.layout import (
 from tickpath.layout import line as line_record
 from tickpath.lent import packet
 from tickpath.memory import cycles, lend_message, lend_run, prefetch
-from tickpath.packet import LINK_DATAGRAM, LINK_MESSAGES, LINK_PITCH, LINK_RESPONSES
+from tickpath.packet import (
+    LINK_COMMANDS,
+    LINK_DATAGRAM,
+    LINK_MESSAGES,
+    LINK_PITCH,
+    LINK_RESPONSES,
+)
 
 ZERO, ONE = np.uint64(0), np.uint64(1)
 PREFIX = span.PREFIX
@@ -80,6 +86,7 @@ _STRATEGY, _STALE = np.uint64(Watch.STRATEGY), np.uint64(Watch.STALE)
 _OWN, _FILLS = np.uint64(Watch.OWN), np.uint64(Watch.FILLS)
 _LINK_MESSAGES, _LINK_DATAGRAM = np.uint64(LINK_MESSAGES), np.uint64(LINK_DATAGRAM)
 _LINK_RESPONSES, _LINK_PITCH = np.uint64(LINK_RESPONSES), np.uint64(LINK_PITCH)
+_LINK_COMMANDS = np.uint64(LINK_COMMANDS)
 _UNIT = np.uint64(LineKind.UNIT)
 _AUTO, _PITCH = np.uint64(FeedFormat.AUTO), np.uint64(FeedFormat.PITCH)
 _HELD_BYTES = np.uint64(HELD_BYTES)
@@ -640,7 +647,8 @@ def _begin(eng, p):
     if engine.waiting(eng) != ZERO:
         line.end_windows(eng)
     lend_run(address, address + length)
-    if (link == _LINK_MESSAGES) | (link >= _LINK_PITCH) & (link != _LINK_DATAGRAM):
+    is_market = (link == _LINK_MESSAGES) | (link == _LINK_PITCH)
+    if is_market | (link == _LINK_RESPONSES) | (link == _LINK_COMMANDS):
         _begin_bare(eng, link, address, length)
         return
     engine.set_bare(eng, ZERO)

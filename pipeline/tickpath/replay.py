@@ -107,7 +107,9 @@ def set_clock(engine: Engine, clock: Clock) -> None:
 
 def _check_pace(plan: Plan, packets: np.ndarray) -> None:
     if plan.pace is not None and len(packets) and packets[0]["link"] in RUNS:
-        raise ReplayError("--pace needs receive times, which bare messages do not have: use asap")
+        raise ReplayError(
+            "--pace needs receive times, which text or a daily file does not have: use asap"
+        )
 
 
 def _start_pace(engine: Engine, clock: Clock, factor: float, first: np.void) -> None:
