@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 
 from itch_messages import run
-from reference import NASDAQ, Reference
+from reference import U64, Reference
 from reference_orders import OWN_EVENTS, OWN_ORDERS, STATES, Decision, Own, twin
 from tickpath import Config, Engine, digest
 from tickpath.engine import group_text
@@ -38,7 +38,7 @@ def assert_equal(
     assert engine.block.get("engine_time") == reference.time
     assert engine.block.get("input_number") == reference.input_number
     assert engine.block.get("market_hours") == reference.market_hours
-    for number in range(engine.config.capacity.symbols):
+    for number in _books(engine):
         assert_statistics(engine, reference, number)
     assert_bytes(counters)
     if packets:
@@ -46,6 +46,11 @@ def assert_equal(
     if orders:
         assert_desk(engine, reference)
         assert_own(engine, reference)
+
+
+def _books(engine: Engine) -> range:
+    """Books that may be in use: Nasdaq's, and behind them those of other venues."""
+    return range(engine.block.get("listed"))
 
 
 def assert_bytes(counters: dict[str, int]) -> None:
@@ -60,7 +65,7 @@ def assert_books(engine: Engine, reference: Reference) -> None:
     for (book, side), _ in sorted(reference.queues.items()):
         for price in reference.prices(book, side):
             for ref in reference.queues[book, side][price]:
-                expected.append((ref, book, side, price, reference.orders[ref].quantity))
+                expected.append((ref & U64, book, side, price, reference.orders[ref].quantity))
     assert engine.resting().tolist() == expected
     assert engine.orders_live == len(reference.orders)
     for book in [number for number, each in reference.books.items() if each.venue]:
@@ -70,7 +75,14 @@ def assert_books(engine: Engine, reference: Reference) -> None:
                 reference.level(book, side, price) for price in reference.prices(book, side)
             ]
     rows = [
-        (NASDAQ, _symbol(reference, each.book), each.side, each.price, ref, each.quantity)
+        (
+            reference.books[each.book].venue,
+            _symbol(reference, each.book),
+            each.side,
+            each.price,
+            ref & U64,
+            each.quantity,
+        )
         for ref, each in reference.orders.items()
     ]
     assert engine.book_digest == digest.reference(rows)
@@ -102,6 +114,7 @@ def assert_statistics(engine: Engine, reference: Reference, number: int) -> None
         "last_px": book.last_px,
         "last_sz": book.last_sz,
         "ema": book.ema,
+        "position": book.position,
         "sma_sum": sum(book.prices),
         "sma_count": len(book.prices),
         **{name: book.status[name] for name in STATUS},
@@ -142,9 +155,15 @@ def assert_desk(engine: Engine, reference: Reference) -> None:
         each.name: desk.rejects[each.name] for each in Reject if desk.rejects[each.name]
     }
     open_orders = desk.open_orders()
-    for number in range(engine.config.capacity.symbols):
+    for number in _books(engine):
+        if reference.position_of(number) != number:
+            assert not engine.block.position[number : number + 1].view("u1").any()
+            continue
         assert_holding(
-            engine, reference, number, [each for each in open_orders if each.book == number]
+            engine,
+            reference,
+            number,
+            [each for each in open_orders if reference.position_of(each.book) == number],
         )
     gate = desk.gate
     expected = {

@@ -55,6 +55,7 @@ class Book:
     last_ts: int = 0
     prices: list[int] = field(default_factory=list)
     ema: int = 0
+    position: int = 0  # the book whose position it shares; 0: its own
     status: dict[str, int] = field(default_factory=lambda: defaultdict(int))
 
 
@@ -87,13 +88,14 @@ class Reference:
         self.live: Counter[int] = Counter()  # orders by page
         self.queues: dict[tuple[int, int], dict[int, list[int]]] = defaultdict(dict)
         self.books: dict[int, Book] = defaultdict(Book)
+        self.named: dict[tuple[int, bytes], int] = {}  # book by venue and symbol
         self.trades: dict[int, tuple[int, int, int, int]] = {}
         self.lines: dict[tuple[str, int], Line] = {}
         self.gaps: list[tuple[tuple[str, int], bytes, int, int, int]] = []
         self.counters: Counter[str] = Counter()
         self.types: Counter[str] = Counter()
         self.time = self.messages = self.input_number = self.next_timer = 0
-        self.stale_event = self.gapped = False
+        self.stale_event = self.gapped = self.hours_said = False
         self.market_hours = self.newest_ref = 0
         self.strategy = strategy
         self.events: list[Event] = []
@@ -246,7 +248,7 @@ class Reference:
         if not order.quantity:
             self.counters["zero_quantity"] += 1
             return False
-        if ref // PAGE not in self.live and len(self.live) >= self.pages:
+        if not self._has_room(ref):
             self.counters["order_store_full"] += 1
             return False
         if ref in self.orders:
@@ -259,10 +261,29 @@ class Reference:
             return False
         self._note_crossing(order)
         self.orders[ref] = order
-        self.newest_ref = ref
-        self.live[ref // PAGE] += 1
+        self._keep(ref)
         self.queues[order.book, order.side].setdefault(order.price, []).append(ref)
         return True
+
+    def _has_room(self, ref: int) -> bool:
+        return ref // PAGE in self.live or len(self.live) < self.pages
+
+    def _keep(self, ref: int) -> None:
+        self.newest_ref = ref
+        self.live[ref // PAGE] += 1
+
+    def _drop(self, ref: int) -> None:
+        self.live[ref // PAGE] -= 1
+        if not self.live[ref // PAGE]:
+            del self.live[ref // PAGE]
+
+    def age_of(self, ref: int) -> int:
+        """A number that is larger for later orders."""
+        return ref
+
+    def newest_age(self, book: int) -> int:
+        """That of the order which came last to any book of the book's kind."""
+        return self.newest_ref
 
     def _note_crossing(self, order: Order) -> None:
         """An order at a new best price may lock or cross the other side."""
@@ -276,9 +297,7 @@ class Reference:
 
     def _remove(self, ref: int) -> None:
         order = self.orders.pop(ref)
-        self.live[ref // PAGE] -= 1
-        if not self.live[ref // PAGE]:
-            del self.live[ref // PAGE]
+        self._drop(ref)
         levels = self.queues[order.book, order.side]
         levels[order.price].remove(ref)
         if not levels[order.price]:
@@ -331,7 +350,7 @@ class Reference:
 
     # ------------------------------------------------------------ status
 
-    def _open(self, number: int, symbol: bytes) -> None:
+    def _open(self, number: int, symbol: bytes, venue: int = NASDAQ) -> None:
         book = self.books[number]
         if book.venue and book.symbol == symbol:
             return
@@ -341,10 +360,21 @@ class Reference:
         if book.venue:  # what was known of the old symbol is forgotten, its prints too
             book = self.books[number] = Book()
             self.trades = {at: each for at, each in self.trades.items() if each[1] != number}
-        else:
-            self.desk.start_day(number, symbol.decode("latin-1").rstrip())
-        book.venue, book.symbol = NASDAQ, symbol
+        is_new = not book.venue
+        book.venue, book.symbol = venue, symbol
         book.status["stale"] = int(self.gapped)
+        self.named[venue, symbol] = number
+        for named in sorted(self.named):
+            other = self.named[named]
+            # Nasdaq may have given the other book to another symbol.
+            if named[1] == symbol == self.books[other].symbol and other != number:
+                book.position = self.position_of(other)
+        if is_new and not book.position:
+            self.desk.start_day(number, symbol.decode("latin-1").rstrip())
+
+    def position_of(self, number: int) -> int:
+        """The book whose position a book shares, its own where it is the symbol's first."""
+        return (self.books[number].position if number in self.books else 0) or number
 
     def _on_R(self, m: SimpleNamespace) -> Event:  # noqa: N802
         self._open(m.locate, m.stock)
@@ -352,6 +382,7 @@ class Reference:
 
     def _on_S(self, m: SimpleNamespace) -> Event:  # noqa: N802
         self.market_hours = ord(m.event_code)
+        self.hours_said = True
         return self._status(m)
 
     def _on_H(self, m: SimpleNamespace) -> Event:  # noqa: N802

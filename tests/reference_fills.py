@@ -70,10 +70,10 @@ class Fills:
             return
         shares = min(shares, market.quantity)
         for order in self.desk.open_orders(market.book, market.side == BID):
-            if order.price != market.price:
+            if order.price != market.price or order.book != market.book:
                 continue
             beyond = shares - order.ahead
-            if is_execution or ref <= order.newest_ref:
+            if is_execution or self.reference.age_of(ref) <= order.newest_ref:
                 order.ahead = max(0, order.ahead - shares)
             if is_execution and beyond > 0:
                 self._execute(order, min(beyond, order.leaves), order.price)
@@ -90,6 +90,8 @@ class Fills:
             printed = record.last_px or None
         for is_buy in (True, False):
             for order in self.desk.open_orders(book, is_buy):
+                if order.book != book:
+                    continue
                 touch = self._touch(order)
                 if self.model == "touch":
                     if touch is not None and _reaches(order, touch):

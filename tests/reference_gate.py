@@ -121,7 +121,7 @@ class Gate:
             symbol: STOP for symbol, own in risk.symbols.items() if own.kill_switch
         }
         self.arrival = 0  # theoretical arrival time of the next order
-        self.arrivals: Counter[int] = Counter()  # by book
+        self.arrivals: Counter[int] = Counter()  # by position
         self.recent: dict[int, tuple[Order, int]] = {}
 
     # ------------------------------------------------------------ limits
@@ -335,7 +335,7 @@ class Gate:
             failed.add("DUPLICATE_ORDER")
         if self.arrival - now > self.bucket(None)[1]:
             failed.add("ORDER_RATE")
-        if self.arrivals[asked.book] - now > self.bucket(asked.book)[1]:
+        if self.arrivals[self.reference.position_of(asked.book)] - now > self.bucket(asked.book)[1]:
             failed.add("SYMBOL_ORDER_RATE")
         return failed
 
@@ -356,7 +356,8 @@ class Gate:
             return min(max(arrival, now), now + burst) + interval
 
         self.arrival = taken(self.arrival, *self.bucket(None))
-        self.arrivals[book] = taken(self.arrivals[book], *self.bucket(book))
+        place = self.reference.position_of(book)
+        self.arrivals[place] = taken(self.arrivals[place], *self.bucket(book))
         if self.risk.duplicate_window_ms:
             order = Order(book, is_buy, quantity, price)
             self.recent[order.place] = order, now

@@ -106,6 +106,17 @@ class Holding:
         return self.cash + self.quantity * self.mark - self.start_value
 
 
+class Holdings(defaultdict[int, Holding]):
+    """Positions by book: the books of a symbol on several venues have one."""
+
+    def __init__(self, position_of: Callable[[int], int]) -> None:
+        super().__init__(Holding)
+        self.position_of = position_of
+
+    def __getitem__(self, book: int) -> Holding:
+        return super().__getitem__(self.position_of(book))
+
+
 class Told(NamedTuple):
     """Something that happened to an own order."""
 
@@ -147,7 +158,7 @@ class Desk:
         self.latched = False
         self.own: dict[int, Own] = {}  # by place in the table
         self.opened: list[Own] = []  # orders that may be open, newest first
-        self.holdings: dict[int, Holding] = defaultdict(Holding)
+        self.holdings = Holdings(reference.position_of)
         self.waiting: list[Told] = []  # for the strategy
         self.telling = Told(0, 0, 0, 0, 0)
         self.executions = 0
@@ -278,12 +289,16 @@ class Desk:
         return order if order and ref and order.ref == ref else None
 
     def open_orders(self, book: int | None = None, is_buy: bool | None = None) -> list[Own]:
-        """Open orders, newest first: of one book and side, or of all."""
+        """Open orders, newest first: of one position and side, or of all.
+
+        A position is a book's, and that of the symbol's books on other venues.
+        """
         self.opened = [each for each in self.opened if each.is_open]
+        share = self.reference.position_of
         return [
             each
             for each in self.opened
-            if book in (None, each.book) and is_buy in (None, each.is_buy)
+            if (book is None or share(each.book) == share(book)) and is_buy in (None, each.is_buy)
         ]
 
     def _place(self, intent: Intent, order_id: int, book: int, side: str, executed: int) -> Own:
@@ -291,7 +306,7 @@ class Desk:
         leaves = max(0, intent.quantity - executed)
         order = Own(order_id, intent.ref, book, side, intent.price, intent.quantity, leaves)
         order.executed = executed
-        order.newest_ref, order.ts_sent = self.reference.newest_ref, self.reference.time
+        order.newest_ref, order.ts_sent = self.reference.newest_age(book), self.reference.time
         self.own[intent.ref % OWN_ORDERS] = order
         self.opened.insert(0, order)
         return order

@@ -1,21 +1,24 @@
 """What must hold inside the engine's block at any moment, checked in plain Python.
 
 Nothing here says what a book should contain (that is the reference's part): only that windows,
-trees, queues, pages and free lists agree with each other and with what is kept about them.
+trees, queues, pages, tables and free lists agree with each other and with what is kept about them.
 """
 
 from collections import defaultdict
 
 import numpy as np
 
-from tickpath import Engine, overflow
+from tickpath import Engine, order_store, overflow
+from tickpath.digest import C1, VENUES
 from tickpath.layout import PAGE, PAGE_BITS, WINDOW
+from tickpath.own_orders import State
 from tickpath.window import NO_WINDOW
 
 KEY_MASK, PRICE_MASK = (1 << 26) - 1, (1 << 32) - 1
 QUANTITY_MASK, COUNT_SHIFT = (1 << 44) - 1, 44
 U64 = (1 << 64) - 1
 BASE_MASK = (1 << 31) - 1
+SPARSE = int(order_store.SPARSE)
 MIX, MIX_AGAIN = int(overflow._MIX), int(overflow._MIX_AGAIN)
 
 
@@ -36,7 +39,12 @@ def validate(engine: Engine) -> None:
         slots |= set(queue)
     assert slots == set(np.flatnonzero(block.order["level"]).tolist())
     assert len(slots) == engine.orders_live
-    _directory(engine, slots)
+    owners = engine.block.page_owner["number"]
+    sparse = {slot for slot in slots if int(owners[slot >> PAGE_BITS]) == SPARSE}
+    sparse_pages = _sparse(engine, sparse)
+    _directory(engine, slots - sparse, sparse_pages)
+    _listed(engine)
+    _own_books(engine)
 
 
 def _window(engine: Engine, sd: int) -> list[tuple[int, int, int]]:
@@ -165,7 +173,7 @@ def _queue(engine: Engine, level: int) -> list[int]:
     return found
 
 
-def _directory(engine: Engine, slots: set[int]) -> None:
+def _directory(engine: Engine, slots: set[int], sparse_pages: set[int]) -> None:
     """Every page in use has one entry that is found from its home, and the rest are free."""
     block, mask = engine.block, engine.block.get("page_mask")
     entries = block.page_entry
@@ -190,5 +198,87 @@ def _directory(engine: Engine, slots: set[int]) -> None:
         assert page not in free, "the free list of pages has a loop"
         free.add(page)
         page = int(block.page_owner["next_free"][page])
-    assert not free & set(used)
-    assert free | set(used) == set(range(1, block.get("page_fresh")))
+    assert not free & set(used) and not sparse_pages & (free | set(used))
+    assert free | set(used) | sparse_pages == set(range(1, block.get("page_fresh")))
+
+
+def _home(engine: Engine, region: str, number: int, venue: int) -> int:
+    """Where a table's search for a number of a venue begins."""
+    shift = 65 - len(engine.block.views[region]).bit_length()
+    return ((number + venue) * C1 & U64) >> shift
+
+
+def _sparse(engine: Engine, slots: set[int]) -> set[int]:
+    """The sparse store: its table leads to every slot, the rest are free; gives its pages."""
+    block, table = engine.block, engine.block.sparse_entry
+    found = {}
+    for at in np.flatnonzero(table["slot"]).tolist():
+        ref, slot, venue = (int(table[name][at]) for name in ("ref", "slot", "venue"))
+        assert slot not in found, f"slot {slot} has two entries"
+        found[slot] = ref
+        assert int(block.sparse_order["ref"][slot]) == ref
+        side = _side_of(engine, int(block.order["level"][slot]))
+        assert int(block.book["venue"][side >> 1]) == venue
+        step = _home(engine, "sparse_entry", ref, venue)
+        while step != at:
+            assert int(table["slot"][step]), f"reference {ref} cannot be found"
+            step = (step + 1) % len(table)
+    assert set(found) == slots and block.get("sparse_live") == len(slots) <= len(table) // 2
+    ages = block.sparse_order["age"][sorted(slots)].tolist()
+    assert len(set(ages)) == len(ages) and max(ages, default=0) <= block.get("sparse_age")
+    for slot in slots:
+        following = int(block.order["next"][slot])
+        younger = int(block.sparse_order["age"][following])
+        assert not following or younger > int(block.sparse_order["age"][slot])
+    free, slot = set(), block.get("sparse_free")
+    while slot:
+        assert slot not in free, "the free list of slots has a loop"
+        free.add(slot)
+        slot = int(block.order["next"][slot])
+    assert not free & slots
+    taken = range(1, block.get("page_fresh"))
+    pages = {page for page in taken if int(block.page_owner["number"][page]) == SPARSE}
+    used = {slot for page in pages for slot in range(page * PAGE, (page + 1) * PAGE)}
+    fresh = block.get("sparse_fresh")
+    never = set(range(fresh, -(-fresh // PAGE) * PAGE))
+    assert free | slots | never == used and not never & (free | slots)
+    return pages
+
+
+def _side_of(engine: Engine, level: int) -> int:
+    """The side of a level in use."""
+    far0 = engine.block.get("far0")
+    return int(engine.block.far["side"][level - far0]) if level >= far0 else level // WINDOW
+
+
+def _listed(engine: Engine) -> None:
+    """The table of symbols leads to their books; books of one symbol share a position."""
+    block, table, books = engine.block, engine.block.listed, engine.block.book
+    found = {}
+    used = np.flatnonzero(table["book"]).tolist()
+    for at in used:
+        symbol, venue = int(table["symbol"][at]), int(table["venue"][at])
+        assert (venue, symbol) not in found, "a symbol has two entries"
+        found[venue, symbol] = int(table["book"][at])
+        step = _home(engine, "listed", symbol, venue)
+        while step != at:
+            assert int(table["book"][step]), f"symbol {symbol:x} cannot be found"
+            step = (step + 1) % len(table)
+    assert block.get("listed_used") == len(used) <= len(table) // 2
+    first, end = block.get("locates"), block.get("listed")
+    assert np.flatnonzero(books["venue"][first:]).tolist() == list(range(end - first))
+    for number in np.flatnonzero(books["venue"]).tolist():
+        venue, symbol = int(books["venue"][number]), int(books["symbol"][number])
+        assert (venue == VENUES["nasdaq"]) == (number < first)
+        # Of Nasdaq's locates that have one symbol, the table knows the last.
+        assert found[venue, symbol] == number or number < first
+        if shared := int(books["position"][number]):
+            assert books["symbol"][shared] == symbol and not books["position"][shared]
+
+
+def _own_books(engine: Engine) -> None:
+    """A book with open orders of our own has its bit."""
+    own, words = engine.block.own, engine.block.own_books["value"]
+    is_open = (own["state"] != State.FREE) & (own["state"] <= State.PARTIALLY_FILLED)
+    for number in set(own["book"][is_open].tolist()):
+        assert int(words[number >> 6]) >> (number & 63) & 1, f"book {number} has no bit"

@@ -187,7 +187,7 @@ def resize(eng, slot, ref, quantity):
     order.set_quantity(o, quantity)
     level.set_total(v, total)
     _add_to_digest(eng, weight(side.key(s), ref, window.price_of(eng, lvl)) * more)
-    return _event(sd, side.best(s) == lvl)
+    return _event(sd, (side.best(s) == lvl) & (more != ZERO))
 
 
 @leaf

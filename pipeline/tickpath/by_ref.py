@@ -51,33 +51,19 @@ def check_symbol(eng, slot, book_index):
 
 
 def over(store: python_types.ModuleType, compiled: Any) -> python_types.ModuleType:
-    """The operations over one store; ``compiled`` is how its adds and removals are (`jit`)."""
+    """The operations over one store; ``compiled`` is how books change in them (`jit`)."""
     space: Any = python_types.ModuleType(f"{store.__name__}.orders")
-    space.find, space.age_of = store.find, store.age_of
-    find, open_slot, keep = store.find, store.open_slot, store.keep
-    give_up, drop = store.give_up, store.drop
+    find, drop = store.find, store.drop
 
     @compiled
-    def add(eng, sd, price, quantity, ref):
-        """A new order at the end of its level's queue."""
-        if quantity == ZERO:
-            return _refuse(eng, _ZERO_QUANTITY)
-        entry, slot = open_slot(eng, ref)
-        if entry == ZERO:
-            return _refuse(eng, _STORE_FULL)
-        if order.level(order.at(eng, slot)) != ZERO:
-            return _refuse(eng, _DUPLICATE)
-        happened = book.add(eng, sd, price, quantity, ref, slot)
-        if happened == ZERO:
-            give_up(eng, entry, slot)
-            return ZERO
-        keep(eng, entry, slot, ref)
-        return happened
+    def leave(eng, slot, ref):
+        """An order leaves its book; its slot is still its own."""
+        return book.remove(eng, slot, ref)
 
-    @compiled
+    @leaf
     def take(eng, entry, slot, ref):
         """Remove an order that was found."""
-        happened = book.remove(eng, slot, ref)
+        happened = leave(eng, slot, ref)
         drop(eng, entry, slot)
         return happened
 
@@ -91,15 +77,8 @@ def over(store: python_types.ModuleType, compiled: Any) -> python_types.ModuleTy
         return take(eng, entry, slot, ref)
 
     @leaf
-    def reduce(eng, book_index, ref, by, excess):
-        """Take shares off an order that was executed or cancelled in part.
-
-        ``excess`` is the counter for more shares than the order has left.
-        """
-        entry, slot = find(eng, ref)
-        if slot == ZERO:
-            return _refuse(eng, _UNKNOWN)
-        check_symbol(eng, slot, book_index)
+    def reduce_found(eng, entry, slot, ref, by, excess):
+        """`reduce` of an order that was found."""
         if by == ZERO:
             return _refuse(eng, _ZERO_QUANTITY)
         quantity = order.quantity(order.at(eng, slot))
@@ -110,28 +89,20 @@ def over(store: python_types.ModuleType, compiled: Any) -> python_types.ModuleTy
         return book.reduce(eng, slot, ref, by)
 
     @leaf
-    def replace(eng, book_index, ref, new_ref, price, quantity):
-        """Remove an order and add its replacement at the end of the queue, on the same side.
+    def reduce(eng, book_index, ref, by, excess):
+        """Take shares off an order that was executed or cancelled in part.
 
-        The flag is set where the best price or its quantity is another than before.
+        ``excess`` is the counter for more shares than the order has left.
         """
         entry, slot = find(eng, ref)
         if slot == ZERO:
             return _refuse(eng, _UNKNOWN)
         check_symbol(eng, slot, book_index)
-        sd = book.side_of_order(eng, slot)
-        best_px, best_sz = book.touch(eng, side.at(eng, sd))
-        take(eng, entry, slot, ref)
-        add(eng, sd, price, quantity, new_ref)
-        return book.moved(eng, sd, best_px, best_sz)
+        return reduce_found(eng, entry, slot, ref, by, excess)
 
     @leaf
-    def resize(eng, book_index, ref, quantity):
-        """Give an order another quantity, in its place in the queue."""
-        entry, slot = find(eng, ref)
-        if slot == ZERO:
-            return _refuse(eng, _UNKNOWN)
-        check_symbol(eng, slot, book_index)
+    def resize_found(eng, entry, slot, ref, quantity):
+        """Give an order that was found another quantity, in its place in the queue."""
         if quantity == ZERO:
             return take(eng, entry, slot, ref)
         return book.resize(eng, slot, ref, quantity)
@@ -154,10 +125,76 @@ def over(store: python_types.ModuleType, compiled: Any) -> python_types.ModuleTy
         _, slot = find(eng, ref)
         return book.price_of_order(eng, slot)
 
-    space.add, space.take, space.delete, space.reduce = add, take, delete, reduce
-    space.replace, space.resize, space.price_of = replace, resize, price_of
+    space.find, space.age_of, space.leave = find, store.age_of, leave
+    space.take, space.delete, space.price_of = take, delete, price_of
     space.clear = clear
+    space.reduce, space.reduce_found, space.resize_found = reduce, reduce_found, resize_found
+    _add_entering(space, store, compiled)
     return space
+
+
+def _add_entering(space: Any, store: python_types.ModuleType, compiled: Any) -> None:
+    """Those of the operations by which orders come to a place at the end of a queue."""
+    find, open_slot, keep = store.find, store.open_slot, store.keep
+    give_up, drop = store.give_up, store.drop
+    take, leave = space.take, space.leave
+
+    @compiled
+    def enter(eng, sd, price, quantity, ref, slot):
+        """An order comes to its book, in a slot that is its own."""
+        return book.add(eng, sd, price, quantity, ref, slot)
+
+    @leaf
+    def add(eng, sd, price, quantity, ref):
+        """A new order at the end of its level's queue."""
+        if quantity == ZERO:
+            return _refuse(eng, _ZERO_QUANTITY)
+        entry, slot = open_slot(eng, ref)
+        if entry == ZERO:
+            return _refuse(eng, _STORE_FULL)
+        if order.level(order.at(eng, slot)) != ZERO:
+            return _refuse(eng, _DUPLICATE)
+        happened = enter(eng, sd, price, quantity, ref, slot)
+        if happened == ZERO:
+            give_up(eng, entry, slot)
+            return ZERO
+        keep(eng, entry, slot, ref)
+        return happened
+
+    @leaf
+    def replace(eng, book_index, ref, new_ref, price, quantity):
+        """Remove an order and add its replacement at the end of the queue, on the same side.
+
+        The flag is set where the best price or its quantity is another than before.
+        """
+        entry, slot = find(eng, ref)
+        if slot == ZERO:
+            return _refuse(eng, _UNKNOWN)
+        check_symbol(eng, slot, book_index)
+        sd = book.side_of_order(eng, slot)
+        best_px, best_sz = book.touch(eng, side.at(eng, sd))
+        take(eng, entry, slot, ref)
+        add(eng, sd, price, quantity, new_ref)
+        return book.moved(eng, sd, best_px, best_sz)
+
+    @leaf
+    def requeue_found(eng, entry, slot, ref, price, quantity):
+        """As `replace`, of an order that was found and keeps its reference, and so its slot."""
+        sd = book.side_of_order(eng, slot)
+        best_px, best_sz = book.touch(eng, side.at(eng, sd))
+        leave(eng, slot, ref)
+        happened = ZERO
+        if quantity != ZERO:
+            happened = enter(eng, sd, price, quantity, ref, slot)
+        else:
+            count(eng, _ZERO_QUANTITY)
+        if happened != ZERO:
+            keep(eng, entry, slot, ref)
+        else:
+            drop(eng, entry, slot)
+        return book.moved(eng, sd, best_px, best_sz)
+
+    space.add, space.replace, space.requeue_found = add, replace, requeue_found
 
 
 dense = over(order_store, leaf)

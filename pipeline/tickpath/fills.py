@@ -259,3 +259,22 @@ def before(eng, slot, age, shares, is_execution):
         seen += ONE
         if own.price(o) == price and own.book(o) == sd >> ONE:
             _move_up(eng, o, age, shares, is_execution)
+
+
+@leaf
+def _none_ahead(eng, b, first):
+    at, seen = first, ZERO
+    while at != ZERO and seen < _MOST:
+        o = own.at(eng, at - ONE)
+        at = own.next(o)
+        seen += ONE
+        if own.book(o) == b:
+            own.set_ahead(o, ZERO)
+
+
+@cold
+def emptied(eng, b):
+    """All of the market's orders have left a book, and not by executions."""
+    p = position_of(eng, b)
+    _none_ahead(eng, b, position.first_buy(p))
+    _none_ahead(eng, b, position.first_sell(p))

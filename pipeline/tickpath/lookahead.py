@@ -20,7 +20,6 @@ from tickpath.wire.itch50 import ITCH50
 
 DISTANCE = 8
 """Messages between the two looks, and between the second one and the message's turn."""
-assert 2 * DISTANCE < LOOKAHEAD
 
 _ADD, _REPLACE = ITCH50["add_order_no_mpid_attribution"], ITCH50["order_replace"]
 _EXECUTED = ITCH50["order_executed"]
@@ -37,13 +36,12 @@ _RING = np.uint64(LOOKAHEAD - 1)
 _WORD, _SIDE_BITS, _BOOK_BITS = np.uint64(6), np.uint64(10), np.uint64(11)
 _INSIDE = np.uint64(1023)
 ZERO, ONE = np.uint64(0), np.uint64(1)
-_DISTANCE, _TWICE = np.uint64(DISTANCE), np.uint64(2 * DISTANCE)
 BYTES = np.uint64(PREFIX + np.uint64(max(_ADD.length, _REPLACE.length)))
 """Bytes behind a message's prefix that the first look may read."""
 
 
 @leaf
-def _likely_level(sd, price):
+def likely_level(sd, price):
     """The level of a price if it is a tick of the side's window; another of the side's if not.
 
     Whether a window's ticks are fine is guessed from the price, which is in a register.
@@ -53,7 +51,7 @@ def _likely_level(sd, price):
 
 
 @leaf
-def _fetch_level(eng, lvl):
+def fetch_level(eng, lvl):
     """Fetch a window level and its bitmap word (64 levels a word, 16 words a side)."""
     prefetch(level.at(eng, lvl))
     prefetch(bitmap.at(eng, lvl >> _WORD))
@@ -67,7 +65,7 @@ def _guess(eng, m):
     is_add = (kind == _A) | (kind == _F)
     locate = locate if locate < engine.books(eng) else ZERO
     sd = locate + locate + np.uint64(_letter(m) == _S)
-    lvl = _likely_level(sd, _price(m)) * np.uint64(is_add)
+    lvl = likely_level(sd, _price(m)) * np.uint64(is_add)
     return order.at(eng, order_store.slot_of(entry, ref)), locate, lvl
 
 
@@ -80,7 +78,7 @@ def fetch(eng, m):
     o, locate, lvl = _guess(eng, m)
     prefetch(o)
     prefetch(side.at(eng, locate + locate))
-    _fetch_level(eng, lvl)
+    fetch_level(eng, lvl)
     prefetch(book.at(eng, locate * np.uint64(_type(m) == _E)))
     return o, lvl
 
@@ -115,10 +113,10 @@ def _follow(eng, m, o, likely):
     prefetch(order.at(eng, order.previous(o)))
     prefetch(order.at(eng, level.tail(likely)))
     if lvl < engine.far0(eng):
-        _fetch_level(eng, lvl)
+        fetch_level(eng, lvl)
         kind = _type(m)
         if kind == _U:
-            _fetch_level(eng, _likely_level(lvl >> _SIDE_BITS, _new_price(m)))
+            fetch_level(eng, likely_level(lvl >> _SIDE_BITS, _new_price(m)))
         elif kind == _E:
             b = lvl >> _BOOK_BITS
             prefetch(sma.at(eng, b * engine.sma_window(eng) + book.sma_at(book.at(eng, b))))
@@ -127,17 +125,42 @@ def _follow(eng, m, o, likely):
         prefetch(level.at(eng, lvl))
 
 
-def ring(span, body, least, look_first, look_again):
+def _in_turn(away, look, others):
+    """A look at the message ``away`` ones behind the turn, and the other looks."""
+    distance = np.uint64(away)
+
+    @leaf
+    def looks(eng, looked, turn):
+        if turn + distance < looked:
+            look(eng, turn + distance)
+        others(eng, looked, turn)
+
+    return looks
+
+
+@leaf
+def _no_look(eng, looked, turn):
+    """Behind the last one."""
+
+
+def ring(span, body, least, look_first, *later):
     """(``fill``, ``step``) of one feed, whose loop looks at messages by them.
 
     ``span`` gives the bytes from one message to the next, ``body`` where in those it begins,
-    ``least`` what the first look may read; ``look_first`` and ``look_again`` are the looks.
+    ``least`` what the first look may read.  ``look_first`` is the first look, at ``(engine,
+    message, number)``, ``later`` are those after it, at ``(engine, number)``, `DISTANCE` messages
+    apart; the number's place in the ring is what they share.
     """
+    furthest = np.uint64((1 + len(later)) * DISTANCE)
+    assert furthest < LOOKAHEAD
+    look_again = _no_look
+    for number, look in enumerate(reversed(later), 1):
+        look_again = _in_turn(number * DISTANCE, look, look_again)
 
     @leaf
     def fill(eng, m, end, looked):
-        """Look at messages from ``m`` until the ring holds 2 * `DISTANCE`; gives (m, looked)."""
-        while looked < _TWICE and m + least <= end:
+        """Look at messages from ``m`` until the ring holds enough; gives (m, looked)."""
+        while looked < furthest and m + least <= end:
             look_first(eng, m + body, looked)
             m += span(m)
             looked += ONE
@@ -145,7 +168,7 @@ def ring(span, body, least, look_first, look_again):
 
     @leaf
     def step(eng, m, end, looked, turn):
-        """One message more at either look; gives (m, looked).
+        """One message more at each look; gives (m, looked).
 
         ``turn`` is the message that is applied next.
         """
@@ -153,8 +176,7 @@ def ring(span, body, least, look_first, look_again):
             look_first(eng, m + body, looked)
             m += span(m)
             looked += ONE
-        if turn + _DISTANCE < looked:
-            look_again(eng, turn + _DISTANCE)
+        look_again(eng, looked, turn)
         return m, looked
 
     return fill, step

@@ -22,6 +22,7 @@ A price of more than 32 bits (429,496.7295) is left out and counted.
 import numpy as np
 
 from tickpath import event, fills, symbols, trades
+from tickpath.book import price_of_order
 from tickpath.by_ref import ANY
 from tickpath.by_ref import sparse as orders
 from tickpath.counters import Counter
@@ -66,6 +67,7 @@ _SECOND = np.uint64(1_000_000_000)
 _KEEPS = np.uint64(MAINTAIN_PRIORITY)
 _TRADING, _HALTED, _SUSPENDED = (np.uint64(ord(code)) for code in "THS")
 _QUOTES = np.uint64(ord("Q"))
+_UNKNOWN = np.uint64(Counter.UNKNOWN_ORDER_REF)
 _SIDE_INVALID = np.uint64(Counter.SIDE_INVALID)
 _OVER_EXECUTION = np.uint64(Counter.OVER_EXECUTION)
 _OVER_CANCEL = np.uint64(Counter.OVER_CANCEL)
@@ -141,14 +143,29 @@ def _match(eng, execution_id):
 
 
 @leaf
-def _executed(eng, m):
-    ref, shares = executed.order_id(m), executed.executed_quantity(m)
-    price = orders.price_of(eng, ref)
-    happened = orders.reduce(eng, ANY, ref, shares, _OVER_EXECUTION)
-    if happened == ZERO:
-        return ZERO
-    b = happened & event.BOOK_MASK
-    trades.print_trade(eng, b, price, shares, _match(eng, executed.execution_id(m)))
+def _loss(kind, m):
+    """(shares that an order loses, the counter for more than it has) by what happened to it."""
+    if kind == executed.TYPE:
+        return executed.executed_quantity(m), _OVER_EXECUTION
+    if kind == reduce_short.TYPE:
+        return reduce_short.canceled_quantity_short(m), _OVER_CANCEL
+    return reduce_long.canceled_quantity(m), _OVER_CANCEL
+
+
+@leaf
+def _lost(eng, kind, m):
+    """An order was executed at its price, or has fewer shares."""
+    ref = reduce_short.order_id(m)
+    shares, excess = _loss(kind, m)
+    entry, slot = orders.find(eng, ref)
+    if slot == ZERO:
+        return _refuse(eng, _UNKNOWN)
+    price = price_of_order(eng, slot)
+    happened = orders.reduce_found(eng, entry, slot, ref, shares, excess)
+    if happened == ZERO or kind != executed.TYPE:
+        return happened
+    match_number = _match(eng, executed.execution_id(m))
+    trades.print_trade(eng, happened & event.BOOK_MASK, price, shares, match_number)
     return happened ^ event.BOOK_INTO_TRADE
 
 
@@ -156,7 +173,10 @@ def _executed(eng, m):
 def _executed_price(eng, m):
     shares, price = executed_price.executed_quantity(m), executed_price.price(m)
     ref, left = executed_price.order_id(m), executed_price.remaining_quantity(m)
-    happened = orders.resize(eng, ANY, ref, left)
+    entry, slot = orders.find(eng, ref)
+    if slot == ZERO:
+        return _refuse(eng, _UNKNOWN)
+    happened = orders.resize_found(eng, entry, slot, ref, left)
     if happened == ZERO:
         return ZERO
     if price > _U32_MAX:
@@ -179,14 +199,18 @@ def _modification(kind, m):
 
 @leaf
 def _modified(eng, kind, m):
-    ref = modify_long.order_id(m)
+    ref = modify_short.order_id(m)
     price, quantity, keeps = _modification(kind, m)
+    entry, slot = orders.find(eng, ref)
     if price > _U32_MAX:
         count(eng, _PRICE)
-        return orders.delete(eng, ANY, ref)
-    if keeps != ZERO and price == orders.price_of(eng, ref):
-        return orders.resize(eng, ANY, ref, quantity)
-    return orders.replace(eng, ANY, ref, ref, price, quantity)
+    if slot == ZERO:
+        return _refuse(eng, _UNKNOWN)
+    if price > _U32_MAX:
+        return orders.take(eng, entry, slot, ref)
+    if keeps != ZERO and price == price_of_order(eng, slot):
+        return orders.resize_found(eng, entry, slot, ref, quantity)
+    return orders.requeue_found(eng, entry, slot, ref, price, quantity)
 
 
 # ---------------------------------------------------------------- trades and status
@@ -303,6 +327,7 @@ def _clear(eng):
         of_venue = book.venue(record) == engine.run_venue(eng)
         if of_venue and book.line(record) == engine.run_line(eng):
             orders.clear(eng, b)
+            fills.emptied(eng, b)
     return event.HOT_STATUS
 
 
@@ -333,38 +358,44 @@ def _rare(eng, kind, m):
 
 
 @leaf
-def _leaves(eng, ref, shares, is_execution):
-    _, slot = orders.find(eng, ref)
-    if slot != ZERO:
-        fills.before(eng, slot, orders.age_of(eng, ref, slot), shares, is_execution)
+def _less(eng, slot, quantity):
+    """Shares that an order loses if it is to have a quantity."""
+    left = order.quantity(order.at(eng, slot))
+    return left - quantity if quantity < left else ZERO
 
 
 @leaf
-def _less(eng, ref, quantity):
-    """Shares that an order loses if it is to have a quantity."""
-    _, slot = orders.find(eng, ref)
-    left = order.quantity(order.at(eng, slot)) if slot != ZERO else ZERO
-    return left - quantity if quantity < left else ZERO
+def _leaving(eng, kind, m, slot):
+    """Shares that a message takes off an order's place in its queue."""
+    if kind == executed.TYPE or kind == reduce_short.TYPE or kind == reduce_long.TYPE:
+        return _loss(kind, m)[0]
+    if kind == executed_price.TYPE:
+        return _less(eng, slot, executed_price.remaining_quantity(m))
+    if kind == modify_long.TYPE or kind == modify_short.TYPE:
+        price, quantity, keeps = _modification(kind, m)
+        if keeps != ZERO and price == price_of_order(eng, slot):
+            return _less(eng, slot, quantity)
+    return _U32_MAX
+
+
+@leaf
+def _is_about_order(kind):
+    """True for messages that change an order which there is."""
+    changed = (kind == executed.TYPE) | (kind == executed_price.TYPE) | (kind == delete.TYPE)
+    reduced = (kind == reduce_short.TYPE) | (kind == reduce_long.TYPE)
+    return changed | reduced | (kind == modify_short.TYPE) | (kind == modify_long.TYPE)
 
 
 @cold
 def announce(eng, kind, m):
     """Tell the fill model what a message is about to take off an order of the market."""
+    if not _is_about_order(kind):
+        return
     ref = delete.order_id(m)
-    if kind == executed.TYPE:
-        _leaves(eng, ref, executed.executed_quantity(m), True)
-    elif kind == reduce_short.TYPE:
-        _leaves(eng, ref, reduce_short.canceled_quantity_short(m), False)
-    elif kind == reduce_long.TYPE:
-        _leaves(eng, ref, reduce_long.canceled_quantity(m), False)
-    elif kind == delete.TYPE:
-        _leaves(eng, ref, _U32_MAX, False)
-    elif kind == modify_long.TYPE or kind == modify_short.TYPE:
-        price, quantity, keeps = _modification(kind, m)
-        stays = keeps != ZERO and price == orders.price_of(eng, ref)
-        _leaves(eng, ref, _less(eng, ref, quantity) if stays else _U32_MAX, False)
-    elif kind == executed_price.TYPE:
-        _leaves(eng, ref, _less(eng, ref, executed_price.remaining_quantity(m)), False)
+    _, slot = orders.find(eng, ref)
+    if slot != ZERO:
+        shares = _leaving(eng, kind, m, slot)
+        fills.before(eng, slot, orders.age_of(eng, ref, slot), shares, kind == executed.TYPE)
 
 
 @leaf
@@ -374,14 +405,8 @@ def apply(eng, kind, m):
         return _added(eng, kind, m)
     if kind == delete.TYPE:
         return orders.delete(eng, ANY, delete.order_id(m))
-    if kind == executed.TYPE:
-        return _executed(eng, m)
-    if kind == reduce_short.TYPE:
-        ref, shares = reduce_short.order_id(m), reduce_short.canceled_quantity_short(m)
-        return orders.reduce(eng, ANY, ref, shares, _OVER_CANCEL)
+    if kind == executed.TYPE or kind == reduce_short.TYPE or kind == reduce_long.TYPE:
+        return _lost(eng, kind, m)
     if kind == modify_long.TYPE or kind == modify_short.TYPE:
         return _modified(eng, kind, m)
-    if kind == reduce_long.TYPE:
-        ref, shares = reduce_long.order_id(m), reduce_long.canceled_quantity(m)
-        return orders.reduce(eng, ANY, ref, shares, _OVER_CANCEL)
     return _rare(eng, kind, m)

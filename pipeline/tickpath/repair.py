@@ -27,6 +27,8 @@ def _clear(eng, b):
     if b < engine.locates(eng):
         dense.clear(eng, b)
     else:
+        # References are those of the venue whose run is under way.
+        engine.set_run_venue(eng, book.venue(book.at(eng, b)))
         sparse.clear(eng, b)
 
 

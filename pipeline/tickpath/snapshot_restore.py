@@ -29,6 +29,7 @@ from tickpath.layout import (
     LineState,
     Watch,
     book,
+    engine,
     side,
     sparse_order,
 )
@@ -61,6 +62,8 @@ _NOT_EMPTY = np.uint64(1)
 def _add(eng, sd, price, quantity, ref, age):
     if book.venue(book.at(eng, sd >> _ONE)) == itch.VENUE:
         return by_ref.dense.add(eng, sd, price, quantity, ref)
+    # References are those of the venue whose run is under way.
+    engine.set_run_venue(eng, book.venue(book.at(eng, sd >> _ONE)))
     done = by_ref.sparse.add(eng, sd, price, quantity, ref)
     _, slot = by_ref.sparse.find(eng, ref)
     if done != _ZERO:

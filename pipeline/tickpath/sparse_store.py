@@ -4,7 +4,8 @@ Cboe's order ids are 64-bit numbers with large holes between neighbours, so page
 references (`tickpath.order_store`) would hold an order each.  Here a table (open addressing, linear
 probing, at most half full) leads from the reference to a slot; slots come from pages of the same
 order store, taken whole and never given back, and a slot that became free is the next to be used,
-because it is in the cache.
+because it is in the cache.  A reference is one of the venue whose run is under way: nothing keeps
+two venues from using one number.
 
 Invariants: an entry with slot 0 is empty; an entry's slot is live from `keep` to `drop`; at most
 half of the entries are used, so every probe ends.  Exhaustion: `open_slot` gives entry 0, the
@@ -26,9 +27,9 @@ _MASK = np.uint64(PAGE - 1)
 
 
 @leaf
-def _home(eng, ref):
+def _home(eng, ref, venue):
     # The high bits of the product depend on all bits of the reference.
-    return (ref * HOT_C1) >> engine.sparse_shift(eng)
+    return ((ref + venue) * HOT_C1) >> engine.sparse_shift(eng)
 
 
 @leaf
@@ -39,15 +40,18 @@ def _mask(eng):
 @leaf
 def fetch(eng, ref):
     """Bring the entry of a reference close."""
-    prefetch(sparse_entry.at(eng, _home(eng, ref)))
+    prefetch(sparse_entry.at(eng, _home(eng, ref, engine.run_venue(eng))))
 
 
 @leaf
 def _probe(eng, ref):
     """The reference's entry, or the empty one where it would be."""
-    at = _home(eng, ref)
+    venue = engine.run_venue(eng)
+    at = _home(eng, ref, venue)
     entry = sparse_entry.at(eng, at)
-    while sparse_entry.slot(entry) != ZERO and sparse_entry.ref(entry) != ref:
+    while sparse_entry.slot(entry) != ZERO:
+        if sparse_entry.ref(entry) == ref and sparse_entry.venue(entry) == venue:
+            break
         at = (at + ONE) & _mask(eng)
         entry = sparse_entry.at(eng, at)
     return entry
@@ -92,12 +96,13 @@ def _erase(eng, entry):
         following = sparse_entry.at(eng, at)
         if sparse_entry.slot(following) == ZERO:
             break
-        home = _home(eng, sparse_entry.ref(following))
+        home = _home(eng, sparse_entry.ref(following), sparse_entry.venue(following))
         # An entry may move back into the hole only if that does not pass its home.
         if ((at - home) & mask) >= ((at - hole) & mask):
             target = sparse_entry.at(eng, hole)
             sparse_entry.set_ref(target, sparse_entry.ref(following))
             sparse_entry.set_slot(target, sparse_entry.slot(following))
+            sparse_entry.set_venue(target, sparse_entry.venue(following))
             hole = at
     sparse_entry.set_slot(sparse_entry.at(eng, hole), ZERO)
 
@@ -128,8 +133,8 @@ def open_slot(eng, ref):
     engine.set_sparse_live(eng, engine.sparse_live(eng) + ONE)
     sparse_entry.set_ref(entry, ref)
     sparse_entry.set_slot(entry, slot)
-    o = sparse_order.at(eng, slot)
-    sparse_order.set_ref(o, ref)
+    sparse_entry.set_venue(entry, engine.run_venue(eng))
+    sparse_order.set_ref(sparse_order.at(eng, slot), ref)
     return entry, slot
 
 

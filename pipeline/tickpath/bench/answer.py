@@ -17,6 +17,7 @@ CLEAN = (
     *("unknown_order_ref", "duplicate_order_ref", "symbol_mismatch", "over_execution"),
     *("over_cancel", "zero_quantity", "order_store_full", "level_store_full", "level_full"),
     *("gaps", "duplicate_messages", "mold_invalid", "mold_truncated"),
+    *("unit_truncated", "messages_longer", "price_out_of_range"),
 )
 """Counters that stay zero on a session without faults."""
 
@@ -46,17 +47,30 @@ def touch(engine: Engine) -> np.ndarray:
     return best
 
 
+def _books_of(engine: Engine, stocks: np.ndarray) -> np.ndarray:
+    """Book number of each symbol (``S8``, without padding); 0 where it has no book."""
+    books = engine.block.book
+    used = np.flatnonzero(books["venue"])
+    used = used[np.argsort(books["symbol"][used])]
+    names = np.char.ljust(stocks, 8).astype("S8").view(">u8").astype(np.uint64)
+    place = np.minimum(np.searchsorted(books["symbol"][used], names), len(used) - 1)
+    found = used[place]
+    return np.where(books["symbol"][found] == names, found, 0)
+
+
 def truth_problems(engine: Engine, truth: Truth) -> list[str]:
     """What an engine says otherwise than the generator that made the session."""
     problems = []
+    types = engine.block.type_count["value"]
+    by_type = {chr(code): int(types[code]) for code in np.flatnonzero(types)}
     for what, found, expected in (
         ("messages", engine.messages, truth.messages),
-        ("messages by type", engine.messages_by_type, dict(truth.messages_by_type)),
+        ("messages by type", by_type, dict(truth.messages_by_type)),
         ("live orders", engine.orders_live, truth.live_orders),
     ):
         if found != expected:
             problems.append(f"{what}: {found}, but the generator says {expected}")
-    best = touch(engine)[truth.symbols["stock_locate"]]
+    best = touch(engine)[_books_of(engine, truth.symbols["stock"])]
     for name in TOUCH.names or ():
         wrong = np.flatnonzero(best[name] != truth.symbols[name])
         if len(wrong):
@@ -69,13 +83,18 @@ def truth_problems(engine: Engine, truth: Truth) -> list[str]:
 
 def queue_problems(engine: Engine, held: HeldSession) -> list[str]:
     """Whether every live order stands where the generator has it: book, price and queue."""
-    assert held.resting is not None
+    assert held.resting is not None and held.truth is not None
     found, expected = engine.resting(), held.resting
     if len(found) != len(expected):
         return [f"{len(found)} orders rest, {len(expected)} at the generator"]
+    symbols = held.truth.symbols
+    books = np.zeros(int(symbols["stock_locate"].max(initial=0)) + 1, np.int64)
+    books[symbols["stock_locate"]] = _books_of(engine, symbols["stock"])
+    # The generator goes by the alphabet, the engine by the books' numbers.
+    expected = expected[np.argsort(books[expected["stock_locate"]], kind="stable")]
     equal = (
-        (found["order_ref"] == expected["order_reference_number"])
-        & (found["book"] == expected["stock_locate"])
+        (found["order_ref"] == expected["order_reference_number"].astype(np.uint64))
+        & (found["book"] == books[expected["stock_locate"]])
         & (found["side"] == (expected["side"] == ord("S")))
         & (found["price"] == expected["price"])
         & (found["quantity"] == expected["shares"])

@@ -19,7 +19,7 @@ from tickpath.capture import open_capture
 from tickpath.generate import SessionPlan
 from tickpath.generate.session import Session
 from tickpath.generate.truth import Truth
-from tickpath.packet import LINK_MESSAGES, PACKET
+from tickpath.packet import LINK_MESSAGES, LINK_PITCH, PACKET
 from tickpath.state import HUGE
 
 _MAP_NORESERVE = 0x4000  # Linux; not in the mmap module of Python 3.11
@@ -83,7 +83,7 @@ class HugeBytes:
 class HeldSession:
     """A session in memory, and what is true of it (None: nobody knows)."""
 
-    messages: np.ndarray  # uint8: messages back to back, each behind its length
+    messages: np.ndarray  # uint8: messages back to back, each behind (of PITCH, with) its length
     run: np.ndarray  # PACKET: the same as a daily file lends them, in one run of messages
     packets: np.ndarray  # PACKET[n]: the same as MoldUDP64 packets; none where not asked for
     truth: Truth | None
@@ -96,9 +96,9 @@ class HeldSession:
         return path
 
 
-def _run(messages: np.ndarray) -> np.ndarray:
+def _run(messages: np.ndarray, link: int) -> np.ndarray:
     run = np.zeros(1, PACKET)
-    run["address"], run["link"] = messages.ctypes.data, LINK_MESSAGES
+    run["address"], run["link"] = messages.ctypes.data, link
     run["length"] = run["wire_length"] = len(messages)
     return run
 
@@ -109,7 +109,12 @@ def hold(
     packets: bool = True,
     progress: Callable[[int], None] | None = None,
 ) -> HeldSession:
-    """Generate the session of ``plan`` into memory.  Raises `GenerateError`."""
+    """Generate the session of ``plan`` into memory, PITCH without packets.
+
+    Raises `GenerateError`.
+    """
+    is_pitch = plan.feed == "pitch"
+    assert not (packets and is_pitch), "packets of PITCH are not taken apart here"
     session = Session(plan)
     messages = HugeBytes(plan.messages * MESSAGE_BYTES + MORE)
     owners, kept = [messages], np.zeros(0, PACKET)
@@ -132,7 +137,7 @@ def hold(
                 progress(session.messages_made)
     return HeldSession(
         messages=messages.bytes,
-        run=_run(messages.bytes),
+        run=_run(messages.bytes, LINK_PITCH if is_pitch else LINK_MESSAGES),
         packets=kept,
         truth=session.truth,
         resting=session.resting_orders(),

@@ -7,7 +7,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from tickpath.bench.held import HeldSession, hold
 from tickpath.bench.own import Decode, EngineRun, strategy_config
 from tickpath.bench.parts import parts
 from tickpath.bench.plan import BenchPlan
-from tickpath.bench.targets import targets
+from tickpath.bench.targets import PITCH_BOOK, targets
 from tickpath.bench.turns import Result, take_turns, warm_up
 from tickpath.clock import Clock, calibrate, jitter
 from tickpath.config import Config
@@ -31,6 +31,7 @@ from tickpath.generate import SessionPlan
 from tickpath.layout import Stage
 from tickpath.packet import PACKET
 from tickpath.pipeline import process
+from tickpath.wire.pitch241 import PITCH241
 
 SCHEMA = "tickpath.bench/1"
 METHOD = {
@@ -77,6 +78,19 @@ def _own(held: HeldSession, plan: BenchPlan, clock: Clock) -> tuple[EngineRun, .
     )
 
 
+def _pitch(plan: BenchPlan, clock: Clock, progress: Progress) -> EngineRun:
+    """The book over the session's market as PITCH tells it."""
+    session = replace(plan.session, feed="pitch")
+    held = hold(session, packets=False, progress=progress("generating PITCH", session))
+    assert held.truth is not None
+    time = held.truth.messages_by_type[PITCH241["time"].type or ""]
+    note = (
+        f"the book over the same market told by PITCH in {held.truth.messages:,} messages, "
+        f"{time:,} of them of time; sparse references, symbols by name"
+    )
+    return EngineRun(PITCH_BOOK, note, held, held.run, Config(), clock)
+
+
 def _notes(pipeline: EngineRun, packets: EngineRun) -> None:
     """What the strategy did stands in the notes of the contestants with one."""
     share = pipeline.intents / pipeline.messages
@@ -112,11 +126,13 @@ def _session(
     assert held.truth is not None
     file = held.write(folder / "session.itch")
     runs = book, pipeline, packets = _own(held, plan, clock)
+    say("generating the same market told by PITCH")
+    pitch = Result(_pitch(plan, clock, progress))
     results = [Result(Decode(held)), *map(Result, runs)]
-    warm_up(results, say)
+    warm_up([*results, pitch], say)
     _notes(pipeline, packets)
     others, skipped = peers.at_hand(held, book, file, folder)
-    everyone = [*results, *map(Result, others)]
+    everyone = [*results, pitch, *map(Result, others)]
     watch = Watch(core)
     take_turns(everyone, plan.rounds, say)
     beside = watch.shares()

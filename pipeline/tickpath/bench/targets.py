@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 BOOK_NS, PIPELINE_NS, LIVE_NS = 45.0, 80.0, 60.0
-TIMES_C, TIMES_ITCH_BOOK = 1.1, 6.0
+TIMES_C, TIMES_ITCH_BOOK, TIMES_ITCH = 1.1, 6.0, 1.6
+PITCH_BOOK = "PITCH book"
+"""Name of the row that is the book's over PITCH."""
 P50_NS, P99_NS = 400, 2_000
 MEMORY_BYTES = 1_500_000_000
 HELP_S, REPLAY_S = 0.3, 1.5
@@ -25,12 +27,15 @@ def targets(result: Mapping[str, Any]) -> list[dict[str, Any]]:
     What was not measured in this run is left out.
     """
     book, c, peer = (_row(result, name) for name in ("book", "C,", "itch-book"))
+    pitch = _row(result, PITCH_BOOK)
+    times_itch = book and pitch and round(pitch / book, 3)
     tick_to_order = result["latency_ns"]["tick_to_order"]
     live = [each for each in result["curves"] if each["x_label"] == "live orders"]
     most_live = live[0]["ns_per_message"][-1] if live else None
     at_most = [
         ("book", "ns a message", book, BOOK_NS),
         ("book, times the compact C book", "", book and c and round(book / c, 3), TIMES_C),
+        ("PITCH book, times that of ITCH", "", times_itch, TIMES_ITCH),
         ("pipeline", "ns a message", _row(result, "pipeline"), PIPELINE_NS),
         ("tick to order p50", "ns", tick_to_order["p50"], P50_NS),
         ("tick to order p99", "ns", tick_to_order["p99"], P99_NS),
