@@ -50,7 +50,10 @@ def _symbol(m):
 
 @leaf
 def _look_first(eng, m, k):
-    ahead.set_message(ahead.at(eng, k & _RING), m)
+    place = ahead.at(eng, k & _RING)
+    ahead.set_message(place, m)
+    # The first messages of a run get no second look: nobody's slot stands for what it would find.
+    ahead.set_order(place, order.at(eng, ZERO))
     sparse_store.fetch(eng, _ref(m))
     if _is_add(m):
         symbols.fetch(eng, engine.run_venue(eng), _symbol(m))
