@@ -362,7 +362,7 @@ class Reference:
             self.trades = {at: each for at, each in self.trades.items() if each[1] != number}
         is_new = not book.venue
         book.venue, book.symbol = venue, symbol
-        book.status["stale"] = int(self.gapped)
+        book.status["stale"] = int(self._is_gapped(number))
         self.named[venue, symbol] = number
         for named in sorted(self.named):
             other = self.named[named]
@@ -429,8 +429,8 @@ class Reference:
             self.counters["session_changes"] += 1
             line.session, line.first, line.expected = session, sequence, sequence
             line.ended = False
-            if self.orders:
-                self._mark_stale()
+            if self._has_orders():
+                self._mark_stale(group)
         line.packets += 1
         if sequence > line.expected:
             if sequence - line.expected > MAX_JUMP and line.candidate != sequence:
@@ -456,16 +456,32 @@ class Reference:
         line.missing += missing
         self.counters["gaps"] += 1
         self.counters["gap_messages"] += missing
-        self._mark_stale()
+        self._mark_stale(group)
         self.gaps.append((group, line.session, line.expected, last, self.input_number))
 
-    def _mark_stale(self) -> None:
+    def _has_orders(self) -> bool:
+        return bool(self.orders)
+
+    def _mark_stale(self, name: tuple) -> None:
+        """Messages of a line were missed: its books may be wrong, and those to come."""
         self.input_number += 1
-        self.stale_event = self.gapped = True
-        for book in self.books.values():
-            if book.venue and not book.status["stale"]:
+        self.stale_event = True
+        self._note_gap(name)
+        for number, book in self.books.items():
+            if book.venue and not book.status["stale"] and self._is_of(number, name):
                 book.status["stale"] = 1
                 self.counters["books_stale"] += 1
+
+    def _note_gap(self, name: tuple) -> None:
+        self.gapped = True
+
+    def _is_of(self, number: int, name: tuple) -> bool:
+        """Whether a book's orders come on a line; all of Nasdaq's come on any of its lines."""
+        return self.books[number].venue == NASDAQ
+
+    def _is_gapped(self, number: int) -> bool:
+        """Whether messages of a book that is new may have been missed."""
+        return self.gapped
 
     # ------------------------------------------------------------ reading
 

@@ -49,6 +49,7 @@ class UnitLine(Line):
 
     venue = 0
     ns = 0  # the second that its last Time message said
+    gapped = False
 
 
 class PitchReference(Reference):
@@ -365,6 +366,23 @@ class PitchReference(Reference):
         return STATUS, 0, 0
 
     # ------------------------------------------------------------ lines
+
+    def _note_gap(self, name: tuple) -> None:
+        line = self.lines[name]
+        if isinstance(line, UnitLine):
+            line.gapped = True
+        else:
+            super()._note_gap(name)
+
+    def _is_of(self, number: int, name: tuple) -> bool:
+        if isinstance(self.lines[name], UnitLine):
+            return self.book_lines.get(number, ()) == name
+        return super()._is_of(number, name)
+
+    def _is_gapped(self, number: int) -> bool:
+        if number not in self.book_lines:
+            return super()._is_gapped(number)
+        return self.line is not None and self.lines[self.line].gapped
 
     def unit_packet(self, payload: bytes, group: tuple[str, int] = GROUP) -> None:
         """A Sequenced Unit packet of a group."""
