@@ -7,14 +7,13 @@ import random
 from collections.abc import Iterator, Sequence
 
 from hypothesis import strategies as st
-from msgspec.structs import replace
 
 from pitch_messages import FIELDS, LENGTHS, message
 from streams import MATCHES, PRICES, QUANTITIES, SMALL
 
 SYMBOLS = ["AAPL", "MSFT", "ZVZZT", "BRK.A"]
 LONG_SYMBOLS = [*SYMBOLS, "ZVZZT.WS", "BRK.ABCD"]
-PITCH = replace(SMALL, capacity=replace(SMALL.capacity, sparse_orders=1024))
+PITCH = SMALL
 _BASE = 0x1A2B_3C4D_5E6F_0000
 IDS = [*range(_BASE, _BASE + 12), *(_BASE + (n << 20) for n in range(1, 9)), 0, 1, (1 << 64) - 1]
 LONG_PRICES = [*PRICES, 1 << 32, 1 << 40, (1 << 64) - 1]

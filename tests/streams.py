@@ -15,7 +15,9 @@ from tickpath.config import Capacity, Indicators, StrategyConfig
 from tickpath.layout import PAGE
 
 SYMBOLS = 8
-CAPACITY = Capacity(symbols=SYMBOLS, orders=16 * PAGE, overflow_levels=4096, trades=1024)
+CAPACITY = Capacity(
+    symbols=SYMBOLS, orders=16 * PAGE, sparse_orders=1024, overflow_levels=4096, trades=1024
+)
 SMALL = Config(
     capacity=CAPACITY,
     indicators=Indicators(sma_window=5, ema_window=9),

@@ -18,11 +18,15 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
+import pitch_messages
+import pitch_streams
 from captures import SHARED
 from comparison import assert_bytes
 from itch_messages import GROUP, LENGTHS, frame, message, mold, packets, run, split
 from own_desk import Desk, desk_config, validate_own
+from pitch_streams import PITCH
 from scenes import TS
 from streams import SMALL, collisions, market
 from structure import validate
@@ -37,12 +41,14 @@ from tickpath.packet import (
     LINK_LINUX_SLL,
     LINK_LINUX_SLL2,
     LINK_MESSAGES,
+    LINK_PITCH,
     LINK_RAW,
 )
 from tickpath.wire.control import CONTROL, Limit
 from tickpath.wire.ouch42 import OUCH42_OUTBOUND
 from tickpath.wire.ouch50 import OUCH50_OUTBOUND
-from trader import busy, trading
+from trader import busy, eventful, trading
+from two_venues import only_pitch
 
 REAL = pytest.mark.skipif(
     not SHARED.is_dir(), reason="real captures are not here: see the data folder's README"
@@ -54,6 +60,13 @@ TINY = Config(
 GROUPS = Config(capacity=TINY.capacity, feed=Feed(groups=[f"{GROUP[0]}:{GROUP[1]}"]))
 LINKS = [LINK_ETHERNET] * 12 + [LINK_RAW, LINK_IPV4, LINK_LINUX_SLL, LINK_LINUX_SLL2, 0, 7]
 INTERESTING = [0, 1, 2, 7, 8, 19, 20, 0x45, 0x46, 0x4F, 0x7F, 0x80, 0x81, 0x88, 0xFE, 0xFF]
+
+
+UNITS = [
+    replace(PITCH, feed=Feed(format=format_, reorder_packets=window))
+    for format_ in ("auto", "pitch")
+    for window in (0, 3)
+]
 
 
 def fresh(rng: random.Random) -> Engine:
@@ -165,6 +178,24 @@ def real_messages() -> list[bytes]:
     return split(path.read_bytes())[700:3000]
 
 
+@cache
+def pitch_stream(number: int) -> tuple[bytes, ...]:
+    if number % 3 == 0:
+        return tuple(only_pitch(eventful(number, 250), number))
+    return tuple(pitch_streams.collisions(number, 400, lively=number % 2 == 1))
+
+
+@cache
+def unit_frames() -> list[bytes]:
+    """Frames of generated units, and the real ones."""
+    frames = []
+    for number in range(5):
+        messages = [raw for raw in pitch_stream(number) if raw[0] >= 2]
+        frames += pitch_messages.packets(messages, 2 + number, number)[:50]
+    beats = [pitch_messages.unit([], 1, sequence) for sequence in (0, 9, 1 << 31)]
+    return frames + [pitch_messages.frame(each) for each in beats] + real_frames()
+
+
 # ---------------------------------------------------------------- what must hold
 
 
@@ -174,13 +205,16 @@ GOOD = [
 ]
 
 
+TYPES = {*LENGTHS, *(f"0x{code:02X}" for code in pitch_messages.NAMES)}
+
+
 def check(engine: Engine, sound: bool = True) -> None:
     """Every byte and packet counted, the block sound, and good messages still taken."""
-    counters = engine.counters
-    assert_bytes(counters)
+    counters, held = engine.counters, engine.block.held_packet
+    assert_bytes(counters, int(held["length"][held["line"] > 0].sum()))
     seen = sum(engine.messages_by_type.values())
     assert engine.messages == seen + counters["unknown_type"] + counters["wrong_length"]
-    assert set(engine.messages_by_type) <= set(LENGTHS)
+    assert set(engine.messages_by_type) <= TYPES
     assert counters["intents"] == counters["orders_sent"] + counters["orders_rejected"]
     if sound:
         validate(engine)
@@ -254,6 +288,56 @@ def message_case(seed: int) -> Engine:
         damaged.append(bytes(held))
     engine.feed(run(damaged))
     assert engine.counters["unknown_type"] < 40, "types were left as they were"
+    return engine
+
+
+def unit_case(seed: int) -> Engine:
+    """Twenty packets of units, most of them damaged, Nasdaq's among them."""
+    rng, seeds = random.Random(seed), [*unit_frames(), *framed()[:40]]
+    engine, raws = trading_on_units(rng), []
+    first = rng.randrange(len(seeds))
+    for number in range(20):
+        raw = seeds[(first + number) % len(seeds)]
+        how = rng.randrange(5)
+        if how < 2:
+            raw = misheaded(rng, raw)
+        elif how < 4:
+            raw = mutated(rng, raw, seeds)
+        raws.append(raw)
+    play_packets(engine, raws, [rng.choice(LINKS) for _ in raws])
+    return engine
+
+
+def trading_on_units(rng: random.Random) -> Engine:
+    """An engine that takes units, with a strategy that trades in some."""
+    if rng.randrange(3):
+        return Engine(rng.choice(UNITS))
+    model = rng.choice(["touch", "through", "queue"])
+    return Engine(trading("ouch50", 100, model=model), strategy=busy)
+
+
+def pitch_case(seed: int) -> Engine:
+    """A run of PITCH with damage anywhere: in lengths, types, fields, at its end."""
+    rng = random.Random(seed)
+    messages, engine = list(pitch_stream(seed % 7)), trading_on_units(rng)
+    if seed % 2:  # fields only
+        held = [bytearray(raw) for raw in messages]
+        for each in held:
+            for _ in range(rng.choice([0, 0, 1, 3])):
+                if len(each) > 2:
+                    value = rng.choice([*INTERESTING, rng.randrange(256)])
+                    each[rng.randrange(2, len(each))] = value
+        messages = [bytes(each) for each in held]
+    raw = b"".join(messages)
+    if seed % 2 == 0:
+        raw = mutated(rng, raw, [b"".join(messages[:40])])
+    while raw:
+        # What is cut is lost: a run of PITCH has no rest that waits.
+        size = rng.choice([1, 40, 1000, len(raw), len(raw)])
+        lent, held_bytes = lend([raw[:size]], LINK_PITCH)
+        engine.process(lent)
+        del held_bytes
+        raw = raw[size:]
     return engine
 
 
@@ -358,6 +442,8 @@ CASES = {
     "runs": (run_case, 1500),
     "fields": (message_case, 800),
     "own": (own_case, 400),
+    "units": (unit_case, 1200),
+    "pitch": (pitch_case, 600),
 }
 
 
@@ -424,6 +510,35 @@ def test_known_types_with_any_fields(messages):
     engine = Engine(SMALL)
     engine.feed(run(messages))
     assert sum(engine.messages_by_type.values()) == len(messages)
+    check(engine)
+
+
+@settings(max_examples=200)
+@given(st.binary(max_size=400))
+def test_bytes_that_hypothesis_chooses_as_a_run_of_pitch(raw):
+    engine = Engine(PITCH)
+    lent, held = lend([raw], LINK_PITCH)
+    engine.process(lent)
+    del held
+    check(engine)
+
+
+@settings(max_examples=150)
+@given(
+    st.lists(
+        st.sampled_from(list(pitch_messages.NAMES)).flatmap(
+            lambda code: st.binary(min_size=0, max_size=50).map(
+                lambda body: bytes([2 + len(body), code]) + body
+            )
+        ),
+        max_size=40,
+    )
+)
+def test_known_types_of_pitch_with_any_fields_and_lengths(messages):
+    engine = Engine(PITCH)
+    lent, held = lend([b"".join(messages) or b"\0"], LINK_PITCH)
+    engine.process(lent)
+    del held
     check(engine)
 
 
@@ -518,6 +633,7 @@ def test_the_checked_variant_comes_to_the_same_states():
         ),
         *("own_orders", "own_orders_venue", "responses", "commands", "fills", "audit_ring"),
         *("limits", "snapshot"),
+        *("pitch", "unit", "sparse_store", "pitch_lookahead", "two_venues", "held"),
     ],
 )
 def test_the_other_tests_pass_in_the_checked_variant_too(name):

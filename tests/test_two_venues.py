@@ -13,10 +13,7 @@ FIRST = CAPACITY.symbols
 
 
 def config(model: str, **changes):
-    capacity = replace(CAPACITY, sparse_orders=1024)
-    return replace(
-        trading(timer_interval_ms=200, **changes), capacity=capacity, fills=Fills(model=model)
-    )
+    return replace(trading(timer_interval_ms=200, **changes), fills=Fills(model=model))
 
 
 @pytest.mark.parametrize("model", ["touch", "through", "queue"])
