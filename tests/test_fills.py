@@ -7,9 +7,12 @@ import msgspec
 import pytest
 from numba import njit
 
+import pitch_messages
+import pitch_scenes
 from comparison import Pair
 from itch_messages import message, read, run
 from own_desk import ANYTHING, ASK, BID, BUY, SELL, Desk, Told, desk_config, validate_own
+from pitch_scenes import feed
 from scenes import TS, add, cancel, delete, execute, replace
 from sessions import session_messages
 from streams import CAPACITY, SMALL, collisions, market
@@ -550,3 +553,77 @@ def test_random_streams_beside_the_plain_reference(model, name):
         validate_own(pair.engine)
         filled += pair.engine.counters["assumed_fills"]
     assert filled > 100, filled
+
+
+# ---------------------------------------------------------------- places in PITCH's queues
+
+
+CBOE = CAPACITY.symbols
+"""The first book of a venue that names symbols in full."""
+
+
+def waiting(raws: list[bytes]) -> tuple[Desk, int]:
+    """A buy of 30 at the bid of a book of Cboe's, behind the orders given."""
+    on = Desk(desk_config(model="queue"), quoted=False)
+    feed(on.engine, [*raws, pitch_scenes.add(70, "S", 200, ASK)])
+    return on, on.new(BUY, 30, BID, book=CBOE)
+
+
+def test_in_pitch_ages_say_who_came_before_and_not_the_ids():
+    on, ref = waiting([pitch_scenes.add(9, "B", 100, BID), pitch_scenes.add(50, "B", 40, BID)])
+    assert ahead(on, ref) == 140
+    feed(on.engine, [pitch_scenes.add(2, "B", 500, BID), pitch_scenes.reduce(2, 100)])
+    assert ahead(on, ref) == 140, "it came later, with a lower id"
+    feed(on.engine, [pitch_scenes.delete(50)])
+    assert ahead(on, ref) == 100
+    feed(on.engine, [pitch_scenes.reduce(9, 10), pitch_scenes.modify(9, 60, BID, 2)])
+    assert ahead(on, ref) == 60, "less of it, in its place"
+    feed(on.engine, [pitch_scenes.modify(9, 300, BID, 3)])
+    assert ahead(on, ref) == 60, "what it gains does not come in front"
+    feed(on.engine, [pitch_scenes.modify(9, 300, BID, 0)])
+    assert ahead(on, ref) == 0, "it went to the end"
+    feed(on.engine, [pitch_scenes.execute(2, 20)])
+    assert fills(on) == [(ref, 20, BID)]
+    feed(on.engine, [pitch_scenes.execute_at(9, 20, 280, BID)])
+    assert fills(on) == [] and on.state(ref) == ("PARTIALLY_FILLED", 20, 10)
+    validate_own(on.engine)
+
+
+def test_executions_of_those_ahead_come_first():
+    on, ref = waiting([pitch_scenes.add(9, "B", 100, BID)])
+    feed(on.engine, [pitch_scenes.execute(9, 60), pitch_scenes.execute(9, 40)])
+    assert fills(on) == [] and ahead(on, ref) == 0
+    feed(on.engine, [pitch_scenes.add(10, "B", 5, BID), pitch_scenes.execute(10, 5)])
+    assert fills(on) == [(ref, 5, BID)]
+
+
+def test_a_clear_leaves_nobody_ahead():
+    on, ref = waiting([pitch_scenes.add(9, "B", 100, BID)])
+    feed(on.engine, [pitch_scenes.clear()])
+    assert ahead(on, ref) == 0 and fills(on) == []
+    feed(on.engine, [pitch_scenes.add(1, "B", 10, BID), pitch_scenes.execute(1, 10)])
+    assert fills(on) == [(ref, 10, BID)]
+
+
+def test_messages_without_an_order_take_no_one_out_of_the_queue():
+    """All types, while orders wait, and the shortest messages among them."""
+    on, ref = waiting([pitch_scenes.add(9, "B", 100, BID)])
+    for name in pitch_messages.FIELDS:
+        if name != "unit_clear":
+            feed(on.engine, [pitch_messages.message(name)])
+    assert ahead(on, ref) == 100 and fills(on) == []
+
+
+def test_a_venues_orders_wait_in_its_own_book():
+    """Both books of a symbol trade at one price, each with its queue."""
+    on = Desk(desk_config(model="queue"))
+    feed(on.engine, [pitch_scenes.add(9, "B", 100, BID), pitch_scenes.add(70, "S", 200, ASK)])
+    nasdaq, cboe = on.new(BUY, 30, BID), on.new(BUY, 30, BID, book=CBOE)
+    assert (ahead(on, nasdaq), ahead(on, cboe)) == (300, 100)
+    feed(on.engine, [pitch_scenes.execute(9, 100), pitch_scenes.add(10, "B", 9, BID)])
+    feed(on.engine, [pitch_scenes.execute(10, 9)])
+    assert fills(on) == [(cboe, 9, BID)] and ahead(on, nasdaq) == 300
+    on.feed(execute(1, 300), add(80, "B", 4, BID), execute(80, 4))
+    assert fills(on) == [(nasdaq, 4, BID)]
+    assert on.position(1) == (13, -13 * BID) and on.position(CBOE) == (0, 0)
+    validate_own(on.engine)

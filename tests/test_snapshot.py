@@ -13,14 +13,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numba import njit
 
+import pitch_messages
+import pitch_scenes
+import pitch_streams
 from itch_messages import frame, message, mold, packets, run
 from own_desk import ASK, BID, BUY, Desk, desk_config, validate_own
 from own_desk import SELL as SELLS
 from scenes import TS, add, delete
-from streams import SMALL, collisions, messages
+from streams import CAPACITY, SMALL, collisions, messages
 from structure import validate
 from tickpath import Config, Engine, emit, event, view
-from tickpath.config import Capacity, Fills, Indicators, Limits, Orders, Risk, StrategyConfig
+from tickpath.config import Capacity, Feed, Fills, Indicators, Limits, Orders, Risk, StrategyConfig
 from tickpath.generate import Faults, SessionPlan, generate_messages, generate_packets
 from tickpath.layout import AUDIT_RECORDS, ENGINE, LINE, OWN_EVENTS, OWN_ORDERS, PAGE, REGIONS
 from tickpath.samples import imbalance_taker, two_sided_quoter
@@ -37,6 +40,8 @@ from tickpath.snapshot import (
 from tickpath.snapshot_stream import MAGIC, SnapshotError, pack, unpack
 from tickpath.state import BBO_ROWS
 from tickpath.wire.control import Limit
+from trader import busy, eventful, trading
+from two_venues import both
 
 TRADING = Risk(
     unknown_trading_state="trade",
@@ -175,6 +180,74 @@ def test_lines_with_loss_and_duplicates_go_on_as_well(seed, data, strategy):
             each.engine.feed_packet(stream[at])
         each.take()
     assert_same(restored, original)
+
+
+def _fed(each: Watched, steps: list[tuple[bool, bytes]]) -> None:
+    for is_pitch, raw in steps:
+        if is_pitch:
+            pitch_scenes.feed(each.engine, [raw])
+        else:
+            each.engine.feed(run([raw]))
+    each.take()
+
+
+@pytest.mark.parametrize("seed", range(9))
+def test_two_venues_go_on_from_anywhere(seed):
+    """Orders of both kinds in their queues, own orders on both, one position a symbol."""
+    settings_ = trading(timer_interval_ms=200, model=MODELS[seed % 3])
+    original, restored = Watched(settings_, busy), Watched(settings_, busy)
+    steps = list(both(eventful(seed, 500), seed))
+    cut = random.Random(seed).randrange(len(steps) // 3, len(steps))
+    _fed(original, steps[:cut])
+    restored.engine.restore(original.engine.snapshot())
+    restored.rows, restored.orders = original.rows.copy(), original.orders.copy()
+    for engine in (original.engine, restored.engine):
+        validate(engine)
+        validate_own(engine)
+    assert_same(restored, original)
+    for each in (original, restored):
+        _fed(each, steps[cut:])
+        validate(each.engine)
+    assert_same(restored, original)
+    own = original.engine.own_orders()["book"]
+    assert (own < CAPACITY.symbols).any() and (own >= CAPACITY.symbols).any()
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_units_of_several_venues_go_on_from_anywhere(seed):
+    """Sequences, seconds, venues and gaps of units; a clear behind the cut still finds them."""
+    rng = random.Random(seed)
+    groups = [("224.0.62.2", 30001), ("224.0.62.130", 30002)]
+    feed = Feed(venues={"224.0.62.130:30002": "cboe-edgx"})
+    settings_ = msgspec.structs.replace(SMALL, feed=feed)
+    original, restored = Watched(settings_), Watched(settings_)
+    stream = [
+        raw for raw in pitch_streams.collisions(seed, 900, lively=seed % 2 == 0) if raw[0] > 1
+    ]
+    wire, following = [], dict.fromkeys([(n, group) for n in (1, 2) for group in groups], 1)
+    while stream:
+        name = rng.choice(list(following))
+        count = rng.randint(1, 9)
+        sent, stream = stream[:count], stream[count:]
+        if rng.random() > 0.05:
+            raw = pitch_messages.unit(sent, name[0], following[name])
+            wire.append(pitch_messages.frame(raw, name[1]))
+        following[name] += len(sent)
+    last = pitch_messages.message("unit_clear")
+    for (number, group), sequence in following.items():
+        wire.append(pitch_messages.frame(pitch_messages.unit([last], number, sequence), group))
+    cut = rng.randrange(len(wire) - 4)
+    for raw in wire[:cut]:
+        original.engine.feed_packet(raw)
+    restored.engine.restore(original.engine.snapshot())
+    restored.rows = original.rows.copy()
+    assert_same(restored, original)
+    for raw in wire[cut:]:
+        for each in (original, restored):
+            each.engine.feed_packet(raw)
+    validate(restored.engine)
+    assert_same(restored, original)
+    assert original.engine.orders_live == 0 and original.engine.counters["orders_cleared"] > 0
 
 
 def _session(**plan) -> bytes:

@@ -1,13 +1,20 @@
 """Books and symbols: when a book is in use, when its symbol may change, whose limits it has."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
 
+import pitch_scenes
 from itch_messages import frame, message, mold, run
+from own_desk import ANYTHING, ASK, BID, BUY, Desk, desk_config, validate_own
 from scenes import TS, add, counted, delete, played
 from streams import CAPACITY, SMALL
+from structure import validate
 from tickpath import Config, Engine, digest
 from tickpath.config import Limits, Risk
 from tickpath.risk import Collar, Kill
+from tickpath.wire.control import Limit
 
 
 def directory(locate=1, stock="AAPL", lot=100):
@@ -153,3 +160,170 @@ def test_a_book_that_changes_its_symbol_changes_its_limits():
     assert engine.block.limit["max_quantity"][1] == 7
     engine.feed(run([directory(1, "AAPL")]))
     assert engine.block.limit["max_quantity"][1] == 500
+
+
+# ---------------------------------------------------------------- symbols of several venues
+
+
+CBOE = CAPACITY.symbols
+"""The first book of a venue that names symbols in full."""
+
+
+def desk(limited: tuple[str, ...] = (), **risk) -> Desk:
+    """A desk with AAPL and MSFT quoted by Nasdaq and AAPL by Cboe; the checks named are made."""
+    off = [name for name in ANYTHING.off if name not in limited]
+    on = Desk(desk_config(risk=replace(ANYTHING, off=off, **risk)))
+    pitch_scenes.feed(
+        on.engine, [pitch_scenes.add(1, "B", 300, BID), pitch_scenes.add(2, "S", 200, ASK)]
+    )
+    return on
+
+
+def bought(on: Desk, shares: int, book: int, match: int) -> int:
+    """Buy shares in a book, executed at once at the bid."""
+    ref = on.new(BUY, shares, BID, book)
+    on.answer("accepted", ref)
+    on.answer("executed", ref, quantity=shares, price=BID, match=match)
+    return ref
+
+
+def rejects(on: Desk) -> dict[str, int]:
+    return on.engine.rejects_by_code
+
+
+def test_symbols_of_other_venues_get_the_next_book():
+    engine = Engine(SMALL)
+    names = ["ZVZZT", "AAPL", "ZVZZT.WS", "MSFT"]
+    pitch_scenes.feed(engine, [pitch_scenes.add(n, stock=name) for n, name in enumerate(names)])
+    engine.feed(run([directory(3, "AAPL")]))
+    assert {name: engine.number_of(name) for name in names} == {
+        "ZVZZT": CBOE, "AAPL": 3, "ZVZZT.WS": CBOE + 2, "MSFT": CBOE + 3,
+    }  # fmt: skip
+    assert engine.number_of("AAPL", "cboe-bzx") == CBOE + 1
+    assert engine.block.book["position"][3] == CBOE + 1, "whose book was opened first"
+    validate(engine)
+
+
+def test_books_of_one_symbol_share_one_position():
+    on = desk()
+    first, second = on.new(BUY, 100, BID), on.new(BUY, 70, BID - 100, CBOE)
+    third = on.new(BUY, 5, BID, 2)
+    on.answer("executed", first, quantity=100, price=BID, match=1)
+    on.answer("executed", second, quantity=30, price=BID - 100, match=2)
+    on.answer("executed", third, quantity=5, price=BID, match=3)
+    assert on.position(1) == (130, -100 * BID - 30 * (BID - 100))
+    assert on.position(2) == (5, -5 * BID) and on.position(CBOE) == (0, 0)
+    record = on.engine.block.position[1]
+    assert (record["open_orders"], record["open_buy"], record["day_quantity"]) == (1, 40, 130)
+    assert record["best_buy"] == BID - 100
+    on.answer("canceled", second, quantity=40)
+    assert record["open_orders"] == record["open_buy"] == record["best_buy"] == 0
+    validate_own(on.engine)
+    validate(on.engine)
+
+
+def test_orders_of_either_venue_count_for_one_limit():
+    on = desk(("position_long",), max_position=150)
+    bought(on, 100, CBOE, 1)
+    on.new(BUY, 40, BID, 1)
+    on.new(BUY, 11, BID, CBOE)
+    assert rejects(on) == {"POSITION_LONG": 1}
+    on.new(BUY, 10, BID, CBOE)
+    on.new(BUY, 150, BID, 2)  # of another symbol
+    assert rejects(on) == {"POSITION_LONG": 1}
+    on = desk(("symbol_open_orders",), max_open_orders=2)
+    for book in (CBOE, 1, CBOE, 1, 2):
+        on.new(BUY, 1, BID, book)
+    assert rejects(on) == {"SYMBOL_OPEN_ORDERS": 2}
+    validate_own(on.engine)
+
+
+def test_an_order_may_not_meet_our_own_on_the_other_venue():
+    """A self match is one of a symbol: who is on both venues is not told where an order goes."""
+    on = desk(("self_match",))
+    on.new(BUY, 10, BID, 1)
+    on.new(-BUY, 10, BID, CBOE)
+    on.new(-BUY, 10, BID + 1, CBOE)
+    assert rejects(on) == {"SELF_MATCH": 1}
+
+
+def test_commands_by_symbol_are_for_its_books_on_all_venues():
+    on = desk(("quantity",))
+    who = {"who": "test", "why": "test"}
+    on.engine.command("kill", scope="B", level=2, symbol="AAPL", **who)
+    for book in (1, 2, CBOE):
+        on.new(BUY, 1, BID, book)
+    assert rejects(on) == {"SYMBOL_KILLED": 2}
+    on.engine.command("kill", scope="B", level=0, symbol="AAPL", **who)
+    on.engine.command("limit", symbol="AAPL", limit=Limit.MAX_QUANTITY, value=7, expires=0, **who)
+    refs = [on.new(BUY, 8, BID, book) for book in (1, 2, CBOE)]
+    assert rejects(on) == {"SYMBOL_KILLED": 2, "QUANTITY": 2} and refs
+    pitch_scenes.feed(on.engine, [pitch_scenes.add(9, stock="MSFT")])
+    on.engine.command("position", symbol="AAPL", quantity=40, cash=-9, **who)
+    assert on.position(1) == (40, -9) and on.position(CBOE) == (0, 0)
+    open_refs = [on.new(BUY, 1, BID, book) for book in (1, CBOE, 2, CBOE + 1)]
+    on.take_sent()
+    on.engine.command("cancel_all", symbol="AAPL", **who)
+    on._take()
+    assert sorted(sent.ref for sent in on.take_sent()) == open_refs[:2]
+    validate(on.engine)
+
+
+@pytest.mark.parametrize("cboe_first", [False, True])
+def test_the_day_begins_once_whichever_venue_opens_the_symbol(tmp_path, cboe_first):
+    start = tmp_path / "start.csv"
+    start.write_text("symbol,position,prior_close,locate\nAAPL,500,99.50,3000\n")
+    engine = Engine(Config(capacity=CAPACITY, risk=Risk(start_of_day=str(start))))
+    if cboe_first:
+        pitch_scenes.feed(engine, [pitch_scenes.add(1)])
+    engine.feed(run([directory(1, "AAPL")]))
+    pitch_scenes.feed(engine, [pitch_scenes.add(2)])
+    held = engine.block.position["quantity"]
+    assert held[held != 0].tolist() == [500] and engine.block.gate["net"][0] == 500 * 995_000
+    assert engine.block.position["locate"].sum() == 3000
+    validate(engine)
+
+
+def test_a_new_day_begins_once_for_a_symbol():
+    on = desk()
+    bought(on, 100, 1, 1)
+    bought(on, 50, CBOE, 2)
+    on.engine.command("day_roll", who="test", why="test")
+    record = on.engine.block.position[1]
+    middle = (BID + ASK) // 2
+    assert (record["quantity"], record["cash"], record["start_value"]) == (150, 0, 150 * middle)
+    assert record["prior_close"] == middle and record["day_quantity"] == 0
+    assert on.engine.block.gate["pnl"][0] == 0 and on.position(CBOE) == (0, 0)
+
+
+def test_more_symbols_than_books_are_counted():
+    engine = Engine(SMALL)
+    names = [f"S{n}" for n in range(CAPACITY.symbols + 5)]
+    pitch_scenes.feed(engine, [pitch_scenes.add(n, stock=name) for n, name in enumerate(names)])
+    assert engine.counters["symbol_out_of_range"] == 5
+    assert engine.orders_live == CAPACITY.symbols
+    validate(engine)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.text("ABCDEFGHIJKLMNOPQRSTUVWXYZ.", min_size=1, max_size=8),
+            st.sampled_from([2, 3, 4, 5]),
+        ),
+        min_size=1,
+        max_size=14,
+    )
+)
+def test_any_symbols_of_any_venues_are_found_by_name(named):
+    config = Config(capacity=replace(CAPACITY, symbols=16))
+    engine, expected = Engine(config), {}
+    for number, (symbol, venue) in enumerate(named):
+        engine.block.set("pitch_venue", venue)
+        pitch_scenes.feed(engine, [pitch_scenes.add(number, stock=symbol)])
+        expected.setdefault((venue, symbol), 16 + len(expected))
+    names = {number: name for name, number in digest.VENUES.items()}
+    for (venue, symbol), book in expected.items():
+        assert engine.number_of(symbol, names[venue]) == book
+    assert engine.orders_live == len(named)
+    validate(engine)
