@@ -180,7 +180,7 @@ def test_old_caches_of_a_module_are_dropped(tmp_path, monkeypatch):
     current = Path(jit.cache_directory(jit.ROOT / "pipeline.py"))
     jit.cache_directory.cache_clear()
     assert current.parent == tmp_path and current.is_dir() and other.is_dir()
-    kept = sorted(each.name[-2:] for each in tmp_path.glob("pipeline-0*"))
+    kept = sorted(each.name[-2:] for each in tmp_path.glob("pipeline-0000*"))
     assert kept == [f"{number:02d}" for number in range(6)][-jit.KEPT_CACHES :]
 
 
