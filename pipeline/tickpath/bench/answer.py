@@ -51,6 +51,8 @@ def _books_of(engine: Engine, stocks: np.ndarray) -> np.ndarray:
     """Book number of each symbol (``S8``, without padding); 0 where it has no book."""
     books = engine.block.book
     used = np.flatnonzero(books["venue"])
+    if not len(used):
+        return np.zeros(len(stocks), np.int64)
     used = used[np.argsort(books["symbol"][used])]
     names = np.char.ljust(stocks, 8).astype("S8").view(">u8").astype(np.uint64)
     place = np.minimum(np.searchsorted(books["symbol"][used], names), len(used) - 1)
