@@ -151,7 +151,7 @@ def test_what_is_asked_about_an_order_that_never_was(kind):
     assert (record["book"], record["symbol"], record["kind"]) == (0, 0, kind)
 
 
-@pytest.mark.parametrize("book", [0, 8, 1 << 20, (1 << 32) - 1])
+@pytest.mark.parametrize("book", [0, 16, 1 << 20, (1 << 32) - 1])
 def test_an_order_for_a_book_that_there_is_not(book):
     desk, ring = scene()
     desk.new(BUY, 10, BID, book)

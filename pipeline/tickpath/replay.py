@@ -9,7 +9,7 @@ the engine itself caused is not hidden.
 import math
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +26,7 @@ from tickpath.decisions import Decisions
 from tickpath.engine import Engine
 from tickpath.interrupt import Interrupt, interruptible
 from tickpath.jit import cache_directory
+from tickpath.layout import WINDOW
 from tickpath.outputs import BooksCsv, OrdersFile, bbo_output
 from tickpath.packet import LINK_MESSAGES, LINK_PITCH, PACKET
 from tickpath.pipeline import PACE_SHIFT
@@ -85,6 +86,18 @@ def warm_up(executor: Executor) -> float:
     return time.perf_counter() - started
 
 
+def _tables_of(engine: Engine) -> Iterator[tuple[str, int]]:
+    """All tables with their lengths; Cboe's part of them only if the feed is said to be PITCH."""
+    is_pitch = engine.config.feed.format == "pitch"
+    of_nasdaq = {
+        "level": 2 * engine.block.get("locates") * WINDOW,
+        "sparse_entry": 0,
+        "sparse_order": 0,
+    }
+    for name, view in engine.block.views.items():
+        yield name, len(view) if is_pitch else of_nasdaq.get(name, len(view))
+
+
 def prefault(engine: Engine) -> str:
     """Touch the small tables, or all where the configuration says so; gives which: small or all.
 
@@ -92,7 +105,7 @@ def prefault(engine: Engine) -> str:
     """
     views = engine.block.views
     if engine.config.capacity.prefault:
-        engine.block.prefault((name, len(view)) for name, view in views.items())
+        engine.block.prefault(_tables_of(engine))
         return "all"
     small = (name for name in views if name not in LARGE and views[name].nbytes <= MOST_SMALL_BYTES)
     engine.block.prefault((name, len(views[name])) for name in small)
