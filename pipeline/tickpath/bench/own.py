@@ -37,7 +37,8 @@ def strategy_config(ratio_percent: int = RATIO_PERCENT) -> Config:
 def used_spans(engine: Engine) -> list[tuple[str, int]]:
     """What to pre-fault for a run like the one that this engine made, as `Block.prefault` has it.
 
-    Order pages up to the last one used, the window levels of books in use, everything else whole.
+    Order pages up to the last one used, the window levels of books in use, tables of sparse
+    references where there are any, everything else whole.
     """
     block = engine.block
     books = int(np.flatnonzero(block.book["venue"])[-1]) + 1
@@ -45,6 +46,8 @@ def used_spans(engine: Engine) -> list[tuple[str, int]]:
         "order": block.get("page_fresh") * PAGE,
         "level": 2 * books * WINDOW,
         "far": block.get("far_fresh"),
+        "sparse_order": block.get("sparse_fresh"),
+        "sparse_entry": len(block.sparse_entry) if block.get("sparse_age") else 0,
     }
     return [
         (region.name, min(used.get(region.name, 1 << 62), len(block.views[region.name])))
