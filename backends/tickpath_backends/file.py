@@ -9,10 +9,11 @@ records are sorted.  A capture that ends early ends alone: it leaves a finding, 
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
+from tickpath.backend import Native
 from tickpath.capture import open_capture
 from tickpath.packet import PACKET
 
@@ -55,6 +56,8 @@ class _Source:
 
 class FileTransport:
     """Lends the packets of captures; the reference transport."""
+
+    is_live = False
 
     def __init__(self, paths: Sequence[str | os.PathLike[str]]) -> None:
         self._paths = list(paths)
@@ -118,6 +121,16 @@ class FileTransport:
         for source in self._sources:
             source.drop()
             source.capture.close()
+
+    @property
+    def native(self) -> Native:
+        """Captures are mapped and merged by Python, burst by burst."""
+        raise NotImplementedError("the file transport is not live")
+
+    @property
+    def environment(self) -> dict[str, Any]:
+        """Nothing but what the result says of its sources."""
+        return {}
 
     @property
     def is_finished(self) -> bool:

@@ -8,7 +8,7 @@ name means that transport with the `software` executor.
 
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -26,11 +26,36 @@ class BackendError(RuntimeError):
     """A backend that does not exist or cannot run here; the message says why and what to do."""
 
 
+class Native(NamedTuple):
+    """A live transport as machine code: what `tickpath.live` calls without crossing into Python.
+
+    Addresses of C functions (``native/transport.h``) and of what they get as first argument::
+
+        uint64_t poll(void *transport, struct packet *packets, uint64_t most);
+        void     release(void *transport);
+        uint64_t send(void *transport, const uint8_t *messages, uint64_t length);
+
+    ``poll`` lends up to ``most`` packets, which stay in place until ``release``; it never blocks.
+    ``send`` takes whole messages, each behind a 2-byte big-endian length, and sends each as a
+    datagram; it gives how many were sent and counts those for which there was no room.
+    """
+
+    transport: int
+    poll: int
+    release: int
+    send: int
+
+
 class Transport(Protocol):
-    """Where packets come from.  Packets are lent in place by `poll` and given back by `release`."""
+    """Where packets come from.  Packets are lent in place by `poll` and given back by `release`.
+
+    Those that read files are made with the files' paths; live ones, which have `is_live` set, with
+    the `Config`, and have `native`.
+    """
 
     counters: Mapping[str, int]
     findings: Sequence[str]
+    is_live: bool
 
     @staticmethod
     def why_not() -> str | None:
@@ -50,6 +75,14 @@ class Transport(Protocol):
 
     def close(self) -> None:
         """Let go of everything."""
+
+    @property
+    def native(self) -> Native:
+        """Its functions for the live loop, as long as it is open; of live transports only."""
+
+    @property
+    def environment(self) -> Mapping[str, Any]:
+        """What a result says of it: interface, driver, mode, queues, sizes; JSON-ready."""
 
     @property
     def is_finished(self) -> bool:

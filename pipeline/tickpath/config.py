@@ -282,6 +282,69 @@ class Feed(Component, frozen=True):
     """Whether a program that embeds the engine asks for what is missing (`tickpath.recovery`)."""
 
 
+class Udp(Component, frozen=True):
+    """Kernel sockets."""
+
+    receive_buffer: Annotated[int, Meta(ge=4096, le=1 << 30)] = 1 << 24
+    """Bytes of a socket's receive buffer (SO_RCVBUFFORCE where that is allowed)."""
+    timestamps: Literal["software", "hardware", "none"] = "software"
+    """Whose receive timestamps are taken; none: the time at which a packet was read."""
+    busy_poll_us: Annotated[int, Meta(ge=0, le=10_000)] = 0
+    """SO_BUSY_POLL: how long a read spins in the driver."""
+
+
+class Afxdp(Component, frozen=True):
+    """AF_XDP sockets."""
+
+    mode: Literal["best", "zero-copy", "native", "generic"] = "best"
+    """best: the first of the others, in their order, that the interface offers."""
+    queues: tuple[Annotated[int, Meta(ge=0, le=1023)], ...] = (0,)
+    """Receive queues of the interface, one socket each."""
+    need_wakeup: bool = False
+    busy_poll: bool = False
+    """Drive the queue from the program (SO_PREFER_BUSY_POLL) instead of from interrupts."""
+
+
+class Dpdk(Component, frozen=True):
+    """DPDK; what its environment abstraction layer is started with, once in a process."""
+
+    eal: list[str] = []
+    """Arguments, as in ``["--no-huge", "--vdev=net_af_packet0,iface=eth0"]``."""
+    port: Annotated[int, Meta(ge=0, le=31)] = 0
+    queues: Annotated[int, Meta(ge=1, le=16)] = 1
+    descriptors: Annotated[int, Meta(ge=64, le=32_768)] = 1024
+    """Of each receive queue's ring."""
+
+
+class Transport(Component, frozen=True):
+    """How packets come in live, and orders go out as datagrams: `udp`, `afxdp` and `dpdk`.
+
+    What comes in is `feed.groups` and the second lines of `feed.lines_b`.
+    """
+
+    interface: str | None = None
+    """Name of the network interface; DPDK has its own."""
+    burst: Annotated[int, Meta(ge=1, le=1024)] = 64
+    """Most packets that are lent at once."""
+    buffers: Annotated[int, Meta(ge=64, le=1 << 20)] = 4096
+    """Packets that there is room for, a power of two."""
+    orders_to: str | None = None
+    """ADDRESS:PORT that orders go to, each as a datagram; none: they leave by the order session."""
+    orders_from: str | None = None
+    """ADDRESS:PORT that they come from; none: chosen by the kernel, needed with `dpdk`."""
+    orders_mac: str | None = None
+    """Ethernet address of `orders_to` or its router; none: the kernel's neighbour table knows."""
+    cpu: Annotated[int, Meta(ge=0, le=4095)] | None = None
+    """The core that the receiving thread is pinned to."""
+    lock_memory: bool = False
+    """mlockall: no page of the process is ever swapped or given back."""
+    huge_pages: bool = False
+    """Whether buffers must be in huge pages; where there are none that is an error."""
+    udp: Udp = Udp()
+    afxdp: Afxdp = Afxdp()
+    dpdk: Dpdk = Dpdk()
+
+
 class Latency(Component, frozen=True):
     """Where stages are stamped."""
 
@@ -290,7 +353,7 @@ class Latency(Component, frozen=True):
 
 
 class Config(Component, frozen=True):
-    """Everything that decides what the engine does with its inputs."""
+    """Everything that decides what the engine does with its inputs, and where these come from."""
 
     capacity: Capacity = Capacity()
     indicators: Indicators = Indicators()
@@ -300,10 +363,12 @@ class Config(Component, frozen=True):
     orders: Orders = Orders()
     feed: Feed = Feed()
     latency: Latency = Latency()
+    transport: Transport = Transport()
 
     def digest(self) -> str:
-        """Short hex digest of the whole configuration, for results and comparisons."""
-        return hashlib.sha256(msgspec.json.encode(self, order="sorted")).hexdigest()[:16]
+        """Short hex digest of all that decides results, which the transport does not."""
+        decides = msgspec.structs.replace(self, transport=Transport())
+        return hashlib.sha256(msgspec.json.encode(decides, order="sorted")).hexdigest()[:16]
 
 
 def load_config(path: str | Path) -> Config:
@@ -355,6 +420,13 @@ def check(config: Config, source: str = "configuration") -> None:
         )
     for text in (*config.feed.groups, *config.feed.venues):
         parse_group(text, source)
+    if config.transport.buffers & (config.transport.buffers - 1):
+        raise ConfigError(
+            f"{source}: transport.buffers: {config.transport.buffers} is not a power of two"
+        )
+    for key in ("orders_to", "orders_from"):
+        if (address := getattr(config.transport, key)) is not None:
+            parse_group(address, source, f"transport.{key}")
     for a, b in config.feed.lines_b.items():
         if parse_group(a, source) == parse_group(b, source):
             raise ConfigError(f"{source}: feed.lines_b: {a} is its own second line")
@@ -405,7 +477,9 @@ def _check_bursts(risk: Risk, source: str) -> None:
             )
 
 
-def parse_group(text: str, source: str = "configuration") -> tuple[int, int]:
+def parse_group(
+    text: str, source: str = "configuration", key: str = "feed.groups"
+) -> tuple[int, int]:
     """(address, port) of ``ADDRESS:PORT`` with a dotted IPv4 address.  Raises `ConfigError`."""
     address, _, port = text.rpartition(":")
     parts = address.split(".")
@@ -418,7 +492,7 @@ def parse_group(text: str, source: str = "configuration") -> tuple[int, int]:
         ):
             raise ValueError
     except ValueError:
-        raise ConfigError(f"{source}: feed.groups: {text!r} is not ADDRESS:PORT") from None
+        raise ConfigError(f"{source}: {key}: {text!r} is not ADDRESS:PORT") from None
     return int.from_bytes(bytes(numbers), "big"), int(port)
 
 
