@@ -94,7 +94,8 @@ class Engine:
         name = self.strategy.name if self.strategy is not None else None
         self.block = Block(self.config, name)
         self._address = self.block.address
-        self._on_orders = on_orders
+        self.on_orders = on_orders
+        """Who gets encoded orders as they are made; None: `take_orders`."""
         self._on_audit = on_audit
         self._audit_lost = self._audit_told = 0  # decisions without room: to be told, told of
         self._on_bbo = on_bbo
@@ -121,7 +122,7 @@ class Engine:
             # A number that has been through Python is an int64 to Numba: another function for it.
             at = np.uint64(process(self._address, address, at, number))
             paused = self.block.get("pause")
-            self._empty_buffers()
+            self.empty_buffers()
             if not paused or self.block.get("stopped"):
                 return int(at)
 
@@ -130,7 +131,7 @@ class Engine:
         while True:
             go_on(self._address)
             paused = self.block.get("pause")
-            self._empty_buffers()
+            self.empty_buffers()
             if not paused or self.block.get("stopped"):
                 return
 
@@ -189,13 +190,14 @@ class Engine:
 
     # ------------------------------------------------------------ outputs
 
-    def _empty_buffers(self) -> None:
+    def empty_buffers(self) -> None:
+        """Hand over what waits in the engine's buffers, and let it go on."""
         self.block.set("pause", 0)
         if used := self.block.get("egress_used"):
             waiting = self.block.egress["value"][:used]
             self.block.set("egress_used", 0)
-            if self._on_orders is not None:
-                self._on_orders(waiting.data)
+            if self.on_orders is not None:
+                self.on_orders(waiting.data)
             else:
                 self._orders.extend(_split(waiting.tobytes()))
         if used := self.block.get("audit_used"):

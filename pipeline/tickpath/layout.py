@@ -588,6 +588,7 @@ ENGINE = _record(
     ("held", "u8"),  # packets that wait, of all lines
     ("waiting", "u8"),  # lines that are not steady
     ("ts_recv", "u8"),  # of the packet under way
+    ("polled_at", "u8"),  # cycles when a live burst was lent; 0: a packet is when its turn comes
     ("bare_line", "u8"),  # index + 1 of the line that bare messages are of: a snapshot's
     ("kept", "u8"),  # bytes of the packet under way that wait
     ("run_held", "u8"),  # the place that the run under way has among the held packets, + 1

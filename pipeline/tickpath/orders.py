@@ -47,7 +47,8 @@ _COUNT_INTENTS = np.uint64(Counter.INTENTS)
 _SENT, _REJECTED = np.uint64(Counter.ORDERS_SENT), np.uint64(Counter.ORDERS_REJECTED)
 _WARNED, _AUDIT_LOST = np.uint64(Counter.ORDERS_WARNED), np.uint64(Counter.AUDIT_LOST)
 _AUDIT_RECORDS = np.uint64(AUDIT_RECORDS)
-_AUDIT_LIMIT = np.uint64(AUDIT_RECORDS - MAX_INTENTS)
+AUDIT_LIMIT = np.uint64(AUDIT_RECORDS - MAX_INTENTS)
+"""Decisions in the ring beyond which it has to be emptied."""
 
 
 @leaf
@@ -168,7 +169,7 @@ def _write_audit(eng, i, old, order_id, failed, warned, reference, wire_side, re
     audit.set_code(a, trailing_zeros(failed) if failed != ZERO else ZERO)
     audit.set_reducing(a, reducing)
     engine.set_audit_used(eng, used + ONE)
-    if used + ONE >= _AUDIT_LIMIT:
+    if used + ONE >= AUDIT_LIMIT:
         engine.set_pause(eng, ONE)
 
 

@@ -694,7 +694,8 @@ def process(eng, packets, first, number):
             engine.set_packets(eng, engine.packets(eng) + ONE)
             glance.behind(eng, packets, at, number)
             _set_watch(eng, sampled)
-            engine.set_lent_at(eng, cycles())
+            polled_at = engine.polled_at(eng)
+            engine.set_lent_at(eng, polled_at if polled_at != ZERO else cycles())
             if sampled != ZERO:
                 stamps.start(eng)
             _begin(eng, p)
