@@ -158,16 +158,12 @@ def assert_desk(engine: Engine, reference: Reference) -> None:
         each.name: desk.rejects[each.name] for each in Reject if desk.rejects[each.name]
     }
     open_orders = desk.open_orders()
-    for number in _books(engine):
-        if reference.position_of(number) != number:
-            assert not engine.block.position[number : number + 1].view("u1").any()
-            continue
-        assert_holding(
-            engine,
-            reference,
-            number,
-            [each for each in open_orders if reference.position_of(each.book) == number],
-        )
+    held = {position: symbol for symbol, position in reference.positions.items()}
+    assert np.flatnonzero(block.position["symbol"]).tolist() == sorted(held)
+    for position, symbol in held.items():
+        assert int(block.position["symbol"][position]) == int.from_bytes(symbol, "big")
+        of = [each for each in open_orders if each.position == position]
+        assert_holding(engine, reference, position, of)
     gate = desk.gate
     expected = {
         "gross": desk.gross,
@@ -200,9 +196,9 @@ def _notional(orders: list[Own], is_buy: bool) -> int:
     return sum(each.leaves * each.price for each in orders if each.is_buy == is_buy)
 
 
-def assert_holding(engine: Engine, reference: Reference, book: int, opened: list[Own]) -> None:
-    """A book's position, what is open of it, and its rate."""
-    holding = reference.desk.holdings[book]
+def assert_holding(engine: Engine, reference: Reference, position: int, opened: list[Own]) -> None:
+    """A symbol's position, what is open of it, and its rate."""
+    holding = reference.desk.holdings.at(position)
     buys, sells = ([each for each in opened if each.is_buy == is_buy] for is_buy in (True, False))
     expected = {
         **vars(holding),
@@ -213,9 +209,9 @@ def assert_holding(engine: Engine, reference: Reference, book: int, opened: list
         "open_orders": len(opened),
         "best_buy": max((each.price for each in buys), default=0),
         "best_sell": min((each.price for each in sells), default=0),
-        "rate_arrival": reference.desk.gate.arrivals[book],
+        "rate_arrival": reference.desk.gate.arrivals[position],
     }
-    assert _values(engine.block.position, book, expected) == expected, f"book {book}"
+    assert _values(engine.block.position, position, expected) == expected, f"position {position}"
 
 
 OWN = {

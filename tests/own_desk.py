@@ -381,8 +381,7 @@ def validate_own(engine: Engine) -> None:
     for n, row in rows.items():
         assert row["user_ref_num"] % OWN_ORDERS == n
         if row["state"] in OPEN_STATES:
-            position = int(block.book["position"][row["book"]]) or row["book"]
-            by_side[position, row["side"] == ord("B")].append(n)
+            by_side[row["position"], row["side"] == ord("B")].append(n)
         else:
             assert row["leaves"] == 0 and row["asked"] == 0
     totals = [0, 0]

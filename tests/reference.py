@@ -89,6 +89,7 @@ class Reference:
         self.queues: dict[tuple[int, int], dict[int, list[int]]] = defaultdict(dict)
         self.books: dict[int, Book] = defaultdict(Book)
         self.named: dict[tuple[int, bytes], int] = {}  # book by venue and symbol
+        self.positions: dict[bytes, int] = {}  # of every symbol that had a book
         self.trades: dict[int, tuple[int, int, int, int]] = {}
         self.lines: dict[tuple[str, int], Line] = {}
         self.gaps: list[tuple[tuple[str, int], bytes, int, int, int]] = []
@@ -354,26 +355,32 @@ class Reference:
         book = self.books[number]
         if book.venue and book.symbol == symbol:
             return
-        if self.queues[number, 0] or self.queues[number, 1]:
+        position = self.positions.get(symbol) or self._free_position(number)
+        ours = any(each.is_open and each.book == number for each in self.desk.opened)
+        if self.queues[number, 0] or self.queues[number, 1] or ours or not position:
             self.counters["symbol_mismatch"] += 1  # a book with orders keeps its symbol
             return
         if book.venue:  # what was known of the old symbol is forgotten, its prints too
             book = self.books[number] = Book()
             self.trades = {at: each for at, each in self.trades.items() if each[1] != number}
-        is_new = not book.venue
         book.venue, book.symbol = venue, symbol
         book.status["stale"] = int(self._is_gapped(number))
         self.named[venue, symbol] = number
-        for named in sorted(self.named):
-            other = self.named[named]
-            # Nasdaq may have given the other book to another symbol.
-            if named[1] == symbol == self.books[other].symbol and other != number:
-                book.position = self.position_of(other)
-        if is_new and not book.position:
+        book.position = 0 if position == number else position
+        if symbol not in self.positions:
+            self.positions[symbol] = position
             self.desk.start_day(number, symbol.decode("latin-1").rstrip())
 
+    def _free_position(self, number: int) -> int:
+        """The book's own, or one of as many others as there are books; 0 where all are taken."""
+        if number not in self.positions.values():
+            return number
+        books = 2 * self.config.capacity.symbols
+        spare = max([books - 1, *self.positions.values()]) + 1
+        return spare if spare < 2 * books else 0
+
     def position_of(self, number: int) -> int:
-        """The book whose position a book shares, its own where it is the symbol's first."""
+        """The index of the position of a book's symbol."""
         return (self.books[number].position if number in self.books else 0) or number
 
     def _on_R(self, m: SimpleNamespace) -> Event:  # noqa: N802

@@ -78,6 +78,7 @@ class Own:
     newest_ref: int = 0  # the market order added last when this one was sent
     ahead: int = 0  # shares in front of it in the queue
     ts_sent: int = 0
+    position: int = 0
 
     @property
     def is_buy(self) -> bool:
@@ -114,7 +115,10 @@ class Holdings(defaultdict[int, Holding]):
         self.position_of = position_of
 
     def __getitem__(self, book: int) -> Holding:
-        return super().__getitem__(self.position_of(book))
+        return self.at(self.position_of(book))
+
+    def at(self, position: int) -> Holding:
+        return super().__getitem__(position)
 
 
 class Told(NamedTuple):
@@ -298,7 +302,7 @@ class Desk:
         return [
             each
             for each in self.opened
-            if (book is None or share(each.book) == share(book)) and is_buy in (None, each.is_buy)
+            if (book is None or each.position == share(book)) and is_buy in (None, each.is_buy)
         ]
 
     def _place(self, intent: Intent, order_id: int, book: int, side: str, executed: int) -> Own:
@@ -306,6 +310,7 @@ class Desk:
         leaves = max(0, intent.quantity - executed)
         order = Own(order_id, intent.ref, book, side, intent.price, intent.quantity, leaves)
         order.executed = executed
+        order.position = self.reference.position_of(book)
         order.newest_ref, order.ts_sent = self.reference.newest_age(book), self.reference.time
         self.own[intent.ref % OWN_ORDERS] = order
         self.opened.insert(0, order)
@@ -344,7 +349,7 @@ class Desk:
         self._happens("MODIFIED", order, leaves, order.price)
 
     def fill(self, order: Own, quantity: int, price: int) -> None:
-        holding = self.holdings[order.book]
+        holding = self.holdings.at(order.position)
         holding.mark = holding.mark or price
         sign = 1 if order.is_buy else -1
         holding.quantity += sign * quantity

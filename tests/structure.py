@@ -272,8 +272,29 @@ def _listed(engine: Engine) -> None:
         assert (venue == VENUES["nasdaq"]) == (number < first)
         # Of Nasdaq's locates that have one symbol, the table knows the last.
         assert found[venue, symbol] == number or number < first
-        if shared := int(books["position"][number]):
-            assert books["symbol"][shared] == symbol and not books["position"][shared]
+        position = int(books["position"][number]) or number
+        assert block.position["symbol"][position] == symbol
+    _holdings(engine)
+
+
+def _holdings(engine: Engine) -> None:
+    """The table of positions has each of them once, by its symbol."""
+    table, positions = engine.block.holding, engine.block.position
+    used = np.flatnonzero(table["position"])
+    owned = np.flatnonzero(positions["symbol"])
+    assert sorted(table["position"][used].tolist()) == owned.tolist() and 0 not in owned
+    assert len(used) <= len(table) // 2
+    for at in used.tolist():
+        symbol = int(table["symbol"][at])
+        assert positions["symbol"][table["position"][at]] == symbol
+        step = _home(engine, "holding", symbol, 0)
+        while step != at:
+            assert table["position"][step], f"position of {symbol:x} cannot be found"
+            step = (step + 1) % len(table)
+    unused = positions[positions["symbol"] == 0]
+    # An order for a book that is nobody's is refused, but looked at.
+    unused["rate_arrival"] = unused["mark"] = 0
+    assert not unused.view("u1").any()
 
 
 def _own_books(engine: Engine) -> None:

@@ -532,7 +532,7 @@ def test_a_message_limit_that_the_snapshot_is_beyond_lets_nothing_more_in():
 def test_every_field_of_the_engine_is_saved_or_is_known_not_to_matter():
     """A new field or region fails here until somebody has decided what it is."""
     derived = "book_digest orders_live timer_interval books locates listed listed_used "
-    derived += "listed_shift far0 "
+    derived += "listed_shift holding_shift positions far0 "
     derived += "far_fresh far_free far_used "
     derived += "page_mask page_fresh page_free page_entries trade_mask sma_window ema_divisor "
     derived += "feed_format pitch_venue group_venues "
@@ -550,7 +550,9 @@ def test_every_field_of_the_engine_is_saved_or_is_known_not_to_matter():
     decided = [*SCALARS, *RUN_OPTIONS, *places]
     decided += [name for text in (derived, under_way, latency, outside) for name in text.split()]
     assert sorted(decided) == sorted(ENGINE.names or ())
-    made_again = "side bitmap level far order page_entry page_owner sma band start template named "
+    made_again = (
+        "holding side bitmap level far order page_entry page_owner sma band start template named "
+    )
     made_again += (
         "group message_length pitch_length response_length command_length intent egress ahead "
     )

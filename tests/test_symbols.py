@@ -305,6 +305,105 @@ def test_more_symbols_than_books_are_counted():
     validate(engine)
 
 
+def relisted(on: Desk, *symbols: str) -> None:
+    """A new day: the first books' symbols are these, in their order."""
+    on.engine.command("day_roll", who="test", why="test")
+    rows = enumerate(symbols, 1)
+    on.engine.feed(run([message("R", at, TS, stock=name) for at, name in rows]))
+
+
+def emptied(on: Desk) -> Desk:
+    """The desk without orders of the market in Nasdaq's books."""
+    live = on.engine.resting()
+    rows = live[["book", "order_ref"]][live["book"] < CBOE].tolist()
+    on.engine.feed(run([delete(ref, locate=book) for book, ref in rows]))
+    return on
+
+
+def held_by_name(engine: Engine) -> dict[str, int]:
+    table = engine.block.position
+    return {
+        digest.symbol_text(row["symbol"]): int(row["quantity"])
+        for row in table[table["quantity"] != 0]
+    }
+
+
+def test_a_position_stays_with_its_symbol_when_locates_change():
+    """As they do every day: book 1 was AAPL and is MSFT, book 2 was MSFT and is AAPL."""
+    on = desk()
+    bought(on, 100, 1, 1)
+    bought(on, 7, 2, 2)
+    bought(on, 50, CBOE, 3)
+    emptied(on)
+    relisted(on, "MSFT", "AAPL")
+    assert on.engine.symbols == {"MSFT": 1, "AAPL": 2}
+    assert held_by_name(on.engine) == {"AAPL": 150, "MSFT": 7}
+    assert on.engine.block.book["position"][[1, 2, CBOE]].tolist() == [2, 1, 1]
+    bought(on, 1, 1, 4)
+    bought(on, 10, 2, 5)
+    bought(on, 20, CBOE, 6)
+    assert held_by_name(on.engine) == {"AAPL": 180, "MSFT": 8}
+    validate_own(on.engine)
+    validate(on.engine)
+    again = Engine(on.engine.config)
+    again.restore(on.engine.snapshot())
+    assert again.state_digest == on.engine.state_digest
+    assert held_by_name(again) == held_by_name(on.engine)
+
+
+def test_a_symbol_that_is_gone_keeps_its_position_and_gets_it_back():
+    on = desk()
+    bought(on, 100, 2, 1)
+    emptied(on)
+    relisted(on, "AAPL", "ZVZZT")
+    assert held_by_name(on.engine) == {"MSFT": 100}
+    bought(on, 3, 2, 2)
+    assert held_by_name(on.engine) == {"MSFT": 100, "ZVZZT": 3}
+    net = int(on.engine.block.gate["net"][0])
+    assert net == sum(int(row["quantity"]) * int(row["mark"]) for row in on.engine.block.position)
+    again = Engine(on.engine.config)
+    again.restore(on.engine.snapshot())
+    for engine in (on.engine, again):
+        engine.feed(run([directory(3, "MSFT")]))
+        assert engine.block.book["position"][3] == 2
+        assert held_by_name(engine) == {"MSFT": 100, "ZVZZT": 3}
+    assert again.state_digest == on.engine.state_digest
+
+
+def test_late_executions_are_of_the_symbol_that_was_ordered():
+    on = desk()
+    ref = on.new(BUY, 100, BID, 2)
+    on.answer("accepted", ref)
+    on.answer("canceled", ref, quantity=100)
+    emptied(on)
+    relisted(on, "AAPL", "ZVZZT")
+    on.answer("executed", ref, quantity=30, price=BID, match=9)
+    assert held_by_name(on.engine) == {"MSFT": 30}
+    validate_own(on.engine)
+
+
+def test_a_book_with_open_orders_of_ours_keeps_its_symbol():
+    on = desk()
+    ref = on.new(BUY, 100, BID, 2)
+    on.answer("accepted", ref)
+    emptied(on)
+    on.engine.feed(run([directory(2, "ZVZZT")]))
+    assert on.engine.symbols["MSFT"] == 2 and counted(on.engine)["symbol_mismatch"] == 1
+    on.answer("canceled", ref, quantity=100)
+    on.engine.feed(run([directory(2, "ZVZZT")]))
+    assert on.engine.symbols["ZVZZT"] == 2
+
+
+def test_positions_without_room_leave_the_book_as_it_was():
+    engine = Engine(Config(capacity=replace(CAPACITY, symbols=2)))
+    names = [f"S{n}" for n in range(8)]
+    engine.feed(run([directory(1, name) for name in names]))
+    # Four positions of books (one of them nobody's) and as many others.
+    assert engine.symbols == {"S4": 1} and engine.counters["symbol_mismatch"] == 3
+    engine.feed(run([directory(1, "S1")]))
+    assert engine.symbols == {"S1": 1}
+
+
 @given(
     st.lists(
         st.tuples(

@@ -13,7 +13,7 @@ only where they all had one value, and while none of them has a change of its ow
 
 import numpy as np
 
-from tickpath import emit, event, own_orders
+from tickpath import emit, event, own_orders, risk
 from tickpath.counters import Counter
 from tickpath.jit import cold, leaf
 from tickpath.layout import (
@@ -466,13 +466,15 @@ def _begin_time(eng):
 @leaf
 def _roll(eng):
     g = gate.at(eng, ZERO)
-    for b in range(ONE, engine.books(eng)):
+    # Where several venues have a symbol, the first one's mark is the last to be written.
+    for n in range(ONE, engine.books(eng)):
+        b = engine.books(eng) - n
         record = book.at(eng, b)
         if book.venue(record) != ZERO:
             book.set_last_ts(record, ZERO)
-            if book.position(record) == ZERO:
-                own_orders.roll_day(eng, b)
-                position.set_rate_arrival(position_of(eng, b), ZERO)
+            risk.mark_again(eng, b)
+    for index in range(ONE, engine.positions(eng)):
+        own_orders.roll_day(position.at(eng, index))
     gate.set_pnl(g, np.int64(0))
     gate.set_day_quantity(g, ZERO)
     gate.set_day_notional(g, ZERO)

@@ -138,7 +138,7 @@ BOOK = _record(
     ("stale", "u1"),  # 1 from a gap on
     ("reserved", "u1"),
     ("round_lot_size", "u4"),
-    ("position", "u4"),  # index of the position, where it is another book's of the symbol; else 0
+    ("position", "u4"),  # index of its symbol's position, where that is not the book's own index
     ("line", "u4"),  # index of the line that names its orders, + 1; 0: not known
     ("reserved2", "u4"),
     ("reserved3", "u8"),
@@ -179,6 +179,8 @@ SPARSE_ORDER = _record(("ref", "u8"), ("age", "u8"), size=16)
 """Of a slot whose reference does not follow from its place; a larger age came later."""
 LISTED = _record(("symbol", "u8"), ("venue", "u4"), ("book", "u4"), size=16)
 """Which book a symbol of a venue has; book 0: an empty entry."""
+HOLDING = _record(("symbol", "u8"), ("position", "u4"), ("reserved", "u4"), size=16)
+"""Which position a symbol has; position 0: an empty entry."""
 PRICE = _record(("price", "u4"))
 TRADE = _record(
     ("match_number", "u8"),
@@ -222,6 +224,7 @@ START = _record(
 )
 """What a symbol begins the day with, sorted by symbol."""
 POSITION = _record(
+    ("symbol", "u8"),  # whose it is; 0: nobody's
     ("quantity", "i8"),  # shares, negative when short
     ("cash", "i8"),  # 1e-4, received minus paid since the day's start
     ("start_value", "i8"),  # 1e-4: the day's first position at the prior close
@@ -241,7 +244,7 @@ POSITION = _record(
     ("prior_close", "u4"),
     ("locate", "u4"),
     ("reserved", "u4"),
-    size=120,
+    size=128,
 )
 GATE = _record(
     ("rate_interval", "u8"),  # ns of engine time that one order takes from the bucket
@@ -302,7 +305,7 @@ OWN = _record(
     ("asked", "u1"),  # what the exchange has not answered yet: 1 cancel, 2 replace, 4 modify
     ("reserved", "u1"),
     ("next_named", "u4"),  # own orders whose order_id has the same hash: place + 1
-    ("reserved2", "u4"),
+    ("position", "u4"),  # index of the position that its executions change
     size=96,
 )
 NAMED = _record(("first", "u4"))
@@ -448,6 +451,7 @@ REGIONS = tuple(
         "sparse_entry": SPARSE_ENTRY,
         "sparse_order": SPARSE_ORDER,
         "listed": LISTED,
+        "holding": HOLDING,
         "sma": PRICE,
         "trade": TRADE,
         "limit": LIMIT,
@@ -532,6 +536,8 @@ ENGINE = _record(
     ("listed", "u8"),  # the next book that a symbol of another venue gets
     ("listed_used", "u8"),
     ("listed_shift", "u8"),
+    ("holding_shift", "u8"),
+    ("positions", "u8"),  # the next of those that are no book's own
     ("far0", "u8"),  # index of the first level outside the windows
     ("far_fresh", "u8"),
     ("far_free", "u8"),
@@ -699,6 +705,7 @@ page_owner = _SPACES["page_owner"]
 sparse_entry = _SPACES["sparse_entry"]
 sparse_order = _SPACES["sparse_order"]
 listed = _SPACES["listed"]
+holding = _SPACES["holding"]
 sma = _SPACES["sma"]
 trade = _SPACES["trade"]
 limit = _SPACES["limit"]
@@ -756,10 +763,16 @@ def count_by(engine, which, by):
 
 
 @leaf
+def position_index(engine, b):
+    """Index of a book's position: the book's own, or the one that its symbol had before."""
+    elsewhere = book.position(book.at(engine, b))
+    return elsewhere if elsewhere != np.uint64(0) else b
+
+
+@leaf
 def position_of(engine, b):
     """Address of a book's position: its symbol's, which its books on all venues share."""
-    shared = book.position(book.at(engine, b))
-    return position.at(engine, shared if shared != np.uint64(0) else b)
+    return position.at(engine, position_index(engine, b))
 
 
 COUNTERS = len(Counter)

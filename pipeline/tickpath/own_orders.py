@@ -51,6 +51,7 @@ from tickpath.layout import (
     own_books,
     own_event,
     position,
+    position_index,
     position_of,
 )
 from tickpath.memory import constants
@@ -218,7 +219,7 @@ def make_chains(eng):
 @leaf
 def _open(eng, o, shares):
     """Count shares (may be negative) of an order as open, at its price."""
-    g, p = gate.at(eng, ZERO), position_of(eng, own.book(o))
+    g, p = gate.at(eng, ZERO), position.at(eng, own.position(o))
     money = shares * np.int64(own.price(o))
     if own.side(o) == BUY:
         position.set_open_buy(p, position.open_buy(p) + np.uint64(shares))
@@ -237,6 +238,25 @@ def has_open(eng, b):
 
 
 @leaf
+def _first(p, is_buy):
+    return position.first_buy(p) if is_buy else position.first_sell(p)
+
+
+@cold
+def is_in_use(eng, b):
+    """Whether a book has an open order of ours."""
+    p = position_of(eng, b)
+    for is_buy in (True, False):
+        place = _first(p, is_buy)
+        while place != ZERO:
+            o = own.at(eng, place - ONE)
+            if own.book(o) == b:
+                return True
+            place = own.next(o)
+    return False
+
+
+@leaf
 def _set_has_open(eng, b, is_it):
     word, bit = own_books.at(eng, b >> _WORD), ONE << (b & _WORD_MASK)
     before = own_books.value(word)
@@ -251,11 +271,6 @@ def _count_open(eng, p, up):
 
 
 @leaf
-def _first(p, is_buy):
-    return position.first_buy(p) if is_buy else position.first_sell(p)
-
-
-@leaf
 def _set_first(p, is_buy, place):
     if is_buy:
         position.set_first_buy(p, place)
@@ -266,7 +281,7 @@ def _set_first(p, is_buy, place):
 @leaf
 def _link(eng, o):
     """Put an order in front of its book's open ones of its side; note the best own price."""
-    p = position_of(eng, own.book(o))
+    p = position.at(eng, own.position(o))
     is_buy = own.side(o) == BUY
     place = (own.user_ref_num(o) & _OWN_MASK) + ONE
     following = _first(p, is_buy)
@@ -287,7 +302,7 @@ def _link(eng, o):
 
 @leaf
 def _unlink(eng, o):
-    p = position_of(eng, own.book(o))
+    p = position.at(eng, own.position(o))
     is_buy = own.side(o) == BUY
     following, previous = own.next(o), own.previous(o)
     if previous != ZERO:
@@ -400,15 +415,14 @@ def set_position(eng, b, quantity, cash):
 
 
 @leaf
-def roll_day(eng, b):
-    """A new day for one book: its position at the last price is what the day begins with."""
-    p = position_of(eng, b)
-    risk.mark_again(eng, b)
+def roll_day(p):
+    """A new day for a position: what it is worth at its mark is what the day begins with."""
     position.set_prior_close(p, min(position.mark(p), _MOST_U32))
     position.set_start_value(p, position.quantity(p) * np.int64(position.mark(p)))
     position.set_cash(p, _NOTHING)
     position.set_day_quantity(p, ZERO)
     position.set_day_notional(p, ZERO)
+    position.set_rate_arrival(p, ZERO)
 
 
 # ---------------------------------------------------------------- what we send
@@ -431,6 +445,7 @@ def place(eng, user_ref_num, order_id, b, side_code, quantity, done, price, repl
     own.set_ts_sent(o, engine.engine_time(eng))
     own.set_user_ref_num(o, user_ref_num)
     own.set_book(o, b)
+    own.set_position(o, position_index(eng, b))
     own.set_quantity(o, quantity)
     own.set_executed(o, done)
     own.set_leaves(o, ZERO)
@@ -540,8 +555,7 @@ def _execution_of(eng, user_ref_num, match_number):
 @leaf
 def _change_position(eng, o, quantity, price, sign):
     """Shares bought or sold (``sign`` 1), or that undone (-1), in position and totals."""
-    b = own.book(o)
-    g, p = gate.at(eng, ZERO), position_of(eng, b)
+    g, p = gate.at(eng, ZERO), position.at(eng, own.position(o))
     if position.mark(p) == ZERO:
         _forget_position(eng, p)
         position.set_mark(p, price)

@@ -119,7 +119,7 @@ def _top_symbols(engine: Engine) -> list[dict[str, Any]]:
                 "last_px": int(record["last_px"]) / 10_000,
                 "vwap": int(record["notional"]) / int(record["volume"]) / 10_000,
                 "orders": int(orders[number]) if number < len(orders) else 0,
-                "position": int(positions[number]["quantity"]),
+                "position": int(positions[int(record["position"]) or number]["quantity"]),
             }
         )
     return rows

@@ -69,7 +69,7 @@ RUN_OPTIONS = (
 BY_INDEX = {
     "book": (BOOK, "book"),
     "limit": (LIMIT, "book"),
-    "position": (POSITION, "book"),
+    "position": (POSITION, "place"),
     "bbo_last": (BBO, "book"),
     "cell": (CELL, "cell"),
     "execution": (EXECUTION, "place"),

@@ -178,7 +178,8 @@ def _check_values(sections: Mapping[str, np.ndarray], config: Config) -> None:
         "engine": len(sections["engine"]) == 1,
         "gate": len(sections["gate"]) == 1,
         "book": bool(np.isin(books["venue"], [0, *VENUE_NAMES]).all() and (held <= ring).all())
-        and bool((books["position"] < capacity).all()),
+        and bool((books["position"] < 2 * capacity).all()),
+        "position": bool((sections["position"]["place"] < 2 * capacity).all()),
         "average": np.array_equal(sections["average"]["book"], np.repeat(books["book"], held)),
         "order": bool((orders["side"] <= 1).all()),
         "window": bool((windows["side"] <= 1).all()) and _are_bases(windows["base"]),
@@ -212,12 +213,14 @@ PLACES = {
 def _are_places(own: np.ndarray, books: int) -> bool:
     """Whether own orders lead to places and books that there are."""
     links = np.concatenate([own["next"], own["previous"]])
-    return bool((links <= OWN_ORDERS).all() and (own["book"] < books).all())
+    return bool((links <= OWN_ORDERS).all() and (own["book"] < books).all()) and bool(
+        (own["position"] < 2 * books).all()
+    )
 
 
 def _are_lists(own: np.ndarray, positions: np.ndarray, books: np.ndarray) -> bool:
     """Whether the lists of open own orders have each of them once, where it belongs."""
-    shared = {book: own for book, own in books[["book", "position"]].tolist() if own}
+    elsewhere = {book: index for book, index in books[["book", "position"]].tolist() if index}
     rows = dict(zip((own["user_ref_num"] % OWN_ORDERS + 1).tolist(), own.tolist(), strict=True))
     at = {name: number for number, name in enumerate(own.dtype.names or ())}
     is_open = (own["state"] != State.FREE) & (own["state"] <= State.PARTIALLY_FILLED)
@@ -232,7 +235,8 @@ def _are_lists(own: np.ndarray, positions: np.ndarray, books: np.ndarray) -> boo
                     row is None
                     or not State.FREE < row[at["state"]] <= State.PARTIALLY_FILLED
                     or row[at["previous"]] != previous
-                    or shared.get(row[at["book"]], row[at["book"]]) != p["book"]
+                    or row[at["position"]] != p["place"]
+                    or elsewhere.get(row[at["book"]], row[at["book"]]) != p["place"]
                     or (row[at["side"]] == ord("B")) != is_buy
                 ):
                     return False

@@ -77,12 +77,14 @@ def counts(config: Config, starts: int = 0) -> dict[str, int]:
         "sparse_entry": _power_of_two(2 * capacity.sparse_orders),
         "sparse_order": pages * PAGE,
         "listed": _power_of_two(4 * books),
+        "holding": _power_of_two(4 * books),
         "sma": books * config.indicators.sma_window,
         "trade": capacity.trades,
         "limit": books,
         "symbol_limit": 1 + len(config.risk.symbols),
         "start": max(1, starts),
-        "position": books,
+        # A symbol's position stays when its book becomes another symbol's, on another day.
+        "position": 2 * books,
         "own": OWN_ORDERS,
         "own_books": -(-books // 64),
         "named": 1 << NAMED_BITS,
@@ -187,6 +189,8 @@ def _initialise(block: Block, config: Config) -> None:
     block.set("listed", config.capacity.symbols)
     block.set("sparse_shift", 65 - len(block.sparse_entry).bit_length())
     block.set("listed_shift", 65 - len(block.listed).bit_length())
+    block.set("holding_shift", 65 - len(block.holding).bit_length())
+    block.set("positions", len(block.book))
     block.set("message_limit", 1 << 63)
     block.set("far0", 2 * books * WINDOW)
     block.set("far_fresh", 1)

@@ -2,20 +2,33 @@
 
 For Nasdaq a book's index is the stock locate of the day; book 0 is nobody's (locate 0 is the
 venue's own).  Other venues name symbols in full: theirs get the next book behind Nasdaq's, which a
-table by venue and symbol finds again.  Books of one symbol on several venues share one position,
-that of the one which was opened first.
+table by venue and symbol finds again.  A position is a symbol's: all its books share it, on
+whichever venue and under whichever locate they are opened, today or on a later day.
 
-A book's digest keys are made of its symbol, so its symbol can change only while it holds no orders
-(a new session after the old one was emptied); what was known of the old symbol is forgotten then.
+A book's digest keys are made of its symbol, so its symbol can change only while it holds no orders,
+nor open ones of our own (a new session after the old one was emptied); what was known of the old
+symbol is forgotten then, but for its position.
 """
 
 import numpy as np
 
 from tickpath import own_orders
 from tickpath.counters import Counter
-from tickpath.digest import HOT_C1, HOT_C2, HOT_C3, VENUES
+from tickpath.digest import HOT_C1, HOT_C2, HOT_C3
 from tickpath.jit import cold, entry, leaf
-from tickpath.layout import book, count, engine, limit, line, listed, side, start, symbol_limit
+from tickpath.layout import (
+    book,
+    count,
+    engine,
+    holding,
+    limit,
+    line,
+    listed,
+    position,
+    side,
+    start,
+    symbol_limit,
+)
 from tickpath.memory import copy_bytes, prefetch, store_u64
 
 ZERO, ONE = np.uint64(0), np.uint64(1)
@@ -25,7 +38,6 @@ _BOOK_WORDS = book.SIZE // _WORD_BYTES
 _MISMATCH = np.uint64(Counter.SYMBOL_MISMATCH)
 _OUT_OF_RANGE = np.uint64(Counter.SYMBOL_OUT_OF_RANGE)
 _NOT_LISTED = np.uint64(Counter.SYMBOLS_NOT_LISTED)
-_VENUES_END = np.uint64(max(VENUES.values()) + 1)
 
 
 @leaf
@@ -132,17 +144,37 @@ def _list(eng, book_index, venue, symbol):
     listed.set_book(found, book_index)
 
 
-@cold
-def _share_position(eng, book_index, symbol):
-    """Give a book its symbol's position: another venue's, where that was there before."""
-    shared = ZERO
-    for venue in range(ONE, _VENUES_END):
-        other = book_of(eng, np.uint64(venue), symbol)
-        # Nasdaq's book may have another symbol by now.
-        if other != ZERO and other != book_index and book.symbol(book.at(eng, other)) == symbol:
-            theirs = book.position(book.at(eng, other))
-            shared = theirs if theirs != ZERO else other
-    book.set_position(book.at(eng, book_index), shared)
+@leaf
+def _holding(eng, symbol):
+    """The table's entry of a symbol's position, or the empty one where it would be."""
+    mask = engine.holding_count(eng) - ONE
+    at = symbol * HOT_C1 >> engine.holding_shift(eng)
+    found = holding.at(eng, at)
+    # There are at most half as many positions as entries.
+    while holding.position(found) != ZERO and holding.symbol(found) != symbol:
+        at = (at + ONE) & mask
+        found = holding.at(eng, at)
+    return found
+
+
+@leaf
+def _free_position(eng, book_index):
+    """The index that a new symbol's position gets: the book's, if that is nobody's; 0: none."""
+    if position.symbol(position.at(eng, book_index)) == ZERO:
+        return book_index
+    spare = engine.positions(eng)
+    return spare if spare < engine.position_count(eng) else ZERO
+
+
+@leaf
+def _hold(eng, index, symbol):
+    """Make a position a symbol's."""
+    if index >= engine.positions(eng):
+        engine.set_positions(eng, index + ONE)
+    position.set_symbol(position.at(eng, index), symbol)
+    found = _holding(eng, symbol)
+    holding.set_symbol(found, symbol)
+    holding.set_position(found, index)
 
 
 @cold
@@ -159,11 +191,15 @@ def open_listed(eng, venue, symbol):
 
 @entry
 def list_all(eng):
-    """Make the table of symbols anew from the books (after a restore)."""
+    """Make the tables of symbols anew from books and positions (after a restore)."""
     for b in range(ONE, engine.books(eng)):
         record = book.at(eng, b)
         if book.venue(record) != ZERO:
             _list(eng, b, book.venue(record), book.symbol(record))
+    for index in range(ONE, engine.position_count(eng)):
+        symbol = position.symbol(position.at(eng, index))
+        if symbol != ZERO:
+            _hold(eng, index, symbol)
 
 
 @leaf
@@ -183,11 +219,13 @@ def open_book(eng, book_index, venue, symbol):
         return
     bids = side.at(eng, book_index + book_index)
     offers = side.at(eng, book_index + book_index + ONE)
-    if side.best(bids) != ZERO or side.best(offers) != ZERO:
+    held = holding.position(_holding(eng, symbol))
+    index = held if held != ZERO else _free_position(eng, book_index)
+    is_used = (side.best(bids) != ZERO) | (side.best(offers) != ZERO)
+    if is_used or index == ZERO or own_orders.is_in_use(eng, book_index):
         count(eng, _MISMATCH)
         return
-    known = book.venue(b) != ZERO
-    if known:
+    if book.venue(b) != ZERO:
         _forget(b)
     book.set_venue(b, venue)
     book.set_symbol(b, symbol)
@@ -199,6 +237,7 @@ def open_book(eng, book_index, venue, symbol):
     side.set_key(offers, _side_key(venue, symbol, ONE))
     _set_limits(eng, book_index, symbol)
     _list(eng, book_index, venue, symbol)
-    _share_position(eng, book_index, symbol)
-    if not known and book.position(b) == ZERO:
+    book.set_position(b, ZERO if index == book_index else index)
+    if held == ZERO:
+        _hold(eng, index, symbol)
         _start_day(eng, book_index, symbol)

@@ -247,16 +247,15 @@ def _limits_of(record: Any, names: Iterable[str]) -> dict[str, int | float]:
 
 def positions(engine: Engine, most: int | None = None) -> list[dict[str, Any]]:
     """Symbols with a position, open orders or trades of the day, by symbol; at most ``most``."""
-    table, books = engine.block.position, engine.block.book
+    table = engine.block.position
     used = (table["quantity"] != 0) | (table["open_orders"] > 0) | (table["day_quantity"] > 0)
     rows = []
-    for b in np.flatnonzero(used)[:most].tolist():
-        p = table[b]
+    for index in np.flatnonzero(used)[:most].tolist():
+        p = table[index]
         value = int(p["quantity"]) * int(p["mark"])
         rows.append(
             {
-                "symbol": symbol_text(books["symbol"][b]),
-                "book": b,
+                "symbol": symbol_text(p["symbol"]),
                 "position": int(p["quantity"]),
                 "mark": int(p["mark"]) / _SCALE,
                 "cash": int(p["cash"]) / _SCALE,

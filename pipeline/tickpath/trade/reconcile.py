@@ -10,6 +10,7 @@ what differs.
 from collections import Counter
 from typing import NamedTuple
 
+from tickpath.digest import symbol_text
 from tickpath.engine import Engine
 from tickpath.wire.ouch42 import OUCH42_OUTBOUND
 from tickpath.wire.ouch50 import OUCH50_OUTBOUND
@@ -221,8 +222,9 @@ class Watch:
 
 def differences(engine: Engine, tally: Tally, start: dict[str, int]) -> dict[str, tuple[int, int]]:
     """{symbol: (engine's position, drop copy's)} where they are not the same now."""
-    held = engine.block.position["quantity"]
-    here = {symbol: int(held[b]) for symbol, b in engine.symbols.items() if held[b]}
+    table = engine.block.position
+    held = table[table["quantity"] != 0]
+    here = {symbol_text(row["symbol"]): int(row["quantity"]) for row in held}
     there = Counter(start)
     there.update(tally.positions)
     return {

@@ -83,7 +83,8 @@ def _chosen(engine: Engine, symbols: Sequence[str], held: list[dict[str, Any]]) 
         wanted = [symbol_number(symbol) for symbol in symbols[:MOST_BOOKS]]
         at = {int(books["symbol"][b]): b for b in np.flatnonzero(np.isin(books["symbol"], wanted))}
         return [int(at[symbol]) for symbol in wanted if symbol in at]
-    numbers = [row["book"] for row in held[:MOST_BOOKS]]
+    known = engine.symbols
+    numbers = [known[row["symbol"]] for row in held[:MOST_BOOKS] if row["symbol"] in known]
     others = np.flatnonzero(books["venue"][: 2 * MOST_BOOKS]).tolist()
     return (numbers + [b for b in others if b not in numbers])[:MOST_BOOKS]
 
