@@ -7,6 +7,7 @@ from tickpath.jit import cold, entry, leaf
 from tickpath.layout import bitmap, engine, far, level, order, side, sparse_order
 from tickpath.memory import accessors, leading_zeros
 from tickpath.order_store import ref_of
+from tickpath.sparse_store import note_refs
 
 DEPTH = np.dtype([("price", "<u8"), ("quantity", "<u8"), ("orders", "<u8")])
 """One price level; the price in 1e-4."""
@@ -92,6 +93,8 @@ def read_orders(eng, first, last, out, most):
     Sides in order, levels best first, orders as they queue.
     """
     number = ZERO
+    if last > engine.locates(eng) + engine.locates(eng):
+        note_refs(eng)
     for sd in range(first, last):
         w, f = window.top(eng, sd), side.far_best(side.at(eng, sd))
         lvl = _better(eng, sd, w, f)

@@ -175,7 +175,11 @@ FAR = _record(
 PAGE_ENTRY = _record(("number", "u8"), ("page", "u4"), ("live", "u4"), size=16)
 PAGE_OWNER = _record(("number", "u8"), ("next_free", "u8"), size=16)
 SPARSE_ENTRY = _record(("ref", "u8"), ("slot", "u4"), ("venue", "u4"), size=16)
-SPARSE_ORDER = _record(("ref", "u8"), ("age", "u8"), size=16)
+SPARSE_ORDER = _record(
+    ("ref", "u8"),  # as it was when `sparse_store.note_refs` was called last
+    ("age", "u8"),  # larger for later orders; 0: from before our own first one
+    size=16,
+)
 """Of a slot whose reference does not follow from its place; a larger age came later."""
 LISTED = _record(("symbol", "u8"), ("venue", "u4"), ("book", "u4"), size=16)
 """Which book a symbol of a venue has; book 0: an empty entry."""

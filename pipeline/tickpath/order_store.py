@@ -161,7 +161,7 @@ def age_of(eng, ref, slot):
 
 @leaf
 def ref_of(eng, slot):
-    """The reference of a live slot, from its page's owner."""
+    """The reference of a live slot, from its page's owner; see `sparse_store.note_refs`."""
     number = page_owner.number(page_owner.at(eng, slot >> _BITS))
     if number == SPARSE:
         return sparse_order.ref(sparse_order.at(eng, slot))

@@ -21,7 +21,7 @@ A price of more than 32 bits (429,496.7295) is left out and counted.
 
 import numpy as np
 
-from tickpath import event, fills, symbols, trades
+from tickpath import event, fills, sparse_store, symbols, trades
 from tickpath.book import price_of_order
 from tickpath.by_ref import ANY
 from tickpath.by_ref import sparse as orders
@@ -322,6 +322,7 @@ def set_time(eng, m):
 def _clear(eng):
     """All orders of a unit are void."""
     count(eng, _CLEARS)
+    sparse_store.note_refs(eng)
     for b in range(engine.locates(eng), engine.listed(eng)):
         record = book.at(eng, b)
         of_venue = book.venue(record) == engine.run_venue(eng)

@@ -134,13 +134,16 @@ def open_slot(eng, ref):
     sparse_entry.set_ref(entry, ref)
     sparse_entry.set_slot(entry, slot)
     sparse_entry.set_venue(entry, engine.run_venue(eng))
-    sparse_order.set_ref(sparse_order.at(eng, slot), ref)
     return entry, slot
 
 
 @leaf
 def keep(eng, entry, slot, ref):
     """The slot that was opened has its order now."""
+    # Whose turn is before ours matters once there was an order of ours; until then, all have age 0
+    # and a cache line less is written for each.
+    if engine.user_ref_num(eng) == ZERO:
+        return
     age = engine.sparse_age(eng) + ONE
     engine.set_sparse_age(eng, age)
     sparse_order.set_age(sparse_order.at(eng, slot), age)
@@ -158,6 +161,21 @@ def drop(eng, entry, slot):
     _erase(eng, entry)
     _free_slot(eng, slot)
     engine.set_sparse_live(eng, engine.sparse_live(eng) - ONE)
+
+
+@cold
+def note_refs(eng):
+    """Write every live order's reference to its slot, for who goes through slots (`ref_of`).
+
+    Nobody on the hot path does: there an order costs no line of memory for that.
+    """
+    if engine.sparse_live(eng) == ZERO:
+        return
+    for at in range(engine.sparse_entry_count(eng)):
+        entry = sparse_entry.at(eng, np.uint64(at))
+        slot = sparse_entry.slot(entry)
+        if slot != ZERO:
+            sparse_order.set_ref(sparse_order.at(eng, slot), sparse_entry.ref(entry))
 
 
 @leaf
