@@ -26,6 +26,10 @@ class BackendError(RuntimeError):
     """A backend that does not exist or cannot run here; the message says why and what to do."""
 
 
+class TransportError(BackendError):
+    """A live transport that cannot start or go on; one line: what, where, what to do."""
+
+
 class Native(NamedTuple):
     """A live transport as machine code: what `tickpath.live` calls without crossing into Python.
 
