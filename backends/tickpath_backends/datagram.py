@@ -11,6 +11,7 @@ from tickpath.wire.frame import ETHER_TYPE_IPV4, FRAME, IP_PROTOCOL_UDP
 
 Endpoint = tuple[int, int]
 """IPv4 address and port, both integers."""
+ETHERNET_BYTES = FRAME["ethernet"].length
 DO_NOT_FRAGMENT = 0x4000
 TIME_TO_LIVE = 64
 VERSION_4_IHL_5 = 0x45

@@ -23,8 +23,9 @@ _ADDRESS, _NAME, _MTU, _LINK_INFO, _RECEIVE_QUEUES, _XDP = 1, 3, 4, 18, 32, 43
 _INFO_KIND = 1
 _XDP_ATTACHED, _XDP_PROGRAM = 2, 4
 _UP, _LOOPBACK, _CARRIER = 0x1, 0x8, 0x10000
-_ETHTOOL, _DRIVER_INFO = 0x8946, 3
-_DRIVER_ROOM, _NAME_ROOM = 196, 16
+_ETHTOOL, _DRIVER_INFO, _CHANNELS = 0x8946, 3, 0x3C
+_DRIVER_INFO_BYTES = 196
+_CHANNEL_COUNTS = struct.Struct("=9I")  # command, 4 maxima, then: receive, transmit, other, both
 _MOST_CHANGES = 64
 XDP_MODES = {0: None, 1: "native", 2: "generic", 3: "hardware", 4: "several"}
 
@@ -91,12 +92,23 @@ def _number(raw: bytes) -> int:
 
 def driver(name: str) -> str | None:
     """The interface's driver, by ethtool; None where it does not say."""
-    room = bytearray(struct.pack("=I", _DRIVER_INFO) + bytes(_DRIVER_ROOM - 4))
+    room = bytearray(struct.pack("=I", _DRIVER_INFO) + bytes(_DRIVER_INFO_BYTES - 4))
     try:
         _ethtool(name, room)
     except OSError:
         return None
     return _text(bytes(room[4:36])) or None
+
+
+def receive_queues(interface: Interface) -> int:
+    """How many receive queues are in use: the card's channels, else what the kernel has made."""
+    room = bytearray(struct.pack("=I", _CHANNELS) + bytes(_CHANNEL_COUNTS.size - 4))
+    try:
+        _ethtool(interface.name, room)
+    except OSError:
+        return max(1, interface.receive_queues)
+    receive, _, _, both = _CHANNEL_COUNTS.unpack(room)[5:]
+    return max(1, receive + both)
 
 
 def _ethtool(name: str, room: bytearray) -> None:

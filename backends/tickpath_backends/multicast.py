@@ -49,6 +49,19 @@ def groups(config: Config) -> list[Group]:
     return list(dict.fromkeys(found))
 
 
+def bind(sock: socket.socket, group: Group, key: str) -> None:
+    """Bind a socket to a group or an address of our own.  Raises `TransportError`."""
+    try:
+        sock.bind((dotted(group.address), group.port))
+    except OSError as error:
+        reason = {
+            errno.EADDRNOTAVAIL: "is neither a multicast group nor an address of this machine",
+            errno.EADDRINUSE: "is taken by another program",
+            errno.EACCES: "may be bound by root only",
+        }.get(error.errno or 0, f"cannot be bound: {error.strerror or error}")
+        raise TransportError(f"{key}: {group} {reason}") from None
+
+
 def join(sock: socket.socket, group: Group, interface: Interface | None) -> None:
     """Make a socket a member of a group on an interface; none: on the one the kernel's routes say.
 

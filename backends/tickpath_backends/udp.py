@@ -7,7 +7,6 @@ asked for (SO_MEMINFO), which, unlike SO_RXQ_OVFL, costs packets nothing and als
 after which nothing came any more.
 """
 
-import errno
 import fcntl
 import socket
 import struct
@@ -143,7 +142,7 @@ class UdpTransport(LiveTransport):
                 member = struct.pack("=4s4si", bytes(4), bytes(4), self._interface.ifindex)
                 sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, member)
             if source is not None:
-                _bind(sock, Group(*parse_group(source)), "transport.orders_from")
+                multicast.bind(sock, Group(*parse_group(source)), "transport.orders_from")
             host, _, port = to.rpartition(":")
             sock.connect((host, int(port)))
         except OSError as error:
@@ -216,7 +215,7 @@ def _bound(group: Group, card: Interface | None) -> socket.socket:
         if group.is_multicast:
             # Others may listen too: the kernel gives each its own copy.
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        _bind(sock, group, "feed.groups")
+        multicast.bind(sock, group, "feed.groups")
         if group.is_multicast:
             multicast.join(sock, group, card)
         elif card:
@@ -226,18 +225,6 @@ def _bound(group: Group, card: Interface | None) -> socket.socket:
         sock.close()
         raise
     return sock
-
-
-def _bind(sock: socket.socket, group: Group, key: str) -> None:
-    try:
-        sock.bind((str(group).rpartition(":")[0], group.port))
-    except OSError as error:
-        reason = {
-            errno.EADDRNOTAVAIL: "is neither a multicast group nor an address of this machine",
-            errno.EADDRINUSE: "is taken by another program",
-            errno.EACCES: "may be bound by root only",
-        }.get(error.errno or 0, f"cannot be bound: {error.strerror or error}")
-        raise TransportError(f"{key}: {group} {reason}") from None
 
 
 def _memory(sock: socket.socket) -> tuple[int, ...]:
