@@ -13,21 +13,21 @@ import errno
 import os
 import socket
 import time
-from dataclasses import dataclass
 from typing import Any
 
 from tickpath.backend import RUN, TransportError
-from tickpath.config import Config, parse_group
+from tickpath.config import Config
 from tickpath.wire.frame import FRAME
-from tickpath_backends import datagram, interface, multicast, native, neighbour, xdp_program
+from tickpath_backends import datagram, interface, multicast, native, xdp_modes, xdp_program
+from tickpath_backends.egress import Egress
 from tickpath_backends.interface import Interface
 from tickpath_backends.live import LiveTransport
 from tickpath_backends.multicast import Group, Memberships
 from tickpath_backends.placement import Placement, Region
+from tickpath_backends.xdp_modes import MODES, Mode, RefusedError, lacking_capabilities
 
 _AF_XDP = 44
-_COPY, _ZERO_COPY, _NEED_WAKEUP = 1 << 1, 1 << 2, 1 << 3
-_GENERIC, _NATIVE = 1 << 1, 1 << 2
+_NEED_WAKEUP = 1 << 3
 HEADROOM = 256
 """Bytes in front of each packet that the kernel keeps in its frame."""
 SMALL_FRAME, LARGE_FRAME = 2048, 4096
@@ -39,28 +39,6 @@ _LINK_HEADERS = datagram.ETHERNET_BYTES + FRAME["vlan_tag"].length
 _LOG_BYTES = 1 << 16
 _RELEASE_S, _LOOK_S = 1.0, 0.01
 """How long the kernel may take to give up a queue whose socket was closed a moment ago."""
-CAPABILITIES = {12: "CAP_NET_ADMIN", 13: "CAP_NET_RAW", 39: "CAP_BPF"}
-_CAP_SYS_ADMIN = 21
-
-
-@dataclass(frozen=True)
-class _Mode:
-    """A way to receive: flags of the attachment and of the sockets' bind."""
-
-    name: str
-    attach: int
-    bind: int
-
-
-MODES = (
-    _Mode("zero-copy", _NATIVE, _ZERO_COPY),
-    _Mode("native", _NATIVE, _COPY),
-    _Mode("generic", _GENERIC, _COPY),
-)
-
-
-class _RefusedError(Exception):
-    """The interface does not offer a mode."""
 
 
 class AfxdpTransport(LiveTransport):
@@ -74,7 +52,7 @@ class AfxdpTransport(LiveTransport):
         self._region: Region | None = None
         self._interface: Interface | None = None
         self._memberships: Memberships | None = None
-        self._orders: socket.socket | None = None
+        self._egress: Egress | None = None
         self._descriptors: list[int] = []
         self._pending: Any = None
         self._mode: str | None = None
@@ -92,7 +70,7 @@ class AfxdpTransport(LiveTransport):
             pass  # said below
         except OSError as error:
             return f"the kernel has no AF_XDP sockets: {error.strerror}"
-        lacking = _lacking_capabilities()
+        lacking = lacking_capabilities()
         if lacking:
             return f"privilege is missing: {', '.join(lacking)}{RUN}sudo $(command -v tickpath)"
         return None
@@ -131,7 +109,7 @@ class AfxdpTransport(LiveTransport):
                 try:
                     self._try(module, mode, card, groups)
                     break
-                except _RefusedError as refusal:
+                except RefusedError as refusal:
                     self._refused[mode.name] = str(refusal)
                     self._let_go(module)
         else:
@@ -162,8 +140,8 @@ class AfxdpTransport(LiveTransport):
                 f"sudo ethtool -L {card.name} combined {len(queues)}"
             )
 
-    def _try(self, module: Any, mode: _Mode, card: Interface, groups: list[Group]) -> None:
-        """Everything between the interface and us.  Raises `_RefusedError`, `TransportError`."""
+    def _try(self, module: Any, mode: Mode, card: Interface, groups: list[Group]) -> None:
+        """Everything between the interface and us.  Raises `RefusedError`, `TransportError`."""
         transport, lib = self._config.transport, module.lib
         queues = transport.afxdp.queues
         most = SMALL_FRAME - HEADROOM - _LINK_HEADERS
@@ -189,7 +167,7 @@ class AfxdpTransport(LiveTransport):
         program = self._load(module, groups, table)
         link = lib.afxdp_attach(program, card.ifindex, mode.attach)
         if link < 0:
-            raise _attach_error(-link, card, mode)
+            raise xdp_modes.attach_error(-link, card, mode)
         self._descriptors.append(link)
         for number in range(len(queues)):
             if code := lib.afxdp_connect(state, table, number):
@@ -201,7 +179,7 @@ class AfxdpTransport(LiveTransport):
         orders = self._config.transport.orders_to is not None
         return min(self._config.transport.buffers, MOST_ORDERS) if orders else 0
 
-    def _open_queue(self, module: Any, mode: _Mode, memory: int, queue: int, flags: int) -> None:
+    def _open_queue(self, module: Any, mode: Mode, memory: int, queue: int, flags: int) -> None:
         assert self._interface
         ffi, card = module.ffi, self._interface
         step = ffi.new("const char **")
@@ -216,7 +194,7 @@ class AfxdpTransport(LiveTransport):
                 break
             time.sleep(_LOOK_S)
         if code:
-            raise _socket_error(-code, ffi.string(step[0]).decode(), card, queue, mode)
+            raise xdp_modes.socket_error(-code, ffi.string(step[0]).decode(), card, queue, mode)
 
     def _load(self, module: Any, groups: list[Group], table: int) -> int:
         """Have the kernel verify and take the program."""
@@ -235,36 +213,16 @@ class AfxdpTransport(LiveTransport):
         """Keep a file descriptor, to be closed at the end."""
         if result < 0:
             if -result in (errno.EPERM, errno.EACCES):
-                raise _privilege(what)
+                raise xdp_modes.privilege(what)
             raise TransportError(f"afxdp: {what}: {os.strerror(-result)}")
         self._descriptors.append(result)
         return result
 
     def _address_orders(self, module: Any, card: Interface) -> None:
-        """Headers of orders; a plain socket keeps the port they come from."""
-        transport = self._config.transport
-        assert transport.orders_to
-        to = Group(*parse_group(transport.orders_to))
-        way = neighbour.route(to.address)
-        if way.interface != card.ifindex and not to.is_multicast:
-            name = socket.if_indextoname(way.interface)
-            raise TransportError(
-                f"transport.orders_to: the way to {to} is by {name}, not {card.name}; "
-                "run: ip route add"
-            )
-        source = Group(way.source, 0)
-        if transport.orders_from is not None:
-            source = Group(*parse_group(transport.orders_from))
-        self._orders = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        multicast.bind(self._orders, source, "transport.orders_from")
-        source = Group(source.address, self._orders.getsockname()[1])
-        if transport.orders_mac is not None:
-            mac = datagram.parse_mac(transport.orders_mac)
-        else:
-            mac = neighbour.find_mac(card.ifindex, way.next_hop)
-        headers = datagram.headers(card.mac, mac, source, to)
-        ip_headers = len(headers) - datagram.ETHERNET_BYTES
-        longest = min(card.mtu, self._frame_bytes - datagram.ETHERNET_BYTES) - ip_headers
+        self._egress = Egress(self._config.transport, card)
+        headers = self._egress.headers
+        longest = min(card.mtu, self._frame_bytes - datagram.ETHERNET_BYTES)
+        longest -= len(headers) - datagram.ETHERNET_BYTES
         module.lib.afxdp_orders(self._pending, headers, longest)
 
     def _let_go(self, module: Any) -> None:
@@ -292,9 +250,9 @@ class AfxdpTransport(LiveTransport):
         if self._memberships:
             self._memberships.close()
         self._memberships = None
-        if self._orders:
-            self._orders.close()
-        self._orders = None
+        if self._egress:
+            self._egress.close()
+        self._egress = None
         self._placement.undo()
 
     @property
@@ -321,65 +279,3 @@ class AfxdpTransport(LiveTransport):
             "buffer_bytes": self._frame_bytes,
             **self._placement.environment,
         }
-
-
-def _lacking_capabilities() -> list[str]:
-    """Those of `CAPABILITIES` that this process does not have."""
-    try:
-        with open("/proc/self/status") as status:
-            line = next(each for each in status if each.startswith("CapEff:"))
-        effective = int(line.split()[1], 16)
-    except (OSError, StopIteration, ValueError):
-        return []  # not known: opening will say
-    held = {bit for bit in range(64) if effective >> bit & 1}
-    if _CAP_SYS_ADMIN in held:
-        held.add(39)
-    return [name for bit, name in CAPABILITIES.items() if bit not in held]
-
-
-def _privilege(what: str) -> TransportError:
-    needed = ", ".join(CAPABILITIES.values())
-    return TransportError(f"afxdp: {what}: not permitted; it takes root, or {needed}")
-
-
-def _socket_error(code: int, step: str, card: Interface, queue: int, mode: _Mode) -> Exception:
-    """What a queue's socket could not be opened for."""
-    if code in (errno.EPERM, errno.EACCES):
-        return _privilege(f"{card.name}: {step}")
-    if step == "bind" and code == errno.EBUSY:
-        return TransportError(
-            f"afxdp: queue {queue} of {card.name} is taken by another program's AF_XDP socket"
-        )
-    if step == "bind" and code == errno.ENETDOWN:
-        return TransportError(f"{card.name} is down; run: sudo ip link set {card.name} up")
-    if step == "bind" and (code == errno.EOPNOTSUPP or mode.bind & _ZERO_COPY):
-        return _RefusedError(_in_words(code))
-    if step == "bind" and code == errno.EINVAL:
-        return TransportError(f"transport.afxdp.queues: {card.name} has no queue {queue}")
-    if code in (errno.ENOBUFS, errno.ENOMEM):
-        return TransportError(
-            f"afxdp: {step}: no memory may be locked for packets; run: ulimit -l unlimited"
-        )
-    return TransportError(f"afxdp: {card.name} queue {queue}: {step}: {_in_words(code)}")
-
-
-def _attach_error(code: int, card: Interface, mode: _Mode) -> Exception:
-    """What the program could not be attached for."""
-    if code in (errno.EPERM, errno.EACCES):
-        return _privilege(f"{card.name}: attaching the program")
-    if code in (errno.EBUSY, errno.EEXIST):
-        return TransportError(
-            f"afxdp: another XDP program is on {card.name}; "
-            f"run: sudo ip link set dev {card.name} xdp off, or stop the program that put it there"
-        )
-    reason = {
-        errno.ERANGE: f"the MTU of {card.name} or its peer is too large",
-        errno.ENOSPC: f"{card.name} has fewer receive queues than its peer sends by",
-    }.get(code, _in_words(code))
-    if mode.attach == _NATIVE:
-        return _RefusedError(reason)
-    return TransportError(f"afxdp: {card.name}: attaching the program: {reason}")
-
-
-def _in_words(code: int) -> str:
-    return os.strerror(code).lower()

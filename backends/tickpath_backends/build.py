@@ -12,6 +12,7 @@ This module stands alone (setup.py loads it by its path): standard library, and 
 import hashlib
 import importlib.util
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -30,6 +31,7 @@ STRICT = "TICKPATH_TRANSPORTS"
 FLAGS = ("-O3", "-Wall", "-Wextra", "-fvisibility=hidden")
 COMPILER = "sudo apt-get install gcc libc6-dev python3-dev"
 LIBRARIES = {"libdpdk": "sudo apt-get install libdpdk-dev pkg-config"}
+_INCLUDE = re.compile(r'^#include "(.+)"$', re.MULTILINE)
 COMMAND = "python -m tickpath_backends.build"
 
 
@@ -84,9 +86,18 @@ def _flags(name: str) -> tuple[list[str], list[str]]:
 def sources_digest(name: str) -> str:
     """Short hex digest of what a native part is built from."""
     digest = hashlib.sha256()
-    for path in (NATIVE / f"{name}.c", *sorted(NATIVE.glob("*.h"))):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    for each in _sources(f"{name}.c", []):
+        digest.update(each.encode() + b"\0" + (NATIVE / each).read_bytes())
     return digest.hexdigest()[:16]
+
+
+def _sources(name: str, found: list[str]) -> list[str]:
+    """A file of ``native/`` and those of its own that it includes, each once."""
+    found.append(name)
+    for included in _INCLUDE.findall((NATIVE / name).read_text()):
+        if included not in found:
+            _sources(included, found)
+    return found
 
 
 def _emit(name: str, into: Path) -> Path:

@@ -186,6 +186,47 @@ def _tuning(found: Environment) -> Iterable[Check]:
     yield Check("cores", WARNING if few else OK, f"{cores}{share}{shared}")
 
 
+def _network(found: Environment) -> Iterable[Check]:
+    """What the live transports need or are better with."""
+    kernel = _known(found, "synchronisation", "kernel")
+    fix = "sudo apt-get install chrony, or run ptp4l and phc2sys"
+    if kernel is None:
+        yield Check("clock synchronisation", WARNING, "the kernel does not say", fix)
+    elif kernel["synchronised"]:
+        yield Check("clock synchronisation", OK, _kept_by(found, kernel))
+    else:
+        detail = "nothing keeps the clock right: times are this machine's only"
+        yield Check("clock synchronisation", WARNING, detail, fix)
+    limit = _known(found, "limits", "locked_memory_bytes")
+    if limit is None:
+        yield Check("locked memory", OK, "no limit")
+    else:
+        detail = f"{limit >> 10} KiB; transport.lock_memory and AF_XDP without root need more"
+        yield Check("locked memory", WARNING, detail, "ulimit -l unlimited")
+    pages = _known(found, "memory", "huge_pages_total")
+    if pages:
+        free, size = (_known(found, "memory", f"huge_page{each}") for each in ("s_free", "_bytes"))
+        detail = f"{free} of {pages} free, {(size or 0) >> 20} MiB each"
+        yield Check("reserved huge pages", OK, detail)
+    else:
+        detail = "none; transport.huge_pages and DPDK with real cards need them"
+        fix = "echo 256 | sudo tee /proc/sys/vm/nr_hugepages"
+        yield Check("reserved huge pages", WARNING, detail, fix)
+    for name, card in (found.get("network") or {}).items():
+        parts = [card["driver"] or "no driver known"]
+        if card["numa_node"] is not None:
+            parts.append(f"memory node {card['numa_node']}: receive on a core of that node")
+        yield Check(f"card {name}", OK, ", ".join(parts))
+
+
+def _kept_by(found: Environment, kernel: dict[str, Any]) -> str:
+    """What disciplines the clock, and how far off it is."""
+    for name in ("ptp", "chrony"):
+        if source := _known(found, "synchronisation", name):
+            return f"{name}, {source['offset_ns']} ns off"
+    return f"at most {kernel['maximum_error_us']} us off, by the kernel"
+
+
 def _compile_cache(found: Environment) -> Iterable[Check]:
     from tickpath import pipeline
     from tickpath.jit import cache_directory
@@ -229,6 +270,7 @@ CHECKS: dict[str, Callable[[Environment], Iterable[Check]]] = {
     "cycle counter": _cycle_counter,
     "memory": _memory,
     "tuning": _tuning,
+    "network": _network,
     "compile cache": _compile_cache,
     "programs": _programs,
     "disk": _disk,

@@ -9,6 +9,7 @@ import importlib.metadata
 import os
 import platform
 import re
+import resource
 import subprocess
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 GIT_TIMEOUT_S = 2.0
 MAX_CACHES = 16
 """Cache entries of one processor that are read."""
+MAX_INTERFACES = 32
+"""Network interfaces that are read."""
 
 _CPU = "sys/devices/system/cpu"
 _THP = "sys/kernel/mm/transparent_hugepage"
@@ -137,6 +140,35 @@ def memory(root: Path) -> dict[str, Any]:
     }
 
 
+def network(root: Path) -> dict[str, Any]:
+    """Cards by interface: driver, speed in Mbit/s, MTU, memory node; virtual ones are left out."""
+    found = {}
+    for path in sorted((root / "sys/class/net").glob("*"))[:MAX_INTERFACES]:
+        if not (path / "device").exists():
+            continue
+        node, speed = _number(path, "device/numa_node"), _probed(_number, path, "speed")
+        found[path.name] = {
+            "driver": _probed(lambda at: (at / "device/driver").resolve(strict=True).name, path),
+            "speed_mbps": speed if speed and speed > 0 else None,
+            "mtu": _number(path, "mtu"),
+            "numa_node": None if node is None or node < 0 else node,
+        }
+    return found
+
+
+def limits(root: Path) -> dict[str, Any]:
+    """What this process may lock of its memory, in bytes; None: as much as there is."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
+    return {"locked_memory_bytes": None if soft == resource.RLIM_INFINITY else soft}
+
+
+def synchronisation(root: Path) -> dict[str, Any]:
+    """How the system clock is kept right: `tickpath.synchronisation`."""
+    from tickpath.synchronisation import synchronisation as known
+
+    return known()
+
+
 def kernel(root: Path) -> dict[str, Any]:
     """Operating system, kernel release, clock source, and whether a hypervisor is underneath."""
     flags = _fields(_text(root, "proc/cpuinfo")).get("flags")
@@ -219,11 +251,11 @@ def _probed(probe: Callable[..., Any], *arguments: Any) -> Any:
 def environment(clock: "Clock | None" = None, root: str | Path = "/") -> dict[str, Any]:
     """What this process runs on, for a result; JSON-ready.
 
-    Keys: ``date`` (UTC), ``cpu``, ``scheduling``, ``memory``, ``kernel``, ``versions``, ``clock``
-    (the calibration passed in, else None).  Unknown values are None.  ``root`` is the directory
-    that holds ``proc`` and ``sys``.
+    Keys: ``date`` (UTC), ``cpu``, ``scheduling``, ``memory``, ``limits``, ``network``,
+    ``synchronisation``, ``kernel``, ``versions``, ``clock`` (the calibration passed in, else None).
+    Unknown values are None.  ``root`` is the directory that holds ``proc`` and ``sys``.
     """
-    parts = (cpu, scheduling, memory, kernel, versions)
+    parts = (cpu, scheduling, memory, limits, network, synchronisation, kernel, versions)
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         **{part.__name__: _probed(part, Path(root)) for part in parts},
