@@ -26,9 +26,11 @@ struct udp_counters {
 struct udp;
 
 /* `buffers` holds `count` of `size` bytes; timestamps: 0 none, 1 the kernel's, 2 the card's, else
- * the kernel's.  order_socket: connected, or -1.  NULL where there is no memory. */
+ * the kernel's.  uses_epoll: one system call names the groups that have packets, which does not
+ * work together with SO_BUSY_POLL.  order_socket: connected, or -1.  NULL where there is no memory. */
 struct udp *udp_new(const struct udp_group *groups, uint32_t group_count, uint8_t *buffers,
-                    uint32_t size, uint32_t count, uint32_t timestamps, int32_t order_socket);
+                    uint32_t size, uint32_t count, uint32_t timestamps, int32_t uses_epoll,
+                    int32_t order_socket);
 void udp_free(struct udp *udp);
 struct udp_counters *udp_counters(struct udp *udp);
 

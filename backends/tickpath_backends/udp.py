@@ -26,6 +26,8 @@ _MEMINFO_RECEIVE_BUFFER, _MEMINFO_DROPS = 1, 8
 _RX_HARDWARE, _RX_SOFTWARE, _SOFTWARE, _RAW_HARDWARE = 1 << 2, 1 << 3, 1 << 4, 1 << 6
 _SET_CARD_TIMESTAMPS, _CARD_STAMPS_ALL = 0x89B0, 1
 NO_STAMPS, KERNEL_STAMPS, CARD_STAMPS = 0, 1, 2
+MOST_LOOKS = 3
+"""Groups that are looked at one after the other; more than these and one epoll_wait is cheaper."""
 LEAST_BUFFER, MOST_BUFFER = 2048, 16_384
 """Bytes of a packet's buffer: what the MTU needs within these bounds."""
 
@@ -87,6 +89,7 @@ class UdpTransport(LiveTransport):
             self._buffer_bytes,
             transport.buffers,
             self._stamps,
+            len(entries) > MOST_LOOKS and not transport.udp.busy_poll_us,
             self._orders.fileno() if self._orders else -1,
         )
         if state == module.ffi.NULL:
