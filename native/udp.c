@@ -198,7 +198,9 @@ static uint32_t lend(struct udp *udp, uint32_t number, uint32_t came, struct pac
             .group = group->address,
         };
     }
-    udp->lent += came;
+    /* What is not lent is not given back either: its buffers are the next ones again. */
+    if (lent)
+        udp->lent += came;
     return lent;
 }
 

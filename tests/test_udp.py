@@ -189,6 +189,18 @@ def test_what_is_larger_than_a_buffer_is_counted_and_not_lent(opened, port):
     assert (transport.counters["packets"], transport.counters["oversize"]) == (5, 2)
 
 
+def test_what_is_not_lent_takes_no_buffer(opened, port):
+    """The loop gives nothing back where nothing was lent."""
+    transport = opened([f"127.0.0.1:{port}"], interface=None, buffers=64)
+    with sender() as sock:
+        for _ in range(100):
+            sock.sendto(bytes(2049), ("127.0.0.1", port))
+            assert len(transport.poll()) == 0
+        until(lambda: not len(transport.poll()) and transport.counters["oversize"] == 100, "100")
+        sock.sendto(b"one", ("127.0.0.1", port))
+        assert take(transport, 1) == [b"one"]
+
+
 @pytest.mark.parametrize("others", [0, 6])
 def test_no_group_starves_another(opened, port, others):
     idle = [f"{A}:{free_port()}" for _ in range(others)]
