@@ -109,7 +109,7 @@ def over(store: python_types.ModuleType, compiled: Any) -> python_types.ModuleTy
 
     @leaf
     def clear(eng, book_index):
-        """Take all orders out of a book."""
+        """Take all orders out of a book; behind `sparse_store.note_refs`, where they are sparse."""
         for sd in range(book_index + book_index, book_index + book_index + ONE + ONE):
             s = side.at(eng, sd)
             while side.best(s) != ZERO:

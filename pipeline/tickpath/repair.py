@@ -11,6 +11,7 @@ from tickpath.by_ref import dense, sparse
 from tickpath.jit import cold, entry
 from tickpath.layout import LineState, book, engine
 from tickpath.layout import line as record_of
+from tickpath.sparse_store import note_refs
 
 ZERO, ONE = np.uint64(0), np.uint64(1)
 _HOLE = np.uint64(LineState.HOLE)
@@ -36,6 +37,7 @@ def _clear(eng, b):
 def clear(eng, index):
     """Empty the books of a line, because a snapshot of all of them comes."""
     engine.set_input_number(eng, engine.input_number(eng) + ONE)
+    note_refs(eng)
     for b in range(engine.books(eng)):
         if book.venue(book.at(eng, b)) != ZERO and line.is_of(eng, b, index):
             _clear(eng, b)
