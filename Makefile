@@ -6,6 +6,9 @@ BIN    := $(VENV)/bin
 DEMO   := out/demo.pcap
 DEMO_MESSAGES ?= 1000000
 
+# What an installation compiles: it is made again where these change.
+NATIVE := setup.py $(wildcard native/*.c native/*.h)
+
 .PHONY: demo test test-long lint bench clean debian-packages
 
 demo: $(VENV)/.demo
@@ -37,17 +40,17 @@ $(VENV)/bin/pip:
 	@$(PYTHON) -m venv $(VENV) || \
 	  { echo "no venv module: apt-get install python3-venv" >&2; exit 2; }
 
-$(VENV)/.demo: pyproject.toml | $(VENV)/bin/pip
+$(VENV)/.demo: pyproject.toml $(NATIVE) | $(VENV)/bin/pip
 	@echo "== installing into $(VENV)"
 	@$(BIN)/pip install --quiet --editable '.[report]'
 	@touch $@
 
-$(VENV)/.test: pyproject.toml | $(VENV)/bin/pip
+$(VENV)/.test: pyproject.toml $(NATIVE) | $(VENV)/bin/pip
 	@echo "== installing what the tests need into $(VENV)"
 	@$(BIN)/pip install --quiet --editable '.[test]'
 	@touch $@
 
-$(VENV)/.bench: pyproject.toml | $(VENV)/bin/pip
+$(VENV)/.bench: pyproject.toml $(NATIVE) | $(VENV)/bin/pip
 	@$(BIN)/pip install --quiet --editable '.[report,bench]'
 	@touch $@
 

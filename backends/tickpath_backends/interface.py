@@ -6,6 +6,7 @@ kept by it until read, so none is missed between two looks, unless so many come 
 that some were lost.
 """
 
+import contextlib
 import errno
 import fcntl
 import socket
@@ -137,7 +138,7 @@ class Watch:
         self.name, self._ifindex = interface.name, interface.ifindex
         self._mtu, self._runs = interface.mtu, interface.is_up and interface.has_carrier
         self._socket: socket.socket | None = netlink.listen(_LINK_GROUP)
-        self.is_gone = False
+        self.is_gone, self._is_behind = False, False
         self.findings: list[str] = []
         self.counters = {"interface_down": 0, "interface_up": 0, "mtu_changes": 0}
 
@@ -149,19 +150,36 @@ class Watch:
             try:
                 raw = self._socket.recv(1 << 16)
             except BlockingIOError:
-                return
+                if not self._is_behind:
+                    return
+                self._is_behind = False
+                self._ask()  # only now is there room for the answer
+                continue
             except OSError:  # ENOBUFS: more came than the kernel keeps
+                self._is_behind = True
                 self._note(f"{self.name}: some of what happened to it was not told by the kernel")
                 continue
             for kind, body in netlink.messages(raw):
-                if kind in (_NEW_LINK, _DELETED_LINK):
-                    self._change(kind, body)
+                self._change(kind, body)
+
+    def _ask(self) -> None:
+        """Have the kernel say what it is now; the answer comes among the notifications."""
+        assert self._socket is not None
+        question = netlink.request(_GET_LINK, _INFO.pack(0, 0, self._ifindex, 0, 0))
+        with contextlib.suppress(OSError):
+            self._socket.send(question)
 
     def _change(self, kind: int, body: bytes) -> None:
-        now = _interface(body)
-        if now.ifindex != self._ifindex or self.is_gone:
+        if self.is_gone:
             return
-        if kind == _DELETED_LINK:
+        is_gone = kind == netlink.ERROR and netlink.error_of(body) == errno.ENODEV
+        if not is_gone:
+            if kind not in (_NEW_LINK, _DELETED_LINK):
+                return
+            now = _interface(body)
+            if now.ifindex != self._ifindex:
+                return
+        if is_gone or kind == _DELETED_LINK:
             self.is_gone = True
             self._note(f"{self.name} was deleted: nothing comes from it any more")
             return

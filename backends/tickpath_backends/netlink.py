@@ -8,6 +8,7 @@ number of reads.  Layouts: the kernel's ``linux/netlink.h``, ``rtnetlink.h``, ``
 import os
 import socket
 import struct
+import sys
 from collections.abc import Iterator
 
 HEADER = struct.Struct("=IHHII")  # length, type, flags, sequence, port
@@ -64,19 +65,27 @@ def listen(groups: int) -> socket.socket:
     return sock
 
 
+def request(kind: int, body: bytes, flags: int = 0) -> bytes:
+    """A question as the kernel takes it."""
+    return HEADER.pack(HEADER.size + len(body), kind, REQUEST | flags, 1, 0) + body
+
+
+def error_of(body: bytes) -> int:
+    """The errno of an answer of type `ERROR`; 0: it only acknowledges."""
+    return -int.from_bytes(body[:4], sys.byteorder, signed=True)
+
+
 def ask(kind: int, body: bytes, flags: int = 0) -> bytes:
     """The body of the kernel's answer; empty where it only acknowledges.  Raises `OSError`."""
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as sock:
         sock.settimeout(_TIMEOUT_S)
         sock.bind((0, 0))
-        header = HEADER.pack(HEADER.size + len(body), kind, REQUEST | flags, 1, 0)
-        sock.send(header + body)
+        sock.send(request(kind, body, flags))
         for _ in range(_MOST_READS):
             for got, answer in messages(sock.recv(_ROOM)):
                 if got != ERROR:
                     return answer
-                code = -int.from_bytes(answer[:4], "little", signed=True)
-                if code:
+                if code := error_of(answer):
                     raise OSError(code, os.strerror(code))
                 return b""
     raise OSError(0, "the kernel gave no answer")
