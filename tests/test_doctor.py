@@ -20,6 +20,7 @@ ALWAYS = {
     *("cycle counter", "memory", "huge pages", "cpu governor", "isolated cores", "cores"),
     *("compile cache", "plotly", "pyarrow", "zstandard", "itch-book", "meatpy", "itchcpp"),
     *("tshark", "chromium", "disk, here", "disk, temporary", "test packages"),
+    *("clock synchronisation", "locked memory", "reserved huge pages"),
 }
 
 
@@ -110,6 +111,44 @@ def test_a_machine_that_is_well_tuned(machine):
     for name in ("cpu governor", "isolated cores", "huge pages", "memory"):
         assert checks[name].status == OK and checks[name].fix is None
     assert "taskset" in checks["isolated cores"].detail
+
+
+KEPT = {"synchronised": True, "maximum_error_us": 250}
+
+
+@pytest.mark.parametrize(
+    ("synchronisation", "status", "words"),
+    [
+        ({"kernel": None}, WARNING, "does not say"),
+        ({"kernel": {**KEPT, "synchronised": False}}, WARNING, "nothing keeps the clock right"),
+        ({"kernel": KEPT, "ptp": None, "chrony": None}, OK, "at most 250 us off, by the kernel"),
+        ({"kernel": KEPT, "chrony": {"offset_ns": -30}}, OK, "chrony, -30 ns off"),
+        (
+            {"kernel": KEPT, "ptp": {"offset_ns": 7}, "chrony": {"offset_ns": 9}},
+            OK,
+            "ptp, 7 ns off",
+        ),
+    ],
+)
+def test_clocks(synchronisation, status, words):
+    check = named(examine({"synchronisation": synchronisation}))["clock synchronisation"]
+    assert check.status == status and words in check.detail
+    assert (check.fix is None) == (status == OK)
+
+
+def test_what_live_transports_are_better_with():
+    card = {"driver": "quick", "numa_node": 1}
+    pages = {"huge_pages_total": 16, "huge_pages_free": 15, "huge_page_bytes": 2 << 20}
+    found = {"limits": {"locked_memory_bytes": None}, "memory": pages, "network": {"eth9": card}}
+    checks = named(examine(found))
+    assert checks["card eth9"].detail == "quick, memory node 1: receive on a core of that node"
+    assert checks["reserved huge pages"].detail == "15 of 16 free, 2 MiB each"
+    assert checks["locked memory"].status == OK
+    found = {"limits": {"locked_memory_bytes": 65_536}, "memory": {"huge_pages_total": 0}}
+    checks = named(examine(found))
+    assert checks["locked memory"].fix == "ulimit -l unlimited"
+    assert checks["locked memory"].detail.startswith("64 KiB")
+    assert "nr_hugepages" in checks["reserved huge pages"].fix
 
 
 def test_a_machine_that_shows_nothing_at_all():

@@ -3,6 +3,7 @@
 import getpass
 import json
 import os
+import resource
 import shutil
 import socket
 import subprocess
@@ -93,8 +94,35 @@ def test_a_machine(machine):
     }
 
 
+def test_cards_of_a_machine(machine):
+    cards = "sys/class/net"
+    root = machine(
+        {
+            f"{cards}/eth0/device/numa_node": "1\n",
+            f"{cards}/eth0/speed": "25000\n",
+            f"{cards}/eth0/mtu": "9000\n",
+            f"{cards}/eth1/device/numa_node": "-1\n",
+            f"{cards}/eth1/speed": "-1\n",
+            f"{cards}/veth0/mtu": "1500\n",
+            "sys/bus/drivers/quick/bind": "",
+        }
+    )
+    (root / cards / "eth0/device/driver").symlink_to(root / "sys/bus/drivers/quick")
+    assert environment(root=root)["network"] == {
+        "eth0": {"driver": "quick", "speed_mbps": 25_000, "mtu": 9000, "numa_node": 1},
+        "eth1": {"driver": None, "speed_mbps": None, "mtu": None, "numa_node": None},
+    }
+
+
+def test_what_may_be_locked(monkeypatch, tmp_path):
+    for soft, expected in ((65_536, 65_536), (resource.RLIM_INFINITY, None)):
+        monkeypatch.setattr(resource, "getrlimit", lambda which, soft=soft: (soft, soft))
+        assert environment(root=tmp_path)["limits"] == {"locked_memory_bytes": expected}
+
+
 def test_a_machine_that_shows_nothing(tmp_path):
     found = environment(root=tmp_path)
+    assert found["network"] == {}
     cpu_known = {"architecture", "cores"}
     assert {name for name, value in found["cpu"].items() if value is not None} == cpu_known
     assert set(found["memory"].values()) == {None}
@@ -115,7 +143,10 @@ def test_directories_for_files_never_raise(machine):
 
 def test_this_machine():
     found = environment()
-    assert list(found) == ["date", "cpu", "scheduling", "memory", "kernel", "versions", "clock"]
+    assert list(found) == [
+        *("date", "cpu", "scheduling", "memory", "limits", "network", "synchronisation"),
+        *("kernel", "versions", "clock"),
+    ]
     assert found["cpu"]["cores"] == os.cpu_count()
     assert found["versions"]["numba_cpu"]
     assert found["clock"] is None

@@ -91,7 +91,7 @@ def test_everything_that_happens_to_an_interface_is_heard():
 @needs_wire
 @pytest.mark.parametrize("last", ["mtu 1450", "down", "del"])
 def test_more_notifications_than_the_kernel_keeps(last):
-    """That some are lost is said, and what the interface is in the end is found out all the same."""
+    """That some are lost is said, and what became of the interface is found out."""
     with wire() as ends:
         with inside(ends.near):
             watch = Watch(find("near0"))

@@ -30,7 +30,7 @@ def run(program: bytes, frame: bytes, queue: int = 3) -> int | tuple[int, int, i
     def load(address: int, size: int) -> int:
         if address >= PACKET:
             offset = address - PACKET
-            assert 0 <= offset and offset + size <= len(frame), "a read beyond the packet"
+            assert offset >= 0 and offset + size <= len(frame), "a read beyond the packet"
             return int.from_bytes(frame[offset : offset + size], "little")
         assert size == 4
         return context[address - CONTEXT]
