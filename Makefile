@@ -9,7 +9,7 @@ DEMO_MESSAGES ?= 1000000
 # What an installation compiles: it is made again where these change.
 NATIVE := setup.py $(wildcard native/*.c native/*.h)
 
-.PHONY: demo test test-long lint bench clean debian-packages
+.PHONY: demo test test-long lint bench clean debian-packages build-packages
 
 demo: $(VENV)/.demo
 	@mkdir -p out
@@ -45,7 +45,7 @@ $(VENV)/.demo: pyproject.toml $(NATIVE) | $(VENV)/bin/pip
 	@$(BIN)/pip install --quiet --editable '.[report]'
 	@touch $@
 
-$(VENV)/.test: pyproject.toml $(NATIVE) | $(VENV)/bin/pip
+$(VENV)/.test: pyproject.toml $(NATIVE) | $(VENV)/bin/pip build-packages
 	@echo "== installing what the tests need into $(VENV)"
 	@$(BIN)/pip install --quiet --editable '.[test]'
 	@touch $@
@@ -54,9 +54,16 @@ $(VENV)/.bench: pyproject.toml $(NATIVE) | $(VENV)/bin/pip
 	@$(BIN)/pip install --quiet --editable '.[report,bench]'
 	@touch $@
 
-# Independent decoders and a browser for the tests; without them those tests are skipped by name.
+# Independent decoders, a browser and namespaces for the tests; without them those tests are skipped
+# by name.
 debian-packages:
-	@sh .ci/debian-packages tshark chromium
+	@sh .ci/debian-packages tshark chromium ip=iproute2
+
+# What the native parts of live transports are compiled with, before pip does it; without them these
+# transports are left out, and their tests are skipped.
+build-packages:
+	@sh .ci/debian-packages gcc pkg-config /usr/include/dpdk/rte_ethdev.h=libdpdk-dev \
+	  "$$($(PYTHON) -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h=python3-dev"
 
 clean:
 	rm -rf out build report.html $(VENV) pipeline/*.egg-info *.egg-info

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lent import payloads, raw, take
-from namespaces import until
+from namespaces import inside, ip, needs_wire, until, wire
 from tickpath.backend import TransportError
 from tickpath.config import Config, Feed, Transport, Udp
 from tickpath.packet import LINK_DATAGRAM, PACKET
@@ -393,3 +393,48 @@ def test_records_of_c_are_those_of_python(opened, port):
     for name, field in ffi.typeof("struct packet").fields:
         dtype, offset = PACKET.fields[name][:2]
         assert (field.offset, ffi.sizeof(field.type)) == (offset, dtype.itemsize)
+
+
+# ---------------------------------------------------------------- interfaces of one's own
+
+
+@needs_wire
+def test_only_the_configured_interface_is_listened_on(opened, port):
+    """A group on a veth, while the same one is sent to over the loopback interface."""
+    with wire() as ends:
+        with inside(ends.near):
+            transport = opened([f"{A}:{port}"], interface=ends.near_interface)
+            with sender() as sock:
+                sock.sendto(b"loopback", (A, port))
+        with ends.sender() as sock:
+            sock.sendto(b"wire", (A, port))
+        assert take(transport, 1) == [b"wire"]
+
+
+@needs_wire
+def test_an_interface_that_goes_down_comes_back_and_is_deleted(opened, port):
+    with wire() as ends:
+        with inside(ends.near):
+            transport = opened([f"{A}:{port}"], interface=ends.near_interface)
+        ip("-n", ends.near, "link", "set", "near0", "down")
+        ip("-n", ends.near, "link", "set", "near0", "up")
+        ip("-n", ends.near, "route", "replace", "224.0.0.0/4", "dev", "near0")
+        with ends.sender() as sock:
+            sock.sendto(b"again", (A, port))
+        assert take(transport, 1) == [b"again"]
+        counters = transport.counters
+        assert (counters["interface_down"], counters["interface_up"]) == (1, 1)
+        assert not transport.is_finished
+        ip("-n", ends.far, "link", "del", "far0")
+        until(lambda: transport.is_finished, "the notification")
+        assert len(transport.poll()) == 0
+        assert transport.findings[-1] == ("near0 was deleted: nothing comes from it any more")
+
+
+@needs_wire
+def test_a_group_that_no_route_leads_to(port):
+    with wire() as ends:
+        ip("-n", ends.near, "route", "del", "224.0.0.0/4")
+        made = UdpTransport(Config(feed=Feed(groups=[f"{A}:{port}"])))
+        with inside(ends.near), pytest.raises(TransportError, match="cannot be joined: no route"):
+            made.open()
