@@ -6,10 +6,7 @@ BIN    := $(VENV)/bin
 DEMO   := out/demo.pcap
 DEMO_MESSAGES ?= 1000000
 
-# What an installation compiles: it is made again where these change.
-NATIVE := setup.py $(wildcard native/*.c native/*.h)
-
-.PHONY: demo test test-long lint bench clean debian-packages build-packages
+.PHONY: demo test test-long lint bench clean debian-packages
 
 demo: $(VENV)/.demo
 	@mkdir -p out
@@ -40,30 +37,23 @@ $(VENV)/bin/pip:
 	@$(PYTHON) -m venv $(VENV) || \
 	  { echo "no venv module: apt-get install python3-venv" >&2; exit 2; }
 
-$(VENV)/.demo: pyproject.toml $(NATIVE) | $(VENV)/bin/pip
+$(VENV)/.demo: pyproject.toml | $(VENV)/bin/pip
 	@echo "== installing into $(VENV)"
 	@$(BIN)/pip install --quiet --editable '.[report]'
 	@touch $@
 
-$(VENV)/.test: pyproject.toml $(NATIVE) | $(VENV)/bin/pip build-packages
+$(VENV)/.test: pyproject.toml | $(VENV)/bin/pip
 	@echo "== installing what the tests need into $(VENV)"
 	@$(BIN)/pip install --quiet --editable '.[test]'
 	@touch $@
 
-$(VENV)/.bench: pyproject.toml $(NATIVE) | $(VENV)/bin/pip
+$(VENV)/.bench: pyproject.toml | $(VENV)/bin/pip
 	@$(BIN)/pip install --quiet --editable '.[report,bench]'
 	@touch $@
 
-# Independent decoders, a browser and namespaces for the tests; without them those tests are skipped
-# by name.
+# Independent decoders and a browser for the tests; without them those tests are skipped by name.
 debian-packages:
-	@sh .ci/debian-packages tshark chromium ip=iproute2
-
-# What the native parts of live transports are compiled with, before pip does it; without them these
-# transports are left out, and their tests are skipped.
-build-packages:
-	@sh .ci/debian-packages gcc pkg-config /usr/include/dpdk/rte_ethdev.h=libdpdk-dev \
-	  "$$($(PYTHON) -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h=python3-dev"
+	@sh .ci/debian-packages tshark chromium
 
 clean:
 	rm -rf out build report.html $(VENV) pipeline/*.egg-info *.egg-info
