@@ -14,6 +14,8 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from lent import HEADERS, payloads, raw, take
 from namespaces import Wire, inside, ip, needs_wire, until, wire
@@ -157,6 +159,63 @@ def test_what_is_not_released_is_not_overwritten_and_the_rest_is_counted(ends, n
     assert take(transport, 64, HEADERS) == [b"again %d" % number for number in range(64)]
 
 
+STEPS = st.one_of(
+    st.tuples(st.just("send"), st.integers(1, 90)),
+    st.tuples(st.just("poll"), st.integers(1, 64)),
+    st.tuples(st.just("release"), st.just(0)),
+)
+
+
+def test_any_order_of_calls_loses_nothing_uncounted(ends, near, mode):
+    """What is lent comes in order and stays as it is; every packet is lent or counted as lost."""
+    transport = near(ends, buffers=64, afxdp={"mode": mode})
+    sock = ends.sender()
+    lent: list[int] = []
+    held: list[tuple[np.void, int]] = []
+    sent = 0
+
+    def number_of(packet: np.void) -> int:
+        return int(raw(packet)[HEADERS : HEADERS + 8])
+
+    def poll(most: int = 64) -> None:
+        for packet in transport.poll(most).copy():
+            assert not lent or number_of(packet) > lent[-1], "in the order they were sent in"
+            lent.append(number_of(packet))
+            held.append((packet, lent[-1]))
+        assert len(held) <= 64
+        assert all(number_of(packet) == number for packet, number in held)
+
+    def release() -> None:
+        transport.release()
+        held.clear()
+
+    def settled() -> bool:
+        poll()
+        release()
+        counters = transport.counters
+        assert counters["packets"] == len(lent)
+        return len(lent) + counters["rx_dropped"] + counters["rx_ring_full"] == sent
+
+    @settings(max_examples=40)
+    @given(st.lists(STEPS, max_size=30))
+    def check(steps):
+        nonlocal sent
+        for step, number in steps:
+            if step == "send":
+                for each in range(sent, sent + number):
+                    sock.sendto(b"%08d" % each + b"x" * (each % 1400), (A, PORT))
+                sent += number
+            elif step == "poll":
+                poll(number)
+            else:
+                release()
+        until(settled, "every packet, lent or counted")
+
+    check()
+    assert len(lent) > 64
+    sock.close()
+
+
 def test_two_queues(near, mode):
     with wire(queues=2) as ends:
         transport = near(ends, afxdp={"mode": mode, "queues": (0, 1)}, buffers=64)
@@ -199,6 +258,20 @@ def test_options(ends, near, mode, option):
     if option == "busy_poll":
         assert len(transport.poll()) == 0
         assert transport.counters["wakeups"] > 0
+
+
+def test_generic_where_the_driver_offers_nothing_else(ends, near):
+    """The loopback interface, which also has an MTU that no frame has room for."""
+    group = f"127.0.0.1:{PORT}"
+    transport = near(ends, [group], interface="lo")
+    found = transport.environment
+    assert found["mode"] == "generic" and list(found["refused"]) == ["zero-copy", "native"]
+    with inside(ends.near), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.sendto(b"to myself", ("127.0.0.1", PORT))
+    assert take(transport, 1, HEADERS) == [b"to myself"]
+    transport.close()
+    with pytest.raises(TransportError, match="takes no frames of ours from lo; use the udp"):
+        near(ends, [group], interface="lo", orders_to=f"127.0.0.1:{ORDERS}")
 
 
 def test_the_best_mode_is_the_first_that_is_offered(ends, near):

@@ -349,6 +349,7 @@ def test_what_cannot_be_had_is_one_line(feed, transport, reason):
             made.open()
         assert "\n" not in str(caught.value)
         assert not made.is_open and len(made.poll()) == 0
+        assert msgspec.json.encode(made.environment) and made.counters == {}
 
 
 def test_a_port_that_is_taken_is_one_line(port):

@@ -51,6 +51,7 @@ class AfxdpTransport(LiveTransport):
         self._placement = Placement(config.transport)
         self._region: Region | None = None
         self._interface: Interface | None = None
+        self._groups: list[Group] = []
         self._memberships: Memberships | None = None
         self._egress: Egress | None = None
         self._descriptors: list[int] = []
@@ -90,7 +91,7 @@ class AfxdpTransport(LiveTransport):
 
     def _open(self, module: Any) -> None:
         transport = self._config.transport
-        groups = multicast.groups(self._config)
+        groups = self._groups = multicast.groups(self._config)
         if len(groups) > xdp_program.MOST_GROUPS:
             raise TransportError(
                 f"feed.groups: {len(groups)} groups; afxdp takes {xdp_program.MOST_GROUPS}"
@@ -266,7 +267,7 @@ class AfxdpTransport(LiveTransport):
             "driver": interface.driver(card.name) if card else None,
             "mtu": card.mtu if card else None,
             "numa_node": interface.numa_node(card.name) if card else None,
-            "groups": [str(group) for group in multicast.groups(self._config)],
+            "groups": [str(group) for group in self._groups],
             "mode": self._mode,
             "mode_asked": transport.afxdp.mode,
             "refused": dict(self._refused),

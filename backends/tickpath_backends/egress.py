@@ -20,6 +20,11 @@ class Egress:
         """``config.orders_to`` is set.  Raises `TransportError`."""
         assert config.orders_to is not None
         to = Group(*parse_group(config.orders_to))
+        if card.is_loopback:
+            raise TransportError(
+                f"transport.orders_to: the kernel takes no frames of ours from {card.name}; "
+                "use the udp transport there"
+            )
         way = neighbour.route(to.address)
         if way.interface != card.ifindex:
             raise TransportError(

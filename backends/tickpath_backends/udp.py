@@ -39,6 +39,7 @@ class UdpTransport(LiveTransport):
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
+        self._groups: list[Group] = []
         self._sockets: list[tuple[Group, socket.socket]] = []
         self._orders: socket.socket | None = None
         self._interface: Interface | None = None
@@ -66,12 +67,12 @@ class UdpTransport(LiveTransport):
 
     def _open(self, module: Any) -> None:
         transport = self._config.transport
-        wanted = multicast.groups(self._config)
+        self._groups = multicast.groups(self._config)
         self._interface = interface.find(transport.interface) if transport.interface else None
         if self._interface:
             self._watch = interface.Watch(self._interface)
         self._stamps = self._choose_stamps()
-        for group in wanted:
+        for group in self._groups:
             self._sockets.append((group, _bound(group, self._interface)))
             self._tune(group, self._sockets[-1][1])
         if transport.orders_to is not None:
@@ -194,7 +195,7 @@ class UdpTransport(LiveTransport):
             "driver": interface.driver(card.name) if card else None,
             "mtu": card.mtu if card else None,
             "numa_node": interface.numa_node(card.name) if card else None,
-            "groups": [str(group) for group in multicast.groups(self._config)],
+            "groups": [str(group) for group in self._groups],
             "receive_buffer_bytes": [
                 _memory(sock)[_MEMINFO_RECEIVE_BUFFER] // 2 for _, sock in self._sockets
             ],
