@@ -217,7 +217,8 @@ class DpdkTransport(LiveTransport):
         self._drops = None
         if self._watch:
             self._watch.close()
-        EAL.unplug(self._plugged)
+        if self._plugged:
+            EAL.unplug(self._plugged)
         self._plugged = ()
         if self._memberships:
             self._memberships.close()

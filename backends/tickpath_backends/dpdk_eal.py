@@ -103,7 +103,7 @@ def defaults(wanted: Plan, buffers: int, cpu: int | None, must_be_huge: bool) ->
     - ``--in-memory``, or ``--no-shconf`` without huge pages, which it does not go with: no files
       that are shared with, or in the way of, other processes, or left behind;
     - ``--no-telemetry``: no socket for it;
-    - ``--no-pci`` where virtual devices are named: no card is taken from the kernel;
+    - ``--no-pci`` unless ``-a`` names a card: none is taken that was not meant;
     - ``--no-huge`` where no huge page is free and none is demanded;
     - ``-m`` without huge pages: megabytes for the buffers;
     - ``--lcores``: one thread, which may run where this one may; EAL would pin it.
@@ -118,7 +118,7 @@ def defaults(wanted: Plan, buffers: int, cpu: int | None, must_be_huge: bool) ->
         more.append("--no-shconf" if is_plain else "--in-memory")
     if not _has(given, "--telemetry", "--no-telemetry"):
         more.append("--no-telemetry")
-    if wanted.devices and not _has(given, *_DEVICES):
+    if not _has(given, *_DEVICES):
         more.append("--no-pci")
     if is_plain and not _has(given, "-m"):
         # Twice what one port's receive pool takes: for rings, orders and a second port.
@@ -162,7 +162,9 @@ class Eal:
             code = lib.dpdk_start(len(words), ffi.new("char *[]", [*words, ffi.NULL]), is_shown)
         os.sched_setaffinity(0, affinity)
         if code < 0:
-            raise TransportError(f"dpdk: EAL does not start: {self.why(code, printed)}")
+            why = self.why(code, printed)
+            fix = "; run: sudo sysctl vm.nr_hugepages=512" if "hugepage" in why else ""
+            raise TransportError(f"dpdk: EAL does not start: {why}{fix}")
         self._started = wanted.arguments
         self.arguments = arguments[1:]
         self._own_ports = self._ports()
