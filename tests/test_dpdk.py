@@ -115,7 +115,9 @@ def test_defaults_leave_alone_what_is_given():
 
 @needs_dpdk
 def test_orders_come_back_over_a_ring_as_scapy_writes_them():
-    messages = [b"%d" % (n % 10) * n for n in (0, 1, 2, 3, 17, 18, 19, 47, 48, 255, 1000, 1471, 1472)]
+    messages = [
+        b"%d" % (n % 10) * n for n in (0, 1, 2, 3, 17, 18, 19, 47, 48, 255, 1000, 1471, 1472)
+    ]
     with Child(config("--vdev=net_ring0", **ORDERS)) as child:
         environment = child.open()
         assert child.send(messages) == len(messages)
@@ -226,7 +228,7 @@ def test_only_whole_datagrams_of_the_groups_are_lent(tmp_path):
     assert {name: counters[name] for name in ("filtered", "oversize")} == {
         name: verdicts.count(name) for name in ("filtered", "oversize")
     }
-    assert counters["packets"] == len(lent) > 500 < counters["filtered"]
+    assert counters["packets"] == len(lent) > 200 and counters["filtered"] > 1000
     assert counters["bytes"] == sum(map(len, lent))
 
 

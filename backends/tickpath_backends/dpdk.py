@@ -11,6 +11,8 @@ Groups are joined through the kernel where an interface of its is below the port
 DPDK has, the switch must be told otherwise, because nothing here speaks IGMP.
 """
 
+import os
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -35,8 +37,15 @@ UNKNOWN_MBPS = 0xFFFF_FFFF
 MOST_EXTRA = 256
 """Further counts of a driver that are looked through for losses."""
 _LOSSES = ("drop", "miss", "discard", "error", "full", "nombuf", "no_buffer", "overrun")
+ATTEMPTS, ATTEMPT_S = 10, 0.05
+Route = tuple[Group, Group, bytes]
+"""Where orders go to and come from, and the next hop's Ethernet address."""
 _BASIC = ("rx_missed_errors", "rx_errors", "tx_errors", "rx_mbuf_allocation_errors")
 """Those that the driver's plain counts are too."""
+
+
+class _PortError(TransportError):
+    """A port that does not start."""
 
 
 class DpdkTransport(LiveTransport):
@@ -54,6 +63,7 @@ class DpdkTransport(LiveTransport):
         self._memberships: Memberships | None = None
         self._drops: dpdk_kernel.Drops | None = None
         self._placement = Placement(config.transport)
+        self._drivers: dpdk_kernel.Descriptors = set()
         self._facts: dict[str, Any] = {}
         self._keys: Any = None
 
@@ -97,25 +107,43 @@ class DpdkTransport(LiveTransport):
                 "transport.huge_pages: EAL has none, by --no-huge in transport.dpdk.eal or since "
                 "an earlier start in this process"
             )
-        before = dpdk_kernel.raw_sockets()
+        for attempt in range(ATTEMPTS):
+            try:
+                self._start(module, route)
+                break
+            except _PortError:
+                # The kernel gives an AF_XDP queue back a moment after its socket was closed.
+                if attempt == ATTEMPTS - 1 or not self._is_xdp:
+                    raise
+                self._unplug()
+                time.sleep(ATTEMPT_S)
+
+    def _start(self, module: Any, route: Route | None) -> None:
+        """Plug the devices in, and start the port."""
+        sockets, old = dpdk_kernel.raw_sockets(), dpdk_kernel.xdp_descriptors()
         ports = EAL.plug(self._plan.devices)
         self._plugged = self._plan.devices
         self._port = self._choose(ports)
-        if self._interface:
+        if self._interface and not self._memberships:
             self._watch = interface.Watch(self._interface)
             self._memberships = Memberships(self._groups(), self._interface)
         options = self._options(module, route)
         code, step = module.ffi.new("int *"), module.ffi.new("const char **")
         with EAL.quiet() as printed:
             state = module.lib.dpdk_open(options, code, step)
+        self._drivers = dpdk_kernel.xdp_descriptors() - old
         if state == module.ffi.NULL:
             name = module.ffi.string(module.lib.dpdk_port_name(self._port)).decode()
             what = module.ffi.string(step[0]).decode()
-            raise TransportError(
+            raise _PortError(
                 f"dpdk: port {self._own.port} ({name}): {what}: {EAL.why(code[0], printed)}"
             )
         self._started(module, state)
-        self._drops = dpdk_kernel.Drops(dpdk_kernel.raw_sockets() - before)
+        self._drops = dpdk_kernel.Drops(dpdk_kernel.raw_sockets() - sockets)
+
+    @property
+    def _is_xdp(self) -> bool:
+        return any(each.name.startswith(dpdk_leftover.DRIVER) for each in self._plan.devices)
 
     def _check_device(self, device: Device) -> None:
         """What can be said, and has to be cleaned, before anything is taken."""
@@ -144,7 +172,7 @@ class DpdkTransport(LiveTransport):
         dpdk_leftover.remove(program)
         self._findings.append(f"{found.name}: {program} of a killed process was removed")
 
-    def _order_route(self) -> tuple[Group, Group, bytes] | None:
+    def _order_route(self) -> Route | None:
         """Where orders go to and come from, and the next hop's Ethernet address.
 
         Found before the interface is taken: some drivers keep ARP's answers from the kernel.
@@ -189,7 +217,7 @@ class DpdkTransport(LiveTransport):
         feed = self._config.feed
         return multicast.groups(self._config) if feed.groups or feed.lines_b else []
 
-    def _options(self, module: Any, route: tuple[Group, Group, bytes] | None) -> Any:
+    def _options(self, module: Any, route: Route | None) -> Any:
         keys = [group.address << 16 | group.port for group in self._groups()]
         options = module.ffi.new("struct dpdk_options *")
         options.port, options.queues = self._port, self._own.queues
@@ -218,12 +246,21 @@ class DpdkTransport(LiveTransport):
         if self._watch:
             self._watch.close()
         if self._plugged:
-            EAL.unplug(self._plugged)
-        self._plugged = ()
+            self._unplug()
         if self._memberships:
             self._memberships.close()
         self._memberships = None
         self._placement.undo()
+
+    def _unplug(self) -> None:
+        """Take the devices away, and close what their driver had opened and forgets."""
+        before = dpdk_kernel.xdp_descriptors()
+        EAL.unplug(self._plugged)
+        after = dpdk_kernel.xdp_descriptors()
+        if not any(EAL.has(device) for device in self._plugged):
+            for number, _ in (after & self._drivers) | (after - before):
+                os.close(number)
+        self._plugged, self._drivers = (), set()
 
     # ------------------------------------------------------------ what is known of it
 

@@ -1,14 +1,18 @@
-"""What the kernel drops below a DPDK driver, which the driver does not tell.
+"""The kernel's sockets below a DPDK driver: what it drops unseen there, and what a driver forgets.
 
 `net_af_packet` and `net_af_xdp` take packets from rings that the kernel fills, and say nothing of
 those for which there was no room.  The kernel counts them on the drivers' sockets; these are found
 among the descriptors of the process, as those that were not there before, and asked.
+
+`net_af_xdp` (DPDK 22.11 with libxdp 1.3) leaves its socket, and with it the queue, to the end of
+the process: what it had opened and is still there once its device is gone is therefore closed.
 """
 
 import os
 import socket
 import struct
 from collections.abc import Iterable
+from pathlib import Path
 
 AF_XDP = 44
 _SO_DOMAIN = 39
@@ -54,6 +58,27 @@ def may_take() -> bool:
     except PermissionError:
         return False
     return True
+
+
+Descriptors = set[tuple[int, str]]
+"""Number and identity: a number may be another one's later."""
+
+
+def xdp_descriptors() -> Descriptors:
+    """AF_XDP sockets, BPF maps and programs of this process."""
+    found: Descriptors = set()
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            what = os.readlink(f"/proc/self/fd/{name}")
+            if what.startswith("anon_inode:bpf"):
+                text = Path(f"/proc/self/fdinfo/{name}").read_text()
+                ids = [each for each in text.splitlines() if "_id:" in each]
+                found.add((int(name), " ".join([what, *ids])))
+            elif what.startswith("socket:") and _domain(int(name)) == AF_XDP:
+                found.add((int(name), what))
+        except OSError:  # closed meanwhile: the directory's own
+            continue
+    return found
 
 
 class Drops:
