@@ -6,7 +6,10 @@ BIN    := $(VENV)/bin
 DEMO   := out/demo.pcap
 DEMO_MESSAGES ?= 1000000
 
-.PHONY: demo test test-long lint bench clean debian-packages
+# What an installation compiles: it is made again where these change.
+NATIVE := setup.py $(wildcard native/*.c native/*.h)
+
+.PHONY: demo test test-long lint bench clean debian-packages native
 
 demo: $(VENV)/.demo
 	@mkdir -p out
@@ -16,10 +19,10 @@ demo: $(VENV)/.demo
 	@$(BIN)/tickpath replay $(DEMO) --strategy tickpath.samples:imbalance_taker --report report.html
 	@echo "== open report.html in a browser"
 
-test: $(VENV)/.test debian-packages lint
+test: debian-packages $(VENV)/.test native lint
 	$(BIN)/python -m pytest -m "not long"
 
-test-long: $(VENV)/.test debian-packages
+test-long: debian-packages $(VENV)/.test native
 	$(BIN)/python -m pytest -m "long" --timeout 3600
 
 lint: $(VENV)/.test
@@ -37,23 +40,29 @@ $(VENV)/bin/pip:
 	@$(PYTHON) -m venv $(VENV) || \
 	  { echo "no venv module: apt-get install python3-venv" >&2; exit 2; }
 
-$(VENV)/.demo: pyproject.toml | $(VENV)/bin/pip
+$(VENV)/.demo: pyproject.toml $(NATIVE) | $(VENV)/bin/pip
 	@echo "== installing into $(VENV)"
 	@$(BIN)/pip install --quiet --editable '.[report]'
 	@touch $@
 
-$(VENV)/.test: pyproject.toml | $(VENV)/bin/pip
+$(VENV)/.test: pyproject.toml $(NATIVE) | $(VENV)/bin/pip
 	@echo "== installing what the tests need into $(VENV)"
 	@$(BIN)/pip install --quiet --editable '.[test]'
 	@touch $@
 
-$(VENV)/.bench: pyproject.toml | $(VENV)/bin/pip
+$(VENV)/.bench: pyproject.toml $(NATIVE) | $(VENV)/bin/pip
 	@$(BIN)/pip install --quiet --editable '.[report,bench]'
 	@touch $@
 
-# Independent decoders and a browser for the tests; without them those tests are skipped by name.
+# Libraries may have come after the installation: what could not be built then is built now.
+native: $(VENV)/.test
+	@$(BIN)/python -c 'import tickpath_backends._dpdk' 2>/dev/null || \
+	  $(BIN)/python -m tickpath_backends.build dpdk || true
+
+# Independent decoders, a browser, what native parts are built with, and DPDK with its drivers;
+# without them those tests are skipped by name.
 debian-packages:
-	@sh .ci/debian-packages tshark chromium
+	@sh .ci/debian-packages tshark chromium gcc libc6-dev python3-dev pkg-config libdpdk-dev iproute2
 
 clean:
 	rm -rf out build report.html $(VENV) pipeline/*.egg-info *.egg-info

@@ -104,9 +104,7 @@ def veth() -> Iterator[str]:
         _run(*link, "add", A, "type", "veth", "peer", "name", B)
         for end in (A, B):
             # Nothing of the kernel's own is to come between.
-            _run(
-                "ip", "netns", "exec", name, "sysctl", "-qw", f"net.ipv6.conf.{end}.disable_ipv6=1"
-            )
+            inside(name, "sh", "-c", f"echo 1 >/proc/sys/net/ipv6/conf/{end}/disable_ipv6 || :")
             _run(*link, "set", end, "up")
         yield name
     finally:
@@ -207,6 +205,13 @@ class Driver:
         from tickpath_backends.dpdk import DpdkTransport
 
         return DpdkTransport.leftovers()
+
+    def doctor(self) -> list[tuple[str, str, str, str | None]]:
+        """What `tickpath doctor` says of leftovers."""
+        from tickpath.doctor import CHECKS
+
+        checks = CHECKS["leftovers"]({})
+        return [(each.name, each.status, each.detail, each.fix) for each in checks]
 
     def digests(self, count: int) -> list[str]:
         """An engine's digests, once it was given so many more packets in place."""

@@ -189,6 +189,7 @@ def test_what_a_killed_process_left_is_named_and_removed_at_the_next_start():
         with Child(config(XDP), namespace) as child:
             found = child.ask("leftovers")
             assert len(found) == 1
+            assert child.ask("doctor") == [["left by dpdk", "warning", *found[0]]]
             assert found[0][0].startswith(f"{B}: XDP program xsk_def_prog (id ")
             assert found[0][1] == f"sudo ip link set dev {B} xdpdrv off"
             child.open()

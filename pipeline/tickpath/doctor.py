@@ -120,6 +120,19 @@ def _backends(found: Environment) -> Iterable[Check]:
             yield Check(f"{kind} {name}", status, detail, fix or None)
 
 
+def _leftovers(found: Environment) -> Iterable[Check]:
+    """What killed processes left behind, by the transports that know of such."""
+    from tickpath import backend
+
+    for name, entry in sorted(backend.available("transports").items()):
+        try:
+            tell = getattr(entry.load(), "leftovers", None)
+        except Exception:  # whatever somebody's module raises; `_backends` has said so
+            continue
+        for what, fix in tell() if tell else ():
+            yield Check(f"left by {name}", WARNING, what, fix)
+
+
 def _cycle_counter(found: Environment) -> Iterable[Check]:
     from tickpath.clock import calibrate
 
@@ -267,6 +280,7 @@ CHECKS: dict[str, Callable[[Environment], Iterable[Check]]] = {
     "python": _python,
     "packages": _packages,
     "backends": _backends,
+    "leftovers": _leftovers,
     "cycle counter": _cycle_counter,
     "memory": _memory,
     "tuning": _tuning,
