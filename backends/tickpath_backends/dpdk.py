@@ -99,9 +99,10 @@ class DpdkTransport(LiveTransport):
         for device in self._plan.devices:
             self._check_device(device)
         route = self._order_route()
-        self._placement.apply()
         more = defaults(self._plan, transport.buffers, transport.cpu, transport.huge_pages)
         EAL.start(module, self._plan, more)
+        # Now, so that EAL's own threads are not on that core.
+        self._placement.apply()
         if transport.huge_pages and not module.lib.dpdk_has_huge_pages():
             raise TransportError(
                 "transport.huge_pages: EAL has none, by --no-huge in transport.dpdk.eal or since "
