@@ -22,7 +22,8 @@ from tickpath.backend import Transport
 from tickpath.config import Dpdk
 from tickpath.config import Transport as TransportConfig
 from tickpath_backends.dpdk import DpdkTransport
-from tickpath_backends.dpdk_eal import Plan, defaults, plan
+from tickpath_backends.dpdk_eal import Plan, defaults, free_huge_pages, plan
+from tickpath_backends.dpdk_leftover import is_held
 
 REASON = DpdkTransport.why_not()
 needs_dpdk = pytest.mark.skipif(REASON is not None, reason=f"dpdk cannot run here: {REASON}")
@@ -108,6 +109,25 @@ def test_defaults_leave_alone_what_is_given():
     assert "-m" in defaults(Plan(("--no-huge",), ()), 4096, None, False)
     assert "--lcores=0@(3)" in defaults(given._replace(arguments=()), 4096, 3, False)
     assert "--no-huge" not in defaults(Plan((), ()), 4096, None, True)
+
+
+def test_free_huge_pages_are_added_up(tmp_path):
+    for name, free in (("hugepages-2048kB", "3\n"), ("hugepages-1048576kB", "1\n"), ("other", "9")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "free_hugepages").write_text(free)
+    assert free_huge_pages(tmp_path) == 3 * (2 << 20) + (1 << 30)
+    assert free_huge_pages(tmp_path / "nowhere") == 0
+
+
+def test_who_holds_a_program_is_read_from_proc(tmp_path):
+    for process, number in (("7", 12), ("8", 130), ("self", 13)):
+        for part in ("fd", "fdinfo"):
+            (tmp_path / process / part).mkdir(parents=True)
+        (tmp_path / process / "fd" / "5").symlink_to("anon_inode:bpf-prog")
+        (tmp_path / process / "fdinfo" / "5").write_text(f"pos:\t0\nprog_id:\t{number}\n")
+        (tmp_path / process / "fd" / "6").symlink_to("socket:[1]")
+    assert is_held(12, tmp_path) and is_held(130, tmp_path)
+    assert not is_held(13, tmp_path) and not is_held(1, tmp_path)
 
 
 # ---------------------------------------------------------------- rings and files

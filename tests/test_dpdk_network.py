@@ -17,6 +17,7 @@ pytestmark = [needs_dpdk, pytest.mark.skipif(REASON is not None, reason=str(REAS
 PACKET = f"--vdev=net_af_packet0,iface={B}"
 XDP = f"--vdev=net_af_xdp0,iface={B},busy_budget=0"
 DRIVERS = pytest.mark.parametrize("device", [PACKET, XDP], ids=["af_packet", "af_xdp"])
+WITHOUT_PRIVILEGE = ("setpriv", "--bounding-set=-all", "--inh-caps=-all")
 KERNELS_OWN = 5
 ON_WIRE, AT_ONCE = 3000, 250
 """Packets that an engine gets over the wire, and how many of them wait in a ring meanwhile."""
@@ -156,9 +157,15 @@ def test_groups_are_joined_while_it_is_open(shared):
     assert GROUP not in members()
 
 
+def test_no_privilege_is_needed_without_an_interface(shared):
+    with Child(config("--vdev=net_ring0", **ORDERS), shared, WITHOUT_PRIVILEGE) as child:
+        mac = child.open()["mac"]
+        assert child.send([b"x"]) == 1
+        assert child.frames(1) == of_orders([b"x"], mac)
+
+
 def test_privilege_is_asked_for_in_one_line(shared):
-    under = ("setpriv", "--bounding-set=-all", "--inh-caps=-all")
-    with Child(config(PACKET), shared, under) as child:
+    with Child(config(PACKET), shared, WITHOUT_PRIVILEGE) as child:
         reason = f"taking packets from {B} needs root, or CAP_NET_RAW and CAP_NET_ADMIN"
         assert reason in str(refusal(child))
 

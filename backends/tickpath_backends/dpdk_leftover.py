@@ -68,7 +68,7 @@ def program_on(name: str) -> Program | None:
     if found.xdp_mode is None:
         return None
     number = found.xdp_program
-    held = _is_held(number)
+    held = is_held(number)
     return Program(name, found.ifindex, found.xdp_mode, number, _name_of(number), held)
 
 
@@ -121,7 +121,7 @@ def _name_of(number: int) -> str:
     return told.raw[_NAME].partition(b"\0")[0].decode(errors="replace") or UNKNOWN
 
 
-def _is_held(number: int, root: Path = Path("/proc")) -> bool:
+def is_held(number: int, root: Path = Path("/proc")) -> bool:
     """Whether a process has a descriptor of a program, or has descriptors that cannot be seen."""
     line = f"prog_id:\t{number}\n"
     return any(text is None or line in text for text in _programs_held(root))
