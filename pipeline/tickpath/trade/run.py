@@ -273,6 +273,8 @@ class Trader:
         self._reconcile(now_ns)
 
     def _wait_ns(self, longest_ns: int) -> int:
+        if self.market.is_polled:
+            return 0
         now_ns = self._clock()
         deadlines = [self.line.next_deadline, self.market.next_deadline, now_ns + longest_ns]
         if self.watch is not None:
