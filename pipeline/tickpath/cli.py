@@ -126,6 +126,7 @@ def replay(files: tuple[str, ...], **options: Any) -> int:
 
 @main.command()
 @click.option("--config", required=True, metavar="F.toml", help="Engine, feed and order session.")
+@click.option("--backend", metavar="NAME", help="Live backend that receives the feed, by polling.")
 @click.option("--strategy", metavar="MODULE:NAME", help="Goes before the configuration's.")
 @click.option("--duration", type=float, metavar="SECONDS", help="Stop by itself.")
 @click.option("--screen/--no-screen", default=True, help="Show books, positions and orders.")

@@ -22,13 +22,14 @@ from tickpath.trade.run import ORDERLY, Trader, install
 def run(
     *,
     config: str,
+    backend: str | None,
     strategy: str | None,
     duration: float | None,
     as_json: bool,
     screen: bool,
 ) -> int:
     """Trade until told to stop; gives the exit code."""
-    settings = load(config)
+    settings = load(config, backend)
     has_screen = screen and sys.stdout.isatty() and not as_json
     is_drawing = False
 
