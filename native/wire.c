@@ -238,11 +238,16 @@ static void sign_header(uint8_t *ip, uint32_t header)
     put16(ip + IPV4_HEADER_CHECKSUM_OFFSET, ~folded(sum_of(ip, header, 0)) & 0xFFFF);
 }
 
-/* A kernel throws away what these do not agree with; 1 where one had to be changed. */
-static int mend(uint8_t *ip, uint32_t header, uint32_t udp_length)
+/* A kernel throws away packets from nowhere (0.0.0.0/8) or from a group, and those that checksums do
+ * not agree with; 1 where something had to be changed. */
+static int mend(const struct wire_player *w, uint8_t *ip, uint32_t header, uint32_t udp_length)
 {
     int mended = 0;
-    uint8_t *udp = ip + header;
+    uint8_t *udp = ip + header, *source = ip + IPV4_SOURCE_ADDRESS_OFFSET;
+    if (source[0] == 0 || source[0] >= 224) {
+        put32(source, w->own_address);
+        mended = 1;
+    }
     if (folded(sum_of(ip, header, 0)) != 0xFFFF) {
         sign_header(ip, header);
         mended = 1;
@@ -301,7 +306,7 @@ static uint32_t compose(struct wire_player *w, const struct packet *p, const str
     if (p->link == LINK_DATAGRAM)
         return around_datagram(w, p);
     uint32_t front = ETHERNET_SIZE, length;
-    if (p->link == LINK_ETHERNET && (!f->tags || w->keeps_tags || !wanted)) {
+    if (p->link == LINK_ETHERNET && (f->tags <= w->keeps_tags || !wanted)) {
         memcpy(w->frame, begin, p->length);
         length = p->length;
         if (f->network)
@@ -322,7 +327,7 @@ static uint32_t compose(struct wire_player *w, const struct packet *p, const str
     if (wanted) {
         uint8_t *ip = w->frame + front;
         ethernet_for(w, w->frame, u32(ip + IPV4_DESTINATION_ADDRESS_OFFSET));
-        w->page->mended += (uint64_t)mend(ip, f->header, f->udp_length);
+        w->page->mended += (uint64_t)mend(w, ip, f->header, f->udp_length);
     }
     return length;
 }
@@ -427,7 +432,7 @@ static int play_one(struct wire_player *w, const struct packet *p, uint64_t slic
             return waited;
         w->last_group = f.key;
     }
-    uint32_t overhead = ETHERNET_SIZE + (w->keeps_tags || !wanted ? f.tags * VLAN_TAG_SIZE : 0);
+    uint32_t overhead = ETHERNET_SIZE + f.tags * VLAN_TAG_SIZE;
     if (p->length + ETHERNET_SIZE + IPV4_SIZE + UDP_SIZE > WIRE_FRAME) {
         page->too_long++;
         return 0;

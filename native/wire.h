@@ -32,7 +32,7 @@ struct wire_page {
     uint64_t foreign;           /* sent, which no group is for */
     uint64_t cut;               /* not sent: captured in part */
     uint64_t too_long;          /* not sent: longer than the interface takes */
-    uint64_t mended;            /* sent with a checksum that was wrong in the capture */
+    uint64_t mended;            /* sent with a checksum or source other than captured, which was wrong */
     uint64_t untagged;          /* sent without the VLAN tags that they were captured with */
     uint64_t unsent;            /* refused by the kernel again and again */
     uint64_t retried;           /* refused by the kernel at first */
@@ -66,7 +66,7 @@ struct wire_player {
     uint32_t mtu;               /* bytes behind the Ethernet header */
     uint64_t window;            /* packets under way at most; 0: no flow control */
     uint64_t in_order;          /* a change of group waits until all before it was taken */
-    uint64_t keeps_tags;        /* VLAN tags stay */
+    uint64_t keeps_tags;        /* packets with more VLAN tags than this lose all of them */
     uint64_t paced;             /* cycles of real time: due = start + (ts - first) * scale >> 20 */
     uint64_t pace_scale;
     uint64_t pace_first_ts;

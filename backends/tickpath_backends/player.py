@@ -13,19 +13,22 @@ means as fast as they are taken: the transport's functions are wrapped in ones t
 given back, and no more than `WINDOW` packets are ever under way, so that none is lost.  At a pace
 there is no such care, as there is none on a real wire; what is lost is counted and is a finding.
 Where a transport does not keep the order of packets among groups, as sockets do not, a change of
-group waits until all before it was taken.
+group waits until all before it was taken: a transport that does says ``KEEPS_ORDER = True``, and
+``MOST_TAGS`` how many VLAN tags it takes; packets with more lose theirs, as at a switch's port.
 """
 
 import ipaddress
 import json
 import mmap
 import os
+import re
+import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import msgspec
@@ -50,6 +53,11 @@ START_S, LOOK_S, END_S = 60.0, 0.001, 5.0
 PAGE_BYTES = mmap.PAGESIZE
 SENT = ("wanted", "foreign", "cut", "too_long", "unknown", "mended", "untagged", "unsent")
 """What of the page is said in counters, with ``wire_`` in front."""
+ORDERS_FROM, UNSET = 31_001, "0.0.0.0:0"
+SINK_BYTES, MOST_ORDER = 1 << 24, 2048
+DEVICE = "net_af_packet0"
+_SO_RCVBUFFORCE = 33
+_INTERFACE = re.compile(r"\b(iface=)[^,]*")
 _NOWHERE = ipaddress.ip_network("0.0.0.0/8"), ipaddress.ip_network("127.0.0.0/8")
 
 
@@ -113,6 +121,18 @@ class Survey:
         ]
 
 
+def devices_on(interface: str, eal: Sequence[str]) -> list[str]:
+    """DPDK's arguments with its virtual devices on an interface, an AF_PACKET one if it has none.
+
+    So a configuration says which driver is played to, and no more.
+    """
+    placed, has_device = [], False
+    for word in eal:
+        has_device |= word.startswith("--vdev")
+        placed.append(_INTERFACE.sub(rf"\g<1>{interface}", word))
+    return placed if has_device else [*placed, f"--vdev={DEVICE},iface={interface}"]
+
+
 class VethPlayer:
     """See the module's text."""
 
@@ -134,6 +154,9 @@ class VethPlayer:
         self._child: subprocess.Popen[bytes] | None = None
         self._ended: list[str] = []
         self._seen, self._seen_s = 0, 0.0
+        self._sink: socket.socket | None = None
+        self.orders_arrived = 0
+        """Datagrams at the exchange's end of the wire, where orders leave by it."""
         self._shared: Any = None
         self.lost = 0
         """Packets that were sent to a group and not taken, once the play is over."""
@@ -173,6 +196,7 @@ class VethPlayer:
         self._page = module.ffi.cast("struct wire_page *", self._shared.ctypes.data)
         self._groups = groups_of(module, survey.groups)
         self._start_child()
+        self._open_sink()
         with veth.inside(self._wire.engine.namespace):
             self._transport = self._class(self._configured())
             self._is_open = True  # as far as it comes: what it holds by then is to be closed too
@@ -193,7 +217,18 @@ class VethPlayer:
         """The user's configuration, with this wire's interface and groups."""
         replace = msgspec.structs.replace
         config = self._config
-        own = replace(config.transport, interface=self._wire.engine.interface)
+        name = self._wire.engine.interface
+        dpdk = replace(config.transport.dpdk, eal=devices_on(name, config.transport.dpdk.eal))
+        own = replace(config.transport, interface=name, dpdk=dpdk)
+        if own.orders_to is not None:
+            # Their own addresses are not on this wire: its ends are, with the same ports.
+            there, here = parse_group(own.orders_to)[1], parse_group(own.orders_from or UNSET)[1]
+            own = replace(
+                own,
+                orders_to=f"{self._wire.exchange.address}:{there}",
+                orders_from=f"{self._wire.engine.address}:{here or ORDERS_FROM}",
+                orders_mac=None,
+            )
         # Second lines are groups like any other to a transport.
         feed = replace(config.feed, groups=self._survey.groups, lines_b={})
         return replace(config, transport=own, feed=feed)
@@ -213,8 +248,8 @@ class VethPlayer:
             "own_address": here.address,
             "mtu": self._survey.mtu,
             "window": WINDOW,
-            "in_order": not getattr(self._class, "keeps_order", False),
-            "keeps_tags": bool(getattr(self._class, "takes_tags", False)),
+            "in_order": not getattr(self._class, "KEEPS_ORDER", False),
+            "keeps_tags": int(getattr(self._class, "MOST_TAGS", 0)),
             "pace": self._pace,
             "parent": os.getpid(),
             "cpus": sorted(os.sched_getaffinity(0) - {mine}) if mine is not None else [],
@@ -228,6 +263,26 @@ class VethPlayer:
             pass_fds=(here.namespace, self._memory),
             start_new_session=True,
         )
+
+    def _open_sink(self) -> None:
+        """Somebody has to be there for orders that leave by the wire."""
+        if self._config.transport.orders_to is None:
+            return
+        with veth.inside(self._wire.exchange.namespace):
+            sink = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._sink = self._stack.enter_context(sink)
+        sink.setblocking(False)
+        sink.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, SINK_BYTES)
+        sink.bind((self._wire.exchange.address, parse_group(self._config.transport.orders_to)[1]))
+
+    def _empty_sink(self) -> None:
+        """Count the orders that arrived."""
+        if self._sink is None:
+            return
+        with suppress(BlockingIOError):
+            while True:
+                self._sink.recv(MOST_ORDER)
+                self.orders_arrived += 1
 
     def start(self) -> None:
         """Have the player begin: who receives is ready.  Raises `BackendError`."""
@@ -272,6 +327,8 @@ class VethPlayer:
                 with veth.inside(self._wire.engine.namespace):
                     self._transport.close()
         finally:
+            self._empty_sink()
+            self._sink = None
             self._keep_counts()
             self._stack.close()
 
@@ -302,6 +359,7 @@ class VethPlayer:
     @property
     def is_finished(self) -> bool:
         """True when all that was sent was taken, or nothing has come any more for a second."""
+        self._empty_sink()
         page, now_s = self._page, time.monotonic()
         code = self._child.poll() if self._child is not None else 0
         if code not in (None, 0):
@@ -329,6 +387,9 @@ class VethPlayer:
         wire = {f"wire_{name}": int(getattr(page, name)) for name in SENT}
         wire["wire_taken"], wire["wire_latest_ns"] = int(page.taken), int(page.latest_ns)
         own: Mapping[str, int] = self._transport.counters
+        if self._config.transport.orders_to is not None:
+            self._empty_sink()
+            wire["wire_orders_arrived"] = self.orders_arrived
         return {
             **{f"capture_{name}": count for name, count in self._survey.counters.items()},
             **wire,
@@ -362,6 +423,6 @@ class VethPlayer:
                 "mtu": self._survey.mtu,
                 "groups": self._survey.groups,
                 "window": WINDOW if self._pace is None else None,
-                "in_order_across_groups": not getattr(self._class, "keeps_order", False),
+                "in_order_across_groups": not getattr(self._class, "KEEPS_ORDER", False),
             },
         }
