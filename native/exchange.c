@@ -251,3 +251,16 @@ int exchange_run(struct exchange *x)
     __atomic_store_n(&x->page->finished, 1, __ATOMIC_RELEASE);
     return 0;
 }
+
+void exchange_drain(uint64_t poll, uint64_t release, void *transport, struct packet *packets,
+                    uint64_t most, struct drained *drained)
+{
+    uint64_t start = now_ns(), end = start, number;
+    drained->packets = 0;
+    while ((number = ((transport_poll)(uintptr_t)poll)(transport, packets, most))) {
+        ((transport_release)(uintptr_t)release)(transport);
+        drained->packets += number;
+        end = now_ns();
+    }
+    drained->ns = end - start;
+}

@@ -72,4 +72,13 @@ struct exchange {
 /* Send packet `n` at start + due_ns[n] and take orders; 0 or a negative errno. */
 int exchange_run(struct exchange *exchange);
 
+struct drained {
+    uint64_t packets;
+    uint64_t ns;
+};
+
+/* Poll and release until nothing comes: what receiving what waits costs, and nothing else. */
+void exchange_drain(uint64_t poll, uint64_t release, void *transport, struct packet *packets,
+                    uint64_t most, struct drained *drained);
+
 #endif

@@ -116,7 +116,7 @@ def batches(transport: FileTransport, group: str) -> Iterator[np.ndarray]:
         transport.release()
 
 
-def _socket(interface: str) -> socket.socket:
+def frame_socket(interface: str) -> socket.socket:
     """Sends frames as they are, past the queue, and receives none."""
     try:
         sender = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, _ETH_P_NONE)
@@ -127,7 +127,8 @@ def _socket(interface: str) -> socket.socket:
     return sender
 
 
-def _end_with_parent(parent: int) -> None:
+def end_with_parent(parent: int) -> None:
+    """Have this process killed when its parent is gone, and at once where it is gone already."""
     libc: Any = ctypes.CDLL(None)
     libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # it was over before that was said
@@ -191,7 +192,7 @@ def run(job: dict[str, Any]) -> int:
     shared = mmap.mmap(job["page"], 0)
     veth.enter(job["namespace"])
     transport = FileTransport(job["sources"])
-    with _socket(job["interface"]) as sender:
+    with frame_socket(job["interface"]) as sender:
         player = Player(job, shared, sender)
         page = player.page
         transport.open()
@@ -217,7 +218,7 @@ def main() -> int:
     """Run the job of the command line; what fails is one line on stderr."""
     job = json.loads(sys.argv[1])
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
-    _end_with_parent(job["parent"])
+    end_with_parent(job["parent"])
     if job["cpus"]:
         os.sched_setaffinity(0, job["cpus"])
     try:

@@ -133,6 +133,28 @@ def devices_on(interface: str, eal: Sequence[str]) -> list[str]:
     return placed if has_device else [*placed, f"--vdev={DEVICE},iface={interface}"]
 
 
+def on_wire(
+    config: Config, wire: veth.Veth, groups: Sequence[str], orders_at: str = veth.EXCHANGE_ADDRESS
+) -> Config:
+    """A user's configuration, with a private wire's interface and addresses, and these groups."""
+    replace = msgspec.structs.replace
+    name = wire.engine.interface
+    dpdk = replace(config.transport.dpdk, eal=devices_on(name, config.transport.dpdk.eal))
+    own = replace(config.transport, interface=name, dpdk=dpdk)
+    if own.orders_to is not None:
+        # Their own addresses are not on this wire: its ends are, with the same ports.
+        there, here = parse_group(own.orders_to)[1], parse_group(own.orders_from or UNSET)[1]
+        own = replace(
+            own,
+            orders_to=f"{orders_at}:{there}",
+            orders_from=f"{wire.engine.address}:{here or ORDERS_FROM}",
+            orders_mac=None,
+        )
+    # Second lines are groups like any other to a transport.
+    feed = replace(config.feed, groups=list(groups), lines_b={})
+    return replace(config, transport=own, feed=feed)
+
+
 class VethPlayer:
     """See the module's text."""
 
@@ -198,7 +220,7 @@ class VethPlayer:
         self._start_child()
         self._open_sink()
         with veth.inside(self._wire.engine.namespace):
-            self._transport = self._class(self._configured())
+            self._transport = self._class(on_wire(self._config, self._wire, self._survey.groups))
             self._is_open = True  # as far as it comes: what it holds by then is to be closed too
             self._transport.open()
         self._meter = meter = module.ffi.new("struct wire_meter *")
@@ -212,26 +234,6 @@ class VethPlayer:
         )
         self._module = module
         self._records = np.zeros(self._config.transport.burst, PACKET)
-
-    def _configured(self) -> Config:
-        """The user's configuration, with this wire's interface and groups."""
-        replace = msgspec.structs.replace
-        config = self._config
-        name = self._wire.engine.interface
-        dpdk = replace(config.transport.dpdk, eal=devices_on(name, config.transport.dpdk.eal))
-        own = replace(config.transport, interface=name, dpdk=dpdk)
-        if own.orders_to is not None:
-            # Their own addresses are not on this wire: its ends are, with the same ports.
-            there, here = parse_group(own.orders_to)[1], parse_group(own.orders_from or UNSET)[1]
-            own = replace(
-                own,
-                orders_to=f"{self._wire.exchange.address}:{there}",
-                orders_from=f"{self._wire.engine.address}:{here or ORDERS_FROM}",
-                orders_mac=None,
-            )
-        # Second lines are groups like any other to a transport.
-        feed = replace(config.feed, groups=self._survey.groups, lines_b={})
-        return replace(config, transport=own, feed=feed)
 
     def _start_child(self) -> None:
         to, here = self._wire.engine, self._wire.exchange

@@ -30,6 +30,9 @@ ENGINE_IF, EXCHANGE_IF = "tickpath-rx", "tickpath-tx"
 ENGINE_MAC, EXCHANGE_MAC = "02:54:49:43:4b:01", "02:54:49:43:4b:02"
 ENGINE_ADDRESS, EXCHANGE_ADDRESS = "198.18.0.1", "198.18.0.2"
 """Of the range for benchmarks of devices (RFC 2544), which no capture's groups are in."""
+NOBODYS_ADDRESS, NOBODYS_MAC = "198.18.0.3", "02:54:49:43:4b:03"
+"""The engine knows the way to it, and nobody has it: what is sent there reaches the exchange's end,
+where a packet socket sees it, and no kernel answers."""
 ETHERNET_MTU, LARGEST_MTU = 1500, 65_535
 
 _CLONE_NEWNET = 0x4000_0000
@@ -191,6 +194,7 @@ class Veth:
                     *(f"addr add {each}/32 dev {name}" for each in addresses),
                     f"link set {name} up",
                     f"neigh add {other.address} lladdr {other.mac} nud permanent dev {name}",
+                    f"neigh add {NOBODYS_ADDRESS} lladdr {NOBODYS_MAC} nud permanent dev {name}",
                     f"route add 224.0.0.0/4 dev {name}",
                 ]
             )

@@ -151,17 +151,18 @@ def _loaded(name: str, entry: Any) -> Any:
         raise BackendError(f"backend {name}: {entry.value} cannot be loaded: {what}") from None
 
 
-def player() -> Callable[..., Any]:
-    """What plays captures into a live transport (entry point ``veth`` of ``tickpath.players``).
+def player(name: str = PLAYER) -> Callable[..., Any]:
+    """What plays captures into a live transport (entry points ``tickpath.players``).
 
-    A class made with (transport's class, paths, `Config`, pace or None): a live transport itself,
-    which ``start`` has play and which `Transport.is_finished` then says the end of.  It also has
-    ``has_times``, whether the captures can be paced.  Raises `BackendError`.
+    ``veth`` is a class made with (transport's class, paths, `Config`, pace or None): a live
+    transport itself, which ``start`` has play and which `Transport.is_finished` then says the end
+    of.  It also has ``has_times``, whether the captures can be paced.  ``exchange`` is the other
+    side of a wire-to-wire measurement (`tickpath.bench.wire`).  Raises `BackendError`.
     """
-    entry = available("players").get(PLAYER)
+    entry = available("players").get(name)
     if entry is None:
         raise BackendError("nothing plays captures to live backends: run: pip install -e .")
-    found = _loaded(PLAYER, entry)
+    found = _loaded(name, entry)
     if reason := found.why_not():
         raise BackendError(f"captures cannot be played to a live backend here: {reason}")
     return found
