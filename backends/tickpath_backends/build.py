@@ -31,9 +31,10 @@ PACKAGES: Mapping[str, str | None] = {
     "dpdk": "libdpdk",
     "wire": None,
     "exchange": None,
+    "receive": None,
 }
 """What has a native part, and the pkg-config package that each needs: the transports, and what
-plays captures to them and measures them."""
+plays captures to them, measures them and is measured beside them."""
 STRICT = "TICKPATH_TRANSPORTS"
 FLAGS = ("-O3", "-Wall", "-Wextra", "-fvisibility=hidden")
 COMPILER = "sudo apt-get install gcc libc6-dev python3-dev"

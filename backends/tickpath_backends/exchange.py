@@ -181,6 +181,12 @@ class ExchangeWire:
         """True when all was sent and no order is waited for any more, or it is over."""
         return bool(self._page.finished) or self._child.poll() is not None
 
+    @property
+    def finished_address(self) -> int:
+        """Where the number is that is not 0 when the exchange has ended: for loops in C."""
+        module = native.load("exchange")
+        return int(module.ffi.cast("uintptr_t", module.ffi.addressof(self._page, "finished")))
+
     def seen(self) -> Seen:
         """What it saw in the run that has finished.  Raises `BackendError`."""
         self._answer()
