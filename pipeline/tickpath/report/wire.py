@@ -38,7 +38,13 @@ def wire_page(result: Mapping[str, Any]) -> Page:
     findings = [str(finding) for finding in result.get("findings") or ()]
     if result.get("interrupted"):
         findings.append("Interrupted: what was measured by then is here, the rest is missing.")
+    lost = [f"{row.get('backend')}, {row.get('scenario')}" for row in rows if row.get("lost")]
     well = "Every order arrived once, byte for byte, and all books were right." if rows else None
+    if well and lost:
+        well = (
+            f"Packets were lost ({'; '.join(lost)}). Every order of those that came arrived once, "
+            "byte for byte, and all books were theirs."
+        )
     page.add(findings_banner(findings, well))
     page.add(_headline(each))
     _result_panel(page, rows)
