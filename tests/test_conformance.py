@@ -2,20 +2,39 @@
 
 What is expected comes from an `Engine` that is fed the packets one by one, so that the reference
 backend is tested like any other.  A backend that cannot run here is skipped with its reason.
+
+Live backends get the captures over a real veth pair between two private namespaces, and send their
+orders back over it.  Two things are theirs, and are left out of the comparison: how packets are
+framed when they come (`LOCAL`), and the counts of packets that their filters keep from the engine
+(`FILTERED`).
 """
 
+import random
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
 import pytest
 
-from itch_messages import split
-from sessions import columns, packets_of, session
+from itch_messages import frame, split
+from sessions import Captured, columns, packets_of, session, write_pcap
 from tickpath import Config, Engine
 from tickpath.backend import BackendError, find, known
-from tickpath.config import Capacity, Fills, Risk, StrategyConfig
+from tickpath.config import (
+    Afxdp,
+    Capacity,
+    Dpdk,
+    Feed,
+    Fills,
+    Risk,
+    StrategyConfig,
+    Transport,
+)
+from tickpath.digest import VENUE_NAMES
+from tickpath.frame import PLAIN_LENGTH
 from tickpath.generate import Faults, SessionPlan
 from tickpath.outputs import BboCsv, price_text
 from tickpath.replay import Plan, replay
@@ -23,7 +42,10 @@ from tickpath.replay import Plan, replay
 LOCAL = {"packets", "bytes", "bytes_headers", "bytes_skipped"}
 """Counters that depend on how a transport frames what it carries."""
 
-CAPTURES = {
+FILTERED = {"udp_other_group", "ether_type_other", "ipv6", "tcp", "ip_protocol_other"}
+"""Counters of packets that are not of the feed: a live transport does not take them at all."""
+
+CAPTURES: dict[str, SessionPlan] = {
     "clean": SessionPlan(messages=12_000, symbols=30, seed=21, heartbeat_s=0),
     "heartbeats": SessionPlan(messages=8_000, symbols=20, seed=22, heartbeat_s=60),
     "crossed": SessionPlan(messages=8_000, symbols=20, seed=23, heartbeat_s=0, crossed=True),
@@ -35,6 +57,21 @@ CAPTURES = {
         faults=Faults(loss=0.01, duplicate=0.02, reorder=0.01),
     ),
 }
+LIVE_CAPTURES: dict[str, SessionPlan] = {
+    **CAPTURES,
+    "pitch": SessionPlan(
+        messages=10_000,
+        symbols=20,
+        seed=25,
+        feed="pitch",
+        heartbeat_s=0,
+        faults=Faults(loss=0.005, duplicate=0.01),
+    ),
+    "two lines": SessionPlan(messages=8_000, symbols=20, seed=26, heartbeat_s=0),
+    "tags and strangers": SessionPlan(messages=6_000, symbols=20, seed=27, heartbeat_s=0),
+}
+PLAIN = int(PLAIN_LENGTH)
+LINE_A, LINE_B = "233.54.12.111:26477", "233.54.12.112:26478"
 _TAKER = StrategyConfig("tickpath.samples:imbalance_taker", [150, 100, 500])
 _QUOTER = StrategyConfig("tickpath.samples:two_sided_quoter", [2, 100, 1], timer_interval_ms=1000)
 _TIGHT = Risk(max_position=500, max_quantity=150, orders_per_second=2, order_burst=3)
@@ -46,6 +83,28 @@ CONFIGS = {
     "taker that queues": Config(strategy=_TAKER, fills=Fills(model="queue")),
     "small tables": Config(strategy=_TAKER, capacity=Capacity(symbols=16, orders=4096)),
 }
+
+
+CONFIGS_LIVE = {
+    "two lines": Config(strategy=_TAKER, feed=Feed(groups=[LINE_A], lines_b={LINE_A: LINE_B})),
+    "tags and strangers": Config(strategy=_TAKER, feed=Feed(groups=[LINE_A])),
+}
+FILE = Transport()
+ORDERS_TO = "192.0.2.2:31000"
+_AF_PACKET = Dpdk(eal=["--vdev=net_af_packet0,iface=any"])
+_AF_XDP = Dpdk(eal=["--vdev=net_af_xdp0,iface=any,busy_budget=0"])
+LIVE = {
+    "udp": ("udp", Transport(orders_to=ORDERS_TO)),
+    "afxdp, generic": ("afxdp", Transport(orders_to=ORDERS_TO, afxdp=Afxdp(mode="generic"))),
+    "afxdp, native": ("afxdp", Transport(orders_to=ORDERS_TO, afxdp=Afxdp(mode="native"))),
+    "dpdk, net_af_packet": ("dpdk", Transport(orders_to=ORDERS_TO, dpdk=_AF_PACKET)),
+    "dpdk, net_af_xdp": ("dpdk", Transport(orders_to=ORDERS_TO, dpdk=_AF_XDP)),
+}
+LIVE_CASES = [
+    *((capture, "taker") for capture in LIVE_CAPTURES),
+    ("clean", "quoter with a timer"),
+    ("clean", "taker, tight limits"),
+]
 
 
 class Outcome(NamedTuple):
@@ -61,6 +120,56 @@ class Outcome(NamedTuple):
     bbo: list[str]
 
 
+def configured(capture: str, config: str) -> Config:
+    """A capture with groups of its own has its own configuration."""
+    return CONFIGS_LIVE.get(capture, CONFIGS[config])
+
+
+@cache
+def path_of(capture: str) -> Path:
+    """The capture as a file."""
+    path = session("capture.pcap", LIVE_CAPTURES[capture])
+    change = {"two lines": on_two_lines, "tags and strangers": among_strangers}.get(capture)
+    if change is None:
+        return path
+    changed = path.with_name(f"{capture}.pcap")
+    return write_pcap(changed, change(packets_of(path)))
+
+
+def on_two_lines(packets: list[Captured]) -> Iterator[Captured]:
+    """Every packet on both lines, which lose some behind the start; what both lose is a gap."""
+    draw = random.Random(1)
+    for n, each in enumerate(packets):
+        payload = each.data[PLAIN:]
+        for line, loss in ((LINE_A, 0.02), (LINE_B, 0.05)):
+            address, port = line.split(":")
+            if draw.random() >= loss or n < len(packets) // 4:
+                yield Captured(each.ts_recv, frame(payload, (address, int(port))))
+
+
+def among_strangers(packets: list[Captured]) -> Iterator[Captured]:
+    """VLAN tags on every third packet, and between packets what no feed handler wants."""
+    strangers = [
+        bytes.fromhex("ffffffffffff0200000000010806") + bytes(28),  # ARP
+        bytes.fromhex("33330000000102000000000186dd60") + bytes(39),  # IPv6
+        frame(b"of another group", ("233.54.12.99", 26477)),
+        frame(b"of another port", ("233.54.12.111", 26478)),
+        _tcp(),
+    ]
+    for n, each in enumerate(packets):
+        data = each.data
+        if n % 3 == 0:
+            data = data[:12] + bytes.fromhex("81000064") + data[12:]
+        yield Captured(each.ts_recv, data)
+        yield Captured(each.ts_recv, strangers[n % len(strangers)])
+
+
+def _tcp() -> bytes:
+    raw = bytearray(frame(b"x" * 40))
+    raw[23] = 6  # the header's protocol; its checksum is the kernel's business
+    return bytes(raw)
+
+
 @cache
 def expected(capture: str, config: str) -> Outcome:
     """From an engine that is given one packet at a time."""
@@ -69,10 +178,13 @@ def expected(capture: str, config: str) -> Outcome:
     def keep(arrays: dict[str, np.ndarray]) -> None:
         rows.extend(columns(arrays))
 
-    engine = Engine(CONFIGS[config], on_bbo=keep)
-    for packet in packets_of(session("capture.pcap", CAPTURES[capture])):
+    engine = Engine(configured(capture, config), on_bbo=keep)
+    for packet in packets_of(path_of(capture)):
         engine.feed_packet(packet.data, ts_recv=packet.ts_recv)
-    names = {number: symbol for symbol, number in engine.symbols.items()}
+    names = {
+        number: f"{VENUE_NAMES[int(engine.block.book['venue'][number])]},{symbol}"
+        for symbol, number in engine.symbols.items()
+    }
     return Outcome(
         engine.take_orders(),
         engine.rejects_by_code,
@@ -89,19 +201,39 @@ def _row(row: tuple[int, ...], names: dict[int, str]) -> str:
     seq, ts, book, bid_px, bid_sz, ask_px, ask_sz = row
     bid = f"{price_text(bid_px)},{bid_sz}" if bid_sz else ","
     ask = f"{price_text(ask_px)},{ask_sz}" if ask_sz else ","
-    return f"{seq},{ts},nasdaq,{names[book]},{bid},{ask}"
+    return f"{seq},{ts},{names[book]},{bid},{ask}"
 
 
-def outcome(name: str, capture: str, config: str, place: Path, **plan: Any) -> Outcome:
+def outcome(
+    name: str,
+    capture: str,
+    config: str,
+    place: Path,
+    transport: Transport = FILE,
+    **plan: Any,
+) -> Outcome:
     """From a replay through a backend."""
     try:
         found = find(name)
     except BackendError as error:
         pytest.skip(str(error))
     orders, bbo = str(place / "orders"), str(place / "bbo.csv")
-    path = session("capture.pcap", CAPTURES[capture])
-    result = replay(found, CONFIGS[config], Plan([path], orders=orders, bbo=bbo, **plan))
+    wanted = configured(capture, config)
+    wanted = msgspec.structs.replace(wanted, transport=transport)
+    try:
+        result = replay(found, wanted, Plan([path_of(capture)], orders=orders, bbo=bbo, **plan))
+    except BackendError as error:
+        pytest.skip(str(error))
     assert result["backend"] == name and result["findings"] in ([], _held_back(result))
+    if transport.orders_to is not None:
+        sent = result["orders"]["sent"]
+        assert sent == result["counters"]["transport_orders_sent"]
+        assert sent == result["counters"]["wire_orders_arrived"]
+    return _told(result, orders, bbo)
+
+
+def _told(result: dict[str, Any], orders: str, bbo: str) -> Outcome:
+    others = ("capture_", "wire_", "transport_")
     counters = result["counters"].items()
     return Outcome(
         split(Path(orders).read_bytes()),
@@ -109,7 +241,7 @@ def outcome(name: str, capture: str, config: str, place: Path, **plan: Any) -> O
         result["book_digest"],
         result["state_digest"],
         result["messages_by_type"],
-        {n: c for n, c in counters if n not in LOCAL and not n.startswith("capture_")},
+        {n: c for n, c in counters if n not in LOCAL and not n.startswith(others)},
         result["gaps"],
         Path(bbo).read_text().splitlines(),
     )
@@ -119,16 +251,46 @@ def _held_back(result: dict[str, Any]) -> list[str]:
     return [each for each in result["findings"] if "no trading actions" in each]
 
 
+REPLAYING = [name for name in known() if name not in ("udp", "afxdp", "dpdk")]
+"""Backends that read files themselves."""
+
+
 @pytest.mark.parametrize("config", CONFIGS)
 @pytest.mark.parametrize("capture", CAPTURES)
-@pytest.mark.parametrize("name", known())
+@pytest.mark.parametrize("name", REPLAYING)
 def test_a_backend_does_what_the_reference_does(name, capture, config, tmp_path):
     assert outcome(name, capture, config, tmp_path) == expected(capture, config)
 
 
-@pytest.mark.parametrize("name", known())
+@pytest.mark.parametrize("name", REPLAYING)
 def test_a_paced_run_does_what_the_reference_does(name, tmp_path):
     assert outcome(name, "clean", "taker", tmp_path, pace=1e6) == expected("clean", "taker")
+
+
+@pytest.mark.parametrize(("capture", "config"), LIVE_CASES)
+@pytest.mark.parametrize("variant", LIVE)
+def test_a_live_backend_does_what_the_reference_does(variant, capture, config, tmp_path):
+    name, transport = LIVE[variant]
+    found = outcome(name, capture, config, tmp_path, transport)
+    wanted = expected(capture, config)
+    assert _unfiltered(found) == _unfiltered(wanted)
+
+
+def _unfiltered(each: Outcome) -> Outcome:
+    """Without the counts of what a live transport never lends."""
+    counters = {name: n for name, n in each.counters.items() if name not in FILTERED}
+    return each._replace(counters=counters)
+
+
+def test_the_live_captures_reach_what_is_to_be_compared():
+    pitch, two = expected("pitch", "taker"), expected("two lines", "taker")
+    assert len(pitch.orders) > 20 and len(pitch.gaps) > 3
+    assert len(two.orders) > 20 and len(two.gaps) > 3
+    assert two.counters["packets_second"] > 1000
+    among = expected("tags and strangers", "taker")
+    assert len(among.orders) > 20
+    for name in ("ether_type_other", "ipv6", "tcp", "udp_other_group"):
+        assert among.counters[name] > 100
 
 
 def test_the_captures_and_configurations_reach_what_is_to_be_compared():

@@ -25,8 +25,16 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 NATIVE = HERE.parents[1] / "native"
-PACKAGES: Mapping[str, str | None] = {"udp": None, "afxdp": None, "dpdk": "libdpdk"}
-"""The transports that have a native part, and the pkg-config package that each needs."""
+PACKAGES: Mapping[str, str | None] = {
+    "udp": None,
+    "afxdp": None,
+    "dpdk": "libdpdk",
+    "wire": None,
+    "exchange": None,
+    "receive": None,
+}
+"""What has a native part, and the pkg-config package that each needs: the transports, and what
+plays captures to them, measures them and is measured beside them."""
 STRICT = "TICKPATH_TRANSPORTS"
 FLAGS = ("-O3", "-Wall", "-Wextra", "-fvisibility=hidden")
 COMPILER = "sudo apt-get install gcc libc6-dev python3-dev"

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tickpath.engine import Engine
 
 REFERENCE_TRANSPORT, REFERENCE_EXECUTOR = "file", "software"
+PLAYER = "veth"
 RUN = "; run: "
 """What stands between the reason and the command in the answer of a ``why_not``."""
 
@@ -120,7 +121,7 @@ class Backend:
 
 
 def available(kind: str) -> dict[str, Any]:
-    """Entry points of ``transports`` or ``executors`` by name."""
+    """Entry points of ``transports``, ``executors`` or ``players`` by name."""
     return {each.name: each for each in entry_points(group=f"tickpath.{kind}")}
 
 
@@ -148,6 +149,23 @@ def _loaded(name: str, entry: Any) -> Any:
     except Exception as error:  # whatever somebody's module raises
         what = f"{type(error).__name__}: {error}"
         raise BackendError(f"backend {name}: {entry.value} cannot be loaded: {what}") from None
+
+
+def player(name: str = PLAYER) -> Callable[..., Any]:
+    """What plays captures into a live transport (entry points ``tickpath.players``).
+
+    ``veth`` is a class made with (transport's class, paths, `Config`, pace or None): a live
+    transport itself, which ``start`` has play and which `Transport.is_finished` then says the end
+    of.  It also has ``has_times``, whether the captures can be paced.  ``exchange`` is the other
+    side of a wire-to-wire measurement (`tickpath.bench.wire`).  Raises `BackendError`.
+    """
+    entry = available("players").get(name)
+    if entry is None:
+        raise BackendError("nothing plays captures to live backends: run: pip install -e .")
+    found = _loaded(name, entry)
+    if reason := found.why_not():
+        raise BackendError(f"captures cannot be played to a live backend here: {reason}")
+    return found
 
 
 def known() -> list[str]:

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tickpath import backend as backends
 from tickpath import latency, pipeline
 from tickpath.backend import Backend, Executor, Transport, executor_of
 from tickpath.clock import Clock, calibrate, now_cycles
@@ -27,6 +28,7 @@ from tickpath.engine import Engine
 from tickpath.interrupt import Interrupt, interruptible
 from tickpath.jit import cache_directory
 from tickpath.layout import WINDOW
+from tickpath.live import Live
 from tickpath.outputs import BooksCsv, OrdersFile, bbo_output
 from tickpath.packet import LINK_MESSAGES, LINK_PITCH, PACKET
 from tickpath.pipeline import PACE_SHIFT
@@ -39,6 +41,7 @@ RUNS_PER_BURST = 16
 LONGEST_SLEEP_S = 0.1
 PROGRESS_INTERVAL_S = 0.1
 NO_LIMIT = 1 << 63
+NONE = np.zeros(0, PACKET)
 RUNS = (LINK_MESSAGES, LINK_PITCH)
 """Links of packets that are runs of many messages."""
 LARGE = ("level", "order", "far", "page_entry")
@@ -118,11 +121,18 @@ def set_clock(engine: Engine, clock: Clock) -> None:
     engine.block.set("shift", clock.shift)
 
 
-def _check_pace(plan: Plan, packets: np.ndarray) -> None:
-    if plan.pace is not None and len(packets) and packets[0]["link"] in RUNS:
+def _check_pace(plan: Plan, has_times: bool) -> None:
+    if plan.pace is not None and not has_times:
         raise ReplayError(
             "--pace needs receive times, which text or a daily file does not have: use asap"
         )
+
+
+def _transport_of(backend: Backend, config: Config, plan: Plan) -> Any:
+    """The transport of the captures: a live one has them played to it."""
+    if backend.transport.is_live:  # type: ignore[attr-defined]
+        return backends.player()(backend.transport, plan.sources, config, plan.pace)
+    return backend.transport(plan.sources)
 
 
 def _start_pace(engine: Engine, clock: Clock, factor: float, first: np.void) -> None:
@@ -172,6 +182,19 @@ def _drive(
         packets = transport.poll(PACKETS_PER_BURST)
 
 
+def _drive_live(
+    live: Live,
+    transport: Any,
+    interrupt: Interrupt,
+    each_burst: Callable[[], None],
+) -> None:
+    """Take what is played until all of it has come, or what is left is lost."""
+    block = live.engine.block
+    while not interrupt.is_set and not block.get("stopped") and not transport.is_finished:
+        live.step()
+        each_burst()
+
+
 def _prepared(executor: Executor, plan: Plan, say: Callable[[str], None]) -> Prepared:
     """Everything that takes time before the first packet and must not be in the measurement."""
     engine = executor.engine
@@ -215,11 +238,15 @@ def replay(
     """
     say = status or (lambda _: None)
     with ExitStack() as stack:
-        transport = backend.transport(plan.sources)
+        transport = _transport_of(backend, config, plan)
         transport.open()
         stack.callback(transport.close)
-        first = transport.poll(PACKETS_PER_BURST)
-        _check_pace(plan, first)
+        if transport.is_live:
+            first = NONE
+            _check_pace(plan, transport.has_times)
+        else:
+            first = transport.poll(PACKETS_PER_BURST)
+            _check_pace(plan, not len(first) or first[0]["link"] not in RUNS)
         orders = stack.enter_context(OrdersFile(plan.orders)) if plan.orders else None
         bbo = stack.enter_context(bbo_output(plan.bbo)) if plan.bbo else None
         books = stack.enter_context(BooksCsv(plan.books)) if plan.books else None
@@ -247,12 +274,21 @@ def replay(
                 done, total = transport.position
                 progress(done, total, engine.messages)
 
-        with interruptible() as interrupt:
+        with ExitStack() as loop, interruptible() as interrupt:
+            live = None
+            if transport.is_live:
+                live = loop.enter_context(Live(engine, transport, prepared.clock))
+                transport.start()
             timeline.start()
-            _drive(transport, first, executor, plan, prepared.clock, interrupt, each_burst)
+            if live:
+                _drive_live(live, transport, interrupt, each_burst)
+            else:
+                _drive(transport, first, executor, plan, prepared.clock, interrupt, each_burst)
             timeline.look(final=True)
         _pass_over_the_rest(engine)
         result = result_of(backend, transport, engine, timeline.seconds, prepared.clock)
+        if live:
+            result["live"] = live.counters
         result["sources"] = [os.fspath(source) for source in plan.sources]
         if decisions:
             decisions.close()

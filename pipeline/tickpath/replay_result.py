@@ -48,7 +48,9 @@ def result_of(
 ) -> dict[str, Any]:
     """The object, but for what only the replay's plan knows."""
     messages, counters = engine.messages, engine.counters
-    captures = {f"capture_{name}": count for name, count in transport.counters.items()}
+    # What plays to a live transport says itself whose counters they are.
+    whose = "" if transport.is_live else "capture_"
+    captures = {f"{whose}{name}": count for name, count in transport.counters.items()}
     strategy = engine.strategy.name if engine.strategy else None
     return {
         "schema": SCHEMA,
@@ -81,6 +83,7 @@ def result_of(
             **environment(clock),
             "config_digest": engine.config.digest(),
             "stage_sample": engine.config.latency.sample,
+            **({"transport": dict(transport.environment)} if transport.is_live else {}),
         },
     }
 

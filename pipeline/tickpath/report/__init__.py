@@ -2,6 +2,7 @@
 
     write_report(path, result)         a ``tickpath.replay/1`` object, with its ``series``
     write_bench_report(path, result)   a ``tickpath.bench/1`` object
+    write_wire_report(path, result)    a ``tickpath.wire/1`` object
 
 The file carries plotly (the extra ``report``), its style and its data: about 5 MB.  A key that is
 absent or null leaves out its panel, and the page says so.  What comes from the input (symbols,
@@ -15,7 +16,13 @@ from typing import Any
 
 from tickpath.report.markup import NO_PLOTLY, ReportError
 
-__all__ = ["ReportError", "require_plotly", "write_bench_report", "write_report"]
+__all__ = [
+    "ReportError",
+    "require_plotly",
+    "write_bench_report",
+    "write_report",
+    "write_wire_report",
+]
 
 
 def require_plotly() -> None:
@@ -57,6 +64,17 @@ def write_bench_report(path: str | Path, result: Mapping[str, Any]) -> Path:
 
     _expect(result, SCHEMA)
     return bench_page(result).write(path)
+
+
+def write_wire_report(path: str | Path, result: Mapping[str, Any]) -> Path:
+    """Write the report of a wire-to-wire measurement: a ``tickpath.wire/1`` object.
+
+    Raises `ReportError` as `write_report` does.
+    """
+    from tickpath.report.wire import SCHEMA, wire_page
+
+    _expect(result, SCHEMA)
+    return wire_page(result).write(path)
 
 
 def _expect(result: Mapping[str, Any], schema: str) -> None:

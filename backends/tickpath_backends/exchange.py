@@ -1,0 +1,249 @@
+"""The other side of a wire-to-wire measurement: a private wire with an open-loop exchange on it.
+
+    with ExchangeWire(UdpTransport, "day.pcap", config, groups, core=0) as wire:
+        wire.prepare(due_ns)
+        wire.start()
+        while not wire.is_finished:
+            live.step()               # over wire.transport
+        seen = wire.seen()
+
+The exchange is a process of its own (`exchange_process`), pinned to its core.  Latency is the
+difference of two of its own clock readings: before the system call that sent the trigger, and when
+the order was seen in its receive ring.  Nothing of the system under test is in them.
+"""
+
+import json
+import mmap
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+import numpy as np
+
+from tickpath.backend import BackendError, Native
+from tickpath.config import Config, parse_group
+from tickpath_backends import native, veth
+from tickpath_backends.player import END_S, LOOK_S, PAGE_BYTES, START_S, on_wire
+
+LEAD_NS = 10_000_000
+"""From `start` to the first packet."""
+LINGER_NS, DRAIN_LINGER_NS = 100_000_000, 1_000_000
+"""How long orders are waited for behind the last packet."""
+
+
+class Seen(NamedTuple):
+    """What the exchange saw in one run; times are CLOCK_MONOTONIC."""
+
+    start_ns: int
+    sent_ns: np.ndarray  # uint64 a packet, before the system call; 0: not sent
+    arrived_ns: np.ndarray  # uint64 an order, in order of arrival
+    orders: list[bytes]
+    refused: int  # packets for which the wire had no room
+    overflowed: int  # orders that the exchange had no room for
+    calls: int  # system calls that sent
+    dropped: int  # orders that its ring had no room for
+
+
+class ExchangeWire:
+    """See the module's text."""
+
+    def __init__(
+        self,
+        transport: Callable[[Config], Any],
+        capture: str | os.PathLike[str],
+        config: Config,
+        groups: Sequence[str],
+        core: int,
+    ) -> None:
+        """``config`` must have ``transport.orders_to``; the exchange is kept on ``core``."""
+        self._class, self._capture, self._config = transport, os.path.abspath(capture), config
+        self._groups, self._core = list(groups), core
+        self._stack = ExitStack()
+        self._is_open = False
+        self._start_ns = 0
+
+    @staticmethod
+    def why_not() -> str | None:
+        """Why there can be none here, as ``reason; run: command``; None where there can."""
+        return native.why_not("exchange") or veth.why_not()
+
+    def __enter__(self) -> "ExchangeWire":
+        if reason := self.why_not():
+            raise BackendError(f"wire to wire cannot be measured: {reason}")
+        try:
+            self._open()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def _open(self) -> None:
+        enter = self._stack.enter_context
+        self._wire = enter(veth.Veth())
+        self._folder = Path(enter(tempfile.TemporaryDirectory(prefix="tickpath-")))
+        memory = os.memfd_create("tickpath-exchange")
+        self._stack.callback(os.close, memory)
+        os.ftruncate(memory, PAGE_BYTES)
+        module = native.load("exchange")
+        self._shared = np.frombuffer(mmap.mmap(memory, PAGE_BYTES), np.uint8)
+        self._page = module.ffi.cast("struct exchange_page *", self._shared.ctypes.data)
+        self.config = on_wire(
+            self._config, self._wire, self._groups, orders_at=veth.NOBODYS_ADDRESS
+        )
+        self._start_child(memory)
+        with veth.inside(self._wire.engine.namespace):
+            self.transport = self._class(self.config)
+            self._is_open = True  # as far as it comes: what it holds by then is to be closed too
+            self.transport.open()
+
+    def _start_child(self, memory: int) -> None:
+        here = self._wire.exchange
+        assert self._config.transport.orders_to is not None
+        job = {
+            "capture": self._capture,
+            "namespace": here.namespace,
+            "page": memory,
+            "interface": here.interface,
+            "order_port": parse_group(self._config.transport.orders_to)[1],
+            "parent": os.getpid(),
+            "core": self._core,
+        }
+        self._errors: IO[bytes] = self._stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
+        self._child = subprocess.Popen(
+            [sys.executable, "-m", "tickpath_backends.exchange_process", json.dumps(job)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            pass_fds=(here.namespace, memory),
+            start_new_session=True,
+            text=True,
+        )
+        self._stack.callback(self._end_child)
+
+    def _end_child(self) -> None:
+        self._page.stop = 1
+        child = self._child
+        for stream in (child.stdin, child.stdout):
+            if stream is not None:
+                stream.close()
+        try:
+            child.wait(END_S)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+
+    def _answer(self) -> None:
+        """Wait for the exchange's next line.  Raises `BackendError` where it is over."""
+        assert self._child.stdout is not None
+        if not self._child.stdout.readline():
+            self._child.wait(END_S)
+            self._errors.seek(0)
+            lines = self._errors.read().decode(errors="replace").strip().splitlines()
+            raise BackendError(f"the exchange ended: {lines[-1] if lines else 'without a word'}")
+
+    def prepare(self, due_ns: np.ndarray, linger_ns: int = LINGER_NS) -> None:
+        """Give the exchange a plan, uint64 ns after the start for each packet; it is ready then.
+
+        Raises `BackendError`.
+        """
+        if not self._start_ns:
+            self._answer()  # it has read its capture
+        page = self._page
+        page.start_ns = page.ready = page.finished = 0
+        np.save(self._folder / "due.npy", due_ns)
+        self._out = self._folder / "seen.npz"
+        job = {"due": str(self._folder / "due.npy"), "out": str(self._out), "linger_ns": linger_ns}
+        assert self._child.stdin is not None
+        self._child.stdin.write(json.dumps(job) + "\n")
+        self._child.stdin.flush()
+        deadline_s = time.monotonic() + START_S
+        while not page.ready:
+            if self._child.poll() is not None:
+                self._answer()
+            if time.monotonic() > deadline_s:
+                raise BackendError(f"the exchange is not ready after {START_S:.0f} seconds")
+            time.sleep(LOOK_S)
+        self._start_ns = 1
+
+    def start(self) -> None:
+        """Time 0 of the plan is `LEAD_NS` from now."""
+        self._start_ns = time.monotonic_ns() + LEAD_NS
+        self._page.start_ns = self._start_ns
+
+    @property
+    def is_finished(self) -> bool:
+        """True when all was sent and no order is waited for any more, or it is over."""
+        return bool(self._page.finished) or self._child.poll() is not None
+
+    @property
+    def finished_address(self) -> int:
+        """Where the number is that is not 0 when the exchange has ended: for loops in C."""
+        module = native.load("exchange")
+        return int(module.ffi.cast("uintptr_t", module.ffi.addressof(self._page, "finished")))
+
+    def seen(self) -> Seen:
+        """What it saw in the run that has finished.  Raises `BackendError`."""
+        self._answer()
+        with np.load(self._out) as found:
+            sent_ns, orders, raw, counts = (
+                found[name] for name in ("sent_ns", "orders", "bytes", "counts")
+            )
+        whole = raw.tobytes()
+        ends = zip(orders["offset"].tolist(), orders["length"].tolist(), strict=True)
+        messages = [whole[at : at + length] for at, length in ends]
+        refused, overflowed, calls, dropped = (int(each) for each in counts)
+        return Seen(
+            self._start_ns,
+            sent_ns,
+            orders["arrived_ns"].copy(),
+            messages,
+            refused,
+            overflowed,
+            calls,
+            dropped,
+        )
+
+    def drain_ns(self, packets: int, times: int) -> list[float]:
+        """What receiving a waiting packet costs, in ns, without any engine: ``times`` samples.
+
+        Each time so many packets are sent while nobody polls.  Empty where none came.
+        Raises `BackendError`.
+        """
+        module = native.load("exchange")
+        found: list[float] = []
+        burst = self.config.transport.burst
+        records = module.ffi.new("struct packet[]", burst)
+        transport: Native = self.transport.native
+        state = module.ffi.cast("void *", transport.transport)
+        drained = module.ffi.new("struct drained *")
+        for _ in range(times):
+            self.prepare(np.zeros(packets, np.uint64), linger_ns=DRAIN_LINGER_NS)
+            self.start()
+            while not self.is_finished:
+                time.sleep(LOOK_S)
+            self.seen()
+            module.lib.exchange_drain(
+                transport.poll, transport.release, state, records, burst, drained
+            )
+            if drained.packets:
+                found.append(drained.ns / drained.packets)
+        return found
+
+    def close(self) -> None:
+        """End the exchange, close the transport, let go of the wire."""
+        try:
+            if self._is_open:
+                self._is_open = False
+                with veth.inside(self._wire.engine.namespace):
+                    self.transport.close()
+        finally:
+            self._stack.close()
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

@@ -1,0 +1,251 @@
+"""Wire to wire: plans, which packet triggered what, runs with and without loss, the command.
+
+Timing decides nothing here: what is checked is that every order is accounted for, that loss is
+found and named, and that wrong answers are called wrong.  Runs need root and the native parts.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+
+import msgspec
+import numpy as np
+import pytest
+
+from tickpath import Engine
+from tickpath import backend as backends
+from tickpath.bench import wire, wire_answer
+from tickpath.bench.error import BenchError
+from tickpath.bench.held import hold
+from tickpath.bench.own import strategy_config
+from tickpath.bench.plan import plan_of, session_of
+from tickpath.bench.wire_plan import BURST_PACKETS, FACTORS, RATE, Scenario, even, scenarios
+from tickpath.bench.wire_table import print_wire
+from tickpath.capture import create_capture
+from tickpath.clock import calibrate
+from tickpath.config import Transport, Udp
+from tickpath.interrupt import Interrupt
+from tickpath.report import write_wire_report
+
+SESSION = replace(session_of(6_000), symbols=8, heartbeat_s=0)
+CONFIG = strategy_config(150)
+
+
+def why_not() -> str | None:
+    try:
+        backends.find("udp")
+        backends.player("exchange")
+    except backends.BackendError as error:
+        return str(error)
+    return None if len(os.sched_getaffinity(0)) > 1 else "there is one core only"
+
+
+REASON = why_not()
+needs_wire = pytest.mark.skipif(REASON is not None, reason=f"no wire to measure: {REASON}")
+
+
+@pytest.fixture(scope="module")
+def held():
+    return hold(SESSION)
+
+
+@pytest.fixture(scope="module")
+def answer(held):
+    return wire_answer.answer_of(CONFIG, held.packets)
+
+
+# ---------------------------------------------------------------- plans
+
+
+@pytest.mark.parametrize("scenario", scenarios(), ids=lambda each: each.name)
+def test_a_plan_is_the_same_every_time_never_falls_and_keeps_its_rate(scenario):
+    due = scenario.due_ns(20_000)
+    assert np.array_equal(due, scenario.due_ns(20_000))
+    assert (np.diff(due.astype(np.int64)) >= 0).all()
+    assert len(due) / (int(due[-1]) / 1e9) == pytest.approx(scenario.rate, rel=0.05)
+
+
+def test_rates_and_bursts():
+    assert [each.rate for each in scenarios()[:-1]] == [RATE * factor for factor in FACTORS]
+    due = Scenario("bursts", 1.0, is_burst=True).due_ns(3 * BURST_PACKETS)
+    assert np.unique(due, return_counts=True)[1].tolist() == [BURST_PACKETS] * 3
+    assert np.diff(even(1000.0, 5).astype(np.int64)).tolist() == [1_000_000] * 4
+
+
+# ---------------------------------------------------------------- answers
+
+
+def test_triggers_are_those_of_packets_taken_one_by_one(held, answer):
+    engine = Engine(CONFIG)
+    expected = []
+    for n in range(len(held.packets)):
+        engine.process(held.packets[n : n + 1])
+        expected += [(order, n) for order in engine.take_orders()]
+    assert len(expected) > 50
+    assert list(zip(answer.orders, answer.trigger.tolist(), strict=True)) == expected
+    assert len(answer.places) == len(answer.orders)
+    assert (answer.book_digest, answer.state_digest) == (engine.book_digest, engine.state_digest)
+
+
+def test_lost_packets_are_found_by_their_messages_also_at_the_end(held):
+    lost = np.array([500, 501, 777, 1500, len(held.packets) - 2])
+    kept = np.delete(np.arange(len(held.packets)), [*lost, len(held.packets) - 1])
+    engine = Engine(CONFIG)
+    engine.process(held.packets[kept])
+    found = wire_answer.lost_packets(engine, held.packets)
+    # The last packet ends the session and has no message that could be missed.
+    assert found.tolist() == lost.tolist()
+    again = wire_answer.answer_of(CONFIG, held.packets[:-1], found)
+    assert (again.book_digest, again.state_digest) == (engine.book_digest, engine.state_digest)
+    assert again.orders == engine.take_orders()
+
+
+# ---------------------------------------------------------------- runs
+
+
+def bench_of(held, answer, tmp_path, transport: Transport) -> wire.Bench:
+    capture = tmp_path / "session.pcap"
+    with create_capture(capture) as writer:
+        writer.write(held.packets)
+    config = msgspec.structs.replace(CONFIG, transport=transport)
+    cores = sorted(os.sched_getaffinity(0))[:2]
+    silent = wire.quiet
+    return wire.Bench(
+        held, capture, config, answer, calibrate(), (cores[0], cores[1]), 0, Interrupt(), silent
+    )
+
+
+def opened(bench: wire.Bench):
+    found = backends.find("udp")
+    group = wire.group_text(wire.GROUP, wire.PORT)
+    return backends.player("exchange")(
+        found.transport, bench.capture, bench.config, [group], bench.cores[0]
+    )
+
+
+@needs_wire
+def test_every_order_arrives_once_and_is_matched_with_its_trigger(held, answer, tmp_path):
+    bench = bench_of(held, answer, tmp_path, Transport(orders_to=wire.ORDERS_TO))
+    with opened(bench) as wired:
+        for _ in range(2):  # a wire serves many runs
+            scenario = Scenario("some", 20_000.0)
+            run = wire._play(bench, wired, scenario.due_ns(len(held.packets)))
+            assert run is not None
+            row = wire._row(bench, "udp", scenario, run)
+            assert row["findings"] == [] and row["verified"] and row["lost"] == 0
+            orders = len(answer.orders)
+            assert row["orders"] == {"expected": orders, "arrived": orders, "matched": orders}
+            assert row["latency_ns"]["count"] == row["response_ns"]["count"] == orders
+            assert 0 < row["latency_ns"]["min"] <= row["response_ns"]["max"]
+            assert row["transport"]["orders_sent"] == orders
+            assert run.seen.orders == answer.orders
+
+
+@needs_wire
+def test_a_run_with_loss_is_checked_against_what_arrived(held, answer, tmp_path):
+    transport = Transport(orders_to=wire.ORDERS_TO, udp=Udp(receive_buffer=4096))
+    bench = bench_of(held, answer, tmp_path, transport)
+    with opened(bench) as wired:
+        # Packets at once, into a buffer for a few: nobody could take them all.
+        due = Scenario("some", 20_000.0).due_ns(len(held.packets))
+        due[1000:2000] = due[1000]
+        run = wire._play(bench, wired, due)
+        assert run is not None
+        row = wire._row(bench, "udp", Scenario("some", 20_000.0), run)
+        assert row["lost"] == row["transport"]["kernel_drops"] > 100
+        assert row["findings"] == [] and row["verified"]
+
+
+@needs_wire
+def test_wrong_answers_are_called_wrong(held, answer, tmp_path):
+    bench = bench_of(held, answer, tmp_path, Transport(orders_to=wire.ORDERS_TO))
+    with opened(bench) as wired:
+        run = wire._play(bench, wired, even(50_000.0, len(held.packets)))
+    assert run is not None
+    right = run.seen
+    cases = {
+        "1 of {n:,} orders did not arrive": (right.orders[1:], right.arrived_ns[1:]),
+        "1 orders arrived more than once": (
+            [*right.orders, right.orders[0]],
+            np.append(right.arrived_ns, right.arrived_ns[0]),
+        ),
+        "1 orders arrived that no packet was the trigger of": (
+            [*right.orders, b"never sent"],
+            np.append(right.arrived_ns, right.arrived_ns[0]),
+        ),
+    }
+    for text, (orders, arrived) in cases.items():
+        run.seen = right._replace(orders=orders, arrived_ns=arrived)
+        row = wire._row(bench, "udp", Scenario("some", 1.0), run)
+        assert text.format(n=len(answer.orders)) in row["findings"] and not row["verified"]
+    run.seen = right
+    bench.answer = replace(answer, book_digest=answer.book_digest ^ 1)
+    row = wire._row(bench, "udp", Scenario("some", 1.0), run)
+    assert row["findings"] == ["the books are not those of the same packets replayed from memory"]
+
+
+@needs_wire
+def test_the_whole_of_it(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(wire, "SEARCH_PACKETS", 500)
+    monkeypatch.setattr(wire, "SEARCH_STEPS", 1)
+    monkeypatch.setattr(wire, "SEARCH_TO", 200_000.0)
+    affinity, priority = os.sched_getaffinity(0), os.getpriority(os.PRIO_PROCESS, 0)
+    plan = replace(plan_of(4_000, True), ratio_percent=150)
+    plans = [Scenario("1x", 20_000.0), Scenario("bursts", 1.0, is_burst=True)]
+    result, histograms = wire.measure(["udp"], plan, plans=plans)
+    assert os.sched_getaffinity(0) == affinity
+    assert os.getpriority(os.PRIO_PROCESS, 0) == priority
+    assert result["schema"] == "tickpath.wire/1" and result["verified"]
+    assert json.loads(json.dumps(result))["session"]["orders"] > 20
+    (found,) = result["backends"]
+    assert [row["scenario"] for row in found["rows"]] == ["1x", "bursts"]
+    assert set(histograms) == {"udp-1x", "udp-bursts"}
+    assert found["receive_ns_per_packet"] > 0 and found["search"]["tried"]
+    assert found["environment"]["transport"] == "udp"
+    assert set(result["jitter"]) == {"before", "after"}
+    print_wire(result)
+    assert "udp" in capsys.readouterr().out
+    page = write_wire_report(tmp_path / "wire.html", result).read_text()
+    for text in ("Latency at 1x", "Response at bursts", "Where loss begins", "own jitter"):
+        assert text in page
+
+
+# ---------------------------------------------------------------- the command
+
+
+def test_live_backends_and_files_are_measured_apart(monkeypatch):
+    live = {"software": False, "udp": True}
+
+    def find(name: str) -> backends.Backend:
+        return backends.Backend(name, type("Any", (), {"is_live": live[name]}), object)
+
+    monkeypatch.setattr(backends, "find", find)
+    assert wire.is_wire(["udp"]) and not wire.is_wire(["software"])
+    with pytest.raises(BenchError, match="software reads files"):
+        wire.is_wire(["udp", "software"])
+
+
+@needs_wire
+def test_ctrl_c_gives_what_was_measured_by_then():
+    command = [sys.executable, "-m", "tickpath.cli", "bench", "--backend", "udp", "--json"]
+    code = "from tickpath.cli import main; main()"
+    command[1:3] = ["-c", code]
+    child = subprocess.Popen(
+        [*command, "--messages", "20000"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert child.stderr
+    for line in child.stderr:
+        if "8x" in line:
+            child.send_signal(signal.SIGINT)
+            break
+    output, _ = child.communicate(timeout=120)
+    assert child.returncode == 130
+    result = json.loads(output)
+    assert result["interrupted"] is True
+    assert 1 <= len(result["backends"][0]["rows"]) <= 5
