@@ -370,15 +370,19 @@ void afxdp_release(void *transport)
     }
 }
 
-/* Take back the frames of orders that are on the wire. */
+/* Take back the frames of orders that are on the wire.  Kernels differ in whether they also report
+ * void ones; the frames of these came back when they were voided. */
 static void reclaim(struct afxdp *afxdp)
 {
     struct ring *completion = &afxdp->queues->completion;
     uint32_t done = ring_produced(completion);
     if (done == afxdp->reclaimed)
         return;
-    while (afxdp->reclaimed != done)
-        afxdp->free_frames[afxdp->free_count++] = *ring_frame(completion, afxdp->reclaimed++);
+    for (; afxdp->reclaimed != done; afxdp->reclaimed++) {
+        uint64_t frame = *ring_frame(completion, afxdp->reclaimed);
+        if (frame != VOID_FRAME)
+            afxdp->free_frames[afxdp->free_count++] = frame;
+    }
     ring_consume(completion, afxdp->reclaimed);
 }
 
@@ -424,11 +428,17 @@ static uint32_t transmit(struct afxdp *afxdp)
     return void_unsent(afxdp, ring_consumed(ring));
 }
 
+static int is_full(const struct afxdp *afxdp)
+{
+    const struct ring *ring = &afxdp->queues->transmit;
+    return afxdp->transmitted - ring_consumed(ring) == ring->size;
+}
+
 /* Put one order on the transmit ring; 0 where there is no room. */
 static int put_order(struct afxdp *afxdp, const uint8_t *message, uint32_t length)
 {
     struct ring *ring = &afxdp->queues->transmit;
-    if (!afxdp->free_count || afxdp->transmitted - ring_consumed(ring) == ring->size)
+    if (!afxdp->free_count || is_full(afxdp))
         return 0;
     uint64_t frame = afxdp->free_frames[--afxdp->free_count];
     length = datagram_write(&afxdp->datagram, afxdp->queues->memory + frame, message, length);
@@ -442,9 +452,12 @@ uint64_t afxdp_send(void *transport, const uint8_t *messages, uint64_t length)
     struct messages run = {messages, messages + length};
     const uint8_t *message;
     uint32_t size;
-    uint64_t put = 0, dropped = 0;
-    if (afxdp->opened)
+    uint64_t put = 0, dropped = 0, unsent = 0;
+    reclaim(afxdp);
+    if (is_full(afxdp)) {  /* maybe of void ones, which go only when the kernel is told to look */
+        unsent = transmit(afxdp);
         reclaim(afxdp);
+    }
     while ((message = next_message(&run, &size))) {
         if (size > afxdp->longest)
             afxdp->counters.orders_oversize++;
@@ -455,12 +468,10 @@ uint64_t afxdp_send(void *transport, const uint8_t *messages, uint64_t length)
     }
     if (run.at != run.end)
         afxdp->counters.orders_malformed++;
-    if (put) {
-        uint32_t unsent = transmit(afxdp);
-        put -= unsent;
-        dropped += unsent;
-    }
-    afxdp->counters.orders_dropped += dropped;
-    afxdp->counters.orders_sent += put;
-    return put;
+    if (put)
+        unsent += transmit(afxdp);
+    /* Unsent ones may be of earlier calls, where a driver that was slow to take them went down. */
+    afxdp->counters.orders_dropped += dropped + unsent;
+    afxdp->counters.orders_sent += put - unsent;
+    return put > unsent ? put - unsent : 0;
 }
