@@ -118,6 +118,7 @@ struct afxdp *afxdp_new(uint32_t queues, uint32_t frame_size, uint32_t frames, u
     afxdp->frame_size = frame_size;
     afxdp->frames = frames;
     afxdp->tx_frames = tx_frames;
+    afxdp->longest = UINT32_MAX;  /* without an address orders are dropped, whatever their size */
     for (uint32_t i = 0; i < tx_frames; i++)
         afxdp->free_frames[afxdp->free_count++] = (uint64_t)(frames + i) * frame_size;
     return afxdp;
@@ -380,7 +381,7 @@ static void reclaim(struct afxdp *afxdp)
         return;
     for (; afxdp->reclaimed != done; afxdp->reclaimed++) {
         uint64_t frame = *ring_frame(completion, afxdp->reclaimed);
-        if (frame != VOID_FRAME)
+        if (frame != VOID_FRAME && afxdp->free_count < afxdp->tx_frames)
             afxdp->free_frames[afxdp->free_count++] = frame;
     }
     ring_consume(completion, afxdp->reclaimed);
