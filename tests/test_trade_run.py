@@ -183,12 +183,13 @@ def test_the_day_ends(tmp_path):
 def test_lost_packets_of_the_feed_are_asked_for(tmp_path):
     with pit(tmp_path, exchange={"feed": {"loss": 0.05}}) as p:
         begun(p, 200)
-        p.until(lambda: p.live.market.catch_up.is_settled)
+        p.until(lambda: p.live.market.is_current)
         p.check()
         counters = p.live.engine.counters
         assert counters["gaps"] == counters["books_stale"] == 0
         assert p.server.venue.faults.counters["packets_dropped"] > 10
         assert p.live.market.counters["requests"] > 10
+        assert [each["recovery"] for each in p.live.state()["lines"]] == ["SYNCHRONISED"]
 
 
 def test_without_anybody_to_ask_a_loss_is_a_gap(tmp_path):
@@ -200,7 +201,9 @@ def test_without_anybody_to_ask_a_loss_is_a_gap(tmp_path):
         gaps = p.live.engine.counters["gaps"]
         do(p, "drop count=1")
         p.until(lambda: p.live.engine.counters["gaps"] > gaps)
-        assert p.live.engine.counters["books_stale"] > 0
+        books = p.live.engine.block.book
+        assert books["stale"][books["venue"] > 0].all()
+        assert [each["recovery"] for each in p.live.state()["lines"]] == ["STALE"]
 
 
 def test_hostile_datagrams(tmp_path):
@@ -208,7 +211,7 @@ def test_hostile_datagrams(tmp_path):
     with pit(tmp_path) as p:
         begun(p, 20)
         hostile = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        session = p.live.market.catch_up.session
+        session = p.server.venue.session.encode().ljust(10)
         where = tuple(p.server.addresses()["feed"])
         far = (1 << 40).to_bytes(8, "big")
         for round_number in range(200):

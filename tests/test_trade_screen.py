@@ -17,6 +17,7 @@ STATE = {
     "drop_copy": "ready",
     "differs_from_drop_copy": [],
     "strategy_error": None,
+    "lines": [],
 }
 SYMBOLS = tuple(f"SYM{at}" for at in range(30))
 

@@ -119,6 +119,7 @@ class Pit:
     def __init__(self, server: Server, directory: Path, function: Any = busy, **said: Any) -> None:
         self.server, self.directory, self.function, self.said = server, directory, function, said
         self.trader: Trader | None = None
+        self._is_moving = False
 
     def begin(self, **said: Any) -> Trader:
         """A trader of the directory, its start made while the venue goes on."""
@@ -130,12 +131,10 @@ class Pit:
 
     def clock(self) -> int:
         """Time for the trader; while it looks at it in its start, the venue moves."""
-        if (
-            self.trader is None
-            or self.trader.market.catch_up.session is None
-            or (not self.trader.market.catch_up.is_current)
-        ):
+        if not self._is_moving and (self.trader is None or not self.trader.market.is_current):
+            self._is_moving = True
             self.server.round(0)
+            self._is_moving = False
         return time.monotonic_ns()
 
     @property

@@ -9,16 +9,22 @@ The engine has `feed.recovers` set: what stays missing is a hole, and the line's
 """
 
 import ipaddress
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numba import types
 
 from tickpath import repair
 from tickpath.engine import Engine
 from tickpath.layout import LineKind, LineState
 from tickpath.packet import LINK_DATAGRAM, LINK_MESSAGES, LINK_PITCH, PACKET
+from tickpath.pipeline import go_on
+from tickpath.recovery import sequenced_unit
 from tickpath.recovery.engine import LineName
 from tickpath.recovery.feed import FeedRecovery
+
+UNTOLD_PACKETS = 2
+"""Of a line, until which one that was refused may still turn out right."""
 
 
 class _Told(NamedTuple):
@@ -51,32 +57,72 @@ def lend_datagram(line: LineName, datagram: bytes, ts_recv: int) -> np.ndarray:
     return packets
 
 
+_FUNCTIONS: dict[Any, int] = {
+    repair.hole_end: 2,
+    repair.end_windows: 1,
+    repair.give_up: 2,
+    repair.clear: 2,
+    repair.splice: 3,
+    go_on: 1,
+}
+"""What is called only when something is missing, and the number of its arguments."""
+
+
 class EngineLines:
     """See the module's text.  Lines are made by their first packet; others raise `KeyError`."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine, self._block = engine, engine.block
         self._told: dict[LineName, _Told] = {}
+        self._names: dict[LineName, int] = {}  # a line's place and name are for good
+
+    @staticmethod
+    def warm_up() -> None:
+        """Compile, or load from the cache, what is called when something is missing."""
+        for function, arguments in _FUNCTIONS.items():
+            function.compile((types.uint64,) * arguments)
 
     def names(self) -> dict[LineName, int]:
         """Index of every line so far."""
-        records = self._block.line[: self._block.get("lines")]
-        return {
-            LineName(
-                str(ipaddress.IPv4Address(int(each["group"]))),
-                int(each["port"]),
-                int(each["session_tail"]) if each["kind"] == LineKind.UNIT else 0,
-            ): at
-            for at, each in enumerate(records)
-        }
+        for at in range(len(self._names), self._block.get("lines")):
+            each = self._block.line[at]
+            unit = int(each["session_tail"]) if each["kind"] == LineKind.UNIT else 0
+            group = str(ipaddress.IPv4Address(int(each["group"])))
+            self._names[LineName(group, int(each["port"]), unit)] = at
+        return self._names
+
+    def is_unit(self, line: LineName) -> bool:
+        """True where a line is a unit of PITCH, False where it is a session of MoldUDP64."""
+        return bool(self._block.line["kind"][self.names()[line]] == LineKind.UNIT)
+
+    def has_ended(self, line: LineName) -> bool:
+        """True where the feed has said that a line's session is over."""
+        at = self.names().get(line)
+        return at is not None and bool(self._block.line["ended"][at])
+
+    def seen(self, line: LineName) -> tuple[int, int]:
+        """(the next message, the one behind the last that was heard of) of a line."""
+        record = self._block.line[self.names()[line]]
+        return int(record["expected"]), max(int(record["seen"]), int(record["expected"]))
+
+    def is_in_order(self, line: LineName) -> bool:
+        """True where nothing is known to be missing.
+
+        What was refused as too far ahead is missing if it is said twice: the next packet tells.
+        """
+        record = self._block.line[self.names()[line]]
+        is_open = record["candidate"] > record["seen"] and record["packets"] <= UNTOLD_PACKETS
+        return bool(record["state"] != LineState.HOLE and not is_open)
 
     def report(self, recovery: FeedRecovery, now_ns: int) -> bool:
-        """Tell recovery what has changed since the last time; what it does then may change more.
+        """Tell recovery what has changed on its protocol's lines since the last time.
 
-        Gives False where nothing had changed.
+        What it does then may change more.  Gives False where nothing had changed.
         """
         changed = False
         for name, at in self.names().items():
+            if self.is_unit(name) != (recovery.codec is sequenced_unit):
+                continue
             record = self._block.line[at]
             session, expected = _session(record), int(record["expected"])
             told = self._told.get(name, _Told(session, -1, (0, 0)))
@@ -88,7 +134,8 @@ class EngineLines:
             changed |= self._told[name] != told
             if told.session != session:
                 recovery.began(name, session, now_ns)
-            if told.expected != expected:
+            # A line that lacks message 1 was in order never yet.
+            if told.expected != expected and expected > 1:
                 recovery.advanced(name, expected, now_ns)
             if hole not in (told.hole, (0, 0)):
                 recovery.hole(name, *hole, now_ns, session)

@@ -62,13 +62,19 @@ class FeedRecovery:
         snapshots: SnapshotMaker | None = None,
     ) -> None:
         self.lines = dict(lines)
-        self._engine, self._network, self._codec = engine, network, codec
+        self.codec = codec
+        self._engine, self._network = engine, network
         self._refill, self._make_snapshot = refill, snapshots
         self._counters: Counter[str] = Counter()
         self._by_unit = {name.unit: name for name in self.lines}
         self._opened: dict[LineName, tuple[Peer, int]] = {}  # line -> connection, at_least
         self._clients: dict[Peer, SnapshotClient] = {}
         self._made = 0
+
+    def add(self, name: LineName, line: Line) -> None:
+        """A line that was not known in advance; a unit's answers are those of its first line."""
+        self.lines[name] = line
+        self._by_unit.setdefault(name.unit, name)
 
     # ------------------------------------------------------------ what happens
 
@@ -93,7 +99,7 @@ class FeedRecovery:
 
     def answer(self, raw: bytes, now_ns: int, name: LineName | None = None) -> None:
         """A datagram from a request server (of the line that it was asked for) or a proxy."""
-        found = self._codec.split(raw)
+        found = self.codec.split(raw)
         if found is None:
             self._counters["answers_damaged"] += 1
             return

@@ -15,7 +15,9 @@ class Snapshot(Event, frozen=True):
 class SnapshotClient(Protocol):
     """A connection that gives one `Snapshot` and then is of no more use; see `soup_link`."""
 
-    closed: Closed | None
+    @property
+    def closed(self) -> Closed | None:
+        """Why it ended; None while it has not."""
 
     def receive(self, received: bytes, now_ns: int) -> list[Event]:
         """Take bytes from the transport."""

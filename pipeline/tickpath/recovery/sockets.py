@@ -5,6 +5,9 @@
     sockets.attach(recovery)                  # raises RecoveryError where a socket cannot be had
     while ...: sockets.poll(0.001)            # what came, then what is due
 
+A loop with a selector of its own registers the network there (it has a `fileno`), waits until
+`next_deadline` at the most, and polls without waiting.
+
 A line asks from a socket of its own, so an answer is known by the socket it comes to.  Connections
 are made in the background; one that is not made in time is a lost one.  What cannot be sent now is
 counted and left to the timeouts of whoever asked.
@@ -118,13 +121,25 @@ class SocketNetwork:
         self._recovery = recovery
         recovery.start(self._clock())
 
+    def fileno(self) -> int:
+        """Readable where `poll` has something to hear."""
+        return self._selector.fileno()  # type: ignore[attr-defined]
+
+    @property
+    def next_deadline(self) -> int | None:
+        """When `poll` has something to do even if nothing comes."""
+        assert self._recovery is not None, "attach a recovery first"
+        if self._untold:
+            return 0
+        due = [self._recovery.next_deadline]
+        due += [each.deadline_ns for each in self._connections.values()]
+        return min((each for each in due if each is not None), default=None)
+
     def poll(self, timeout: float | None = 0.0) -> None:
         """One round; waits at most ``timeout`` seconds, None: until something is due."""
+        wait = seconds_until(self.next_deadline, self._clock(), timeout)
         recovery = self._recovery
-        assert recovery is not None, "attach a recovery first"
-        due = [recovery.next_deadline, *(c.deadline_ns for c in self._connections.values())]
-        deadline_ns = min((each for each in due if each is not None), default=None)
-        wait = 0.0 if self._untold else seconds_until(deadline_ns, self._clock(), timeout)
+        assert recovery is not None
         for key, ready in self._selector.select(wait):
             if isinstance(key.data, Peer):
                 self._stream_ready(key.data, ready)

@@ -1,154 +1,115 @@
-"""The market's sockets: MoldUDP64 datagrams as they come, and requests for those that are missing.
+"""Who receives: the sockets of all groups, whose datagrams are lent to the engine in bursts.
 
-Datagrams are received into a ring of buffers and lent to the engine from there, so that a burst is
-one call.  Which of them it is given, and when, is `catch_up`'s to say.
+Datagrams are received into a ring of buffers and lent from there, so that a burst is one call.
+Sockets take turns, datagram by datagram, so that the first copy of two lines comes first.  What is
+done about messages that are missing is nobody's business here.
+
+It has `poll`, `release`, `close` and `counters` as `backend.Transport` has them, so that another
+transport can stand in its place; `sockets` is what a loop waits for.
 """
 
+import contextlib
 import socket
 import struct
 from collections import Counter
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from tickpath.config import ConfigError
 from tickpath.packet import LINK_DATAGRAM, PACKET
-from tickpath.session.tcp_stream import resolve
-from tickpath.trade.config import split
-from tickpath.wire.moldudp64 import HEARTBEAT, MOLDUDP64
+from tickpath.recovery.sockets import join
+from tickpath.session.tcp_stream import Address
 
 BURST = 256
 BUFFER_BYTES = 65_536
 RECEIVE_BUFFER = 1 << 24
-MULTICAST = 0b1110
-"""The first four bits of a multicast address."""
-_HEADER = MOLDUDP64["downstream_packet"]
-_REQUEST = MOLDUDP64["request_packet"]
-_CODES = {"u16": "H", "u64": "Q"}
-_FIELDS = struct.Struct(">" + "".join(_CODES.get(f.kind, f"{f.size}s") for f in _HEADER.fields))
-
-assert _FIELDS.size == _HEADER.length
-
-
-class Header(NamedTuple):
-    """What a MoldUDP64 packet begins with; the session as it is on the wire."""
-
-    session: bytes
-    sequence_number: int
-    message_count: int
-
-
-def header(datagram: bytes | memoryview) -> Header | None:
-    """A packet's header; None where it is too short to have one."""
-    if len(datagram) < _HEADER.length:
-        return None
-    return Header._make(_FIELDS.unpack_from(datagram))
+_SO_MEMINFO: int = getattr(socket, "SO_MEMINFO", 55)
+_MEMINFO = struct.Struct("@9I")
+_DROPS = 8
+"""Which number of the kernel's SO_MEMINFO counts datagrams that found no room."""
 
 
 class Feed:
-    """The sockets of one line.  Raises `ConfigError` where they cannot be had."""
+    """See the module's text.  Raises `ConfigError` where a socket cannot be had."""
 
-    def __init__(self, group: str, interface: str, requests: str | None) -> None:
+    def __init__(
+        self, groups: Sequence[Address], interface: str, wall_clock: Callable[[], int]
+    ) -> None:
+        """``wall_clock`` gives nanoseconds since the Unix epoch: what ``ts_recv`` counts."""
         self.counters: Counter[str] = Counter()
-        address, port = split(group)
+        self._wall_clock = wall_clock
         self._buffers = np.zeros((BURST, BUFFER_BYTES), np.uint8)
         self._views = [memoryview(row) for row in self._buffers]  # type: ignore[arg-type]
         self._packets = np.zeros(BURST, PACKET)
         self._packets["address"] = self._buffers.ctypes.data + BUFFER_BYTES * np.arange(BURST)
         self._packets["link"] = LINK_DATAGRAM
-        self._packets["line"] = port
-        self._packets["group"] = int.from_bytes(socket.inet_aton(address), "big")
-        self._lengths = [0] * BURST
-        try:
-            self.live = _receiver(socket.inet_aton(address), port, socket.inet_aton(interface))
-        except OSError as error:
-            why = error.strerror or error
-            raise ConfigError(f"trade.feed: {group} over {interface}: {why}") from None
-        self.requests: socket.socket | None = None
-        if requests is not None:
-            self.requests = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-            self.requests.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
-            self.requests.connect(resolve(*split(requests)))
-            self.requests.setblocking(False)
+        self._groups = [(int.from_bytes(socket.inet_aton(host)), port) for host, port in groups]
+        self.sockets: list[socket.socket] = []
+        """What can become readable, one for each group."""
+        with contextlib.ExitStack() as stack:
+            for group in groups:
+                try:
+                    self.sockets.append(stack.enter_context(_joined(group, interface)))
+                except OSError as error:
+                    host, port = group
+                    why = error.strerror or error
+                    raise ConfigError(
+                        f"trade.feed: {host}:{port} over {interface}: {why}"
+                    ) from None
+            stack.pop_all()
 
-    def sockets(self) -> list[socket.socket]:
-        """What can become readable."""
-        return [self.live] if self.requests is None else [self.live, self.requests]
+    def poll(self, most: int = BURST) -> np.ndarray:
+        """Lend datagrams that have come, at most ``most``, until the next poll."""
+        most = min(most, BURST)
+        found: list[tuple[int, int, int, int]] = []
+        reading = list(zip(self.sockets, self._groups, strict=True))
+        while reading:
+            for each in list(reading):
+                if len(found) == most:
+                    return self._lend(found)
+                source, (group, port) = each
+                try:
+                    length = source.recv_into(self._views[len(found)])
+                except BlockingIOError:
+                    reading.remove(each)
+                    continue
+                except OSError:
+                    self.counters["receive_errors"] += 1
+                    reading.remove(each)
+                    continue
+                found.append((length, group, port, self._wall_clock()))
+        return self._lend(found)
 
-    def poll(self, source: socket.socket) -> int:
-        """Receive datagrams that have come, at most `BURST`; gives how many."""
-        number = 0
-        while number < BURST:
-            try:
-                self._lengths[number] = source.recv_into(self._views[number])
-            except BlockingIOError:
-                break
-            except OSError:  # nobody answers requests there
-                self.counters["receive_errors"] += 1
-                break
-            number += 1
-        self.counters["packets"] += number
-        return number
-
-    def datagram(self, number: int) -> memoryview:
-        """A datagram of the last poll, until the next one."""
-        return self._views[number][: self._lengths[number]]
-
-    def lend(self, first: int, end: int) -> np.ndarray:
-        """Datagrams of the last poll for the engine, valid until the next poll."""
-        packets = self._packets[first:end]
-        packets["length"] = packets["wire_length"] = self._lengths[first:end]
+    def _lend(self, found: list[tuple[int, int, int, int]]) -> np.ndarray:
+        packets = self._packets[: len(found)]
+        if found:
+            self.counters["packets"] += len(found)
+            packets["length"], packets["group"], packets["line"], packets["ts_recv"] = zip(
+                *found, strict=True
+            )
+            packets["wire_length"] = packets["length"]
         return packets
 
-    def lend_again(self, datagrams: list[bytes]) -> np.ndarray:
-        """Datagrams that were kept, at most `BURST`, as if they came now."""
-        for number, datagram in enumerate(datagrams):
-            self._views[number][: len(datagram)] = datagram
-            self._lengths[number] = len(datagram)
-        return self.lend(0, len(datagrams))
+    def release(self) -> None:
+        """Give back what the last `poll` lent: nothing is to be done."""
 
-    def heartbeat(self, session: bytes, sequence_number: int) -> np.ndarray:
-        """A heartbeat of our own, for the engine, as if it came to the group."""
-        packet = _FIELDS.pack(session, sequence_number, HEARTBEAT)
-        self._heartbeat = np.frombuffer(packet, np.uint8)  # as long as it is lent
-        lent = self._packets[:1].copy()
-        lent["address"] = self._heartbeat.ctypes.data
-        lent["length"] = lent["wire_length"] = len(packet)
-        return lent
-
-    def request(self, session: bytes, first: int, number: int) -> None:
-        """Ask for messages ``first`` and on; the answer comes to `requests`."""
-        if self.requests is None:
-            return
-        packet = _REQUEST.encode(
-            session=session.decode("latin-1"),
-            sequence_number=first,
-            requested_message_count=number,
-        )
-        try:
-            self.requests.send(packet)
-            self.counters["requests"] += 1
-        except OSError:
-            self.counters["requests_failed"] += 1
+    def note_drops(self) -> None:
+        """Count what the kernel had no room for, as far as it says so."""
+        dropped = 0
+        for each in self.sockets:
+            with contextlib.suppress(OSError):
+                said = each.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, _MEMINFO.size)
+                if len(said) == _MEMINFO.size:
+                    dropped += _MEMINFO.unpack(said)[_DROPS]
+        if dropped:
+            self.counters["packets_dropped_by_kernel"] = dropped
 
     def close(self) -> None:
-        """Leave the group and close."""
-        for each in self.sockets():
+        """Leave the groups and close."""
+        for each in self.sockets:
             each.close()
 
 
-def _receiver(address: bytes, port: int, interface: bytes) -> socket.socket:
-    """A socket that the group's datagrams come to; raises `OSError`."""
-    receiving = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    try:
-        receiving.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        receiving.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
-        receiving.setblocking(False)
-        receiving.bind((socket.inet_ntoa(address), port))
-        if address[0] >> 4 == MULTICAST:
-            member = struct.pack("4s4s", address, interface)
-            receiving.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, member)
-    except OSError:
-        receiving.close()
-        raise
-    return receiving
+def _joined(group: Address, interface: str) -> socket.socket:
+    return join(group, interface, RECEIVE_BUFFER)

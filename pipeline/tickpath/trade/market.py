@@ -1,135 +1,179 @@
-"""The feed into the engine: bursts that are in order at once, the rest as `catch_up` says.
+"""The market into the engine: what has come, and what is done about what has not.
 
-The engine takes the first packet that it sees for the first there is.  So a session is begun with a
-heartbeat of our own that says message 1 is next: what cannot be had of the day so far is a gap like
-any other, and the books behind it are stale.  (A packet that is cut short is found out only behind
-its burst: what it lacks is a gap where others followed in the same one.)
+    feed       who receives: lends datagrams of all groups
+    sessions   which of them are of the day that is followed
+    engine     arbitrates between lines A and B, waits for what is late, says what is missing
+    holes      asks for that, fetches snapshots, or declares a gap
+
+At the start the whole day so far is missing, later what all lines lost: both are the same here.
 """
 
+import socket
 import time
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from tickpath.config import ConfigError
+from tickpath.config import ConfigError, parse_group
 from tickpath.engine import Engine
-from tickpath.trade.catch_up import CatchUp
-from tickpath.trade.config import Trade
-from tickpath.trade.feed import BURST, Feed, header
+from tickpath.recovery.engine import LineName
+from tickpath.recovery.engine_lines import EngineLines
+from tickpath.recovery.limits import MILLISECOND_NS
+from tickpath.session.credentials import Credentials
+from tickpath.session.tcp_stream import unix_epoch_ns
+from tickpath.trade.config import TradeConfig, split
+from tickpath.trade.feed import Feed
+from tickpath.trade.holes import Holes
+from tickpath.trade.sessions import Sessions
 
 MAX_BURSTS = 16
-"""Bursts of one socket in a round, so that a feed that never stops does not keep all else waiting.
-"""
-MILLISECOND_NS = 1_000_000
+"""Bursts in a round, so that a feed that never stops does not keep all else waiting."""
 SAY_INTERVAL_NS = 1_000 * MILLISECOND_NS
 START_WAIT_S = 0.0005
 
 
 class Market:
-    """One line of the market.  Raises `ConfigError` where its sockets cannot be had."""
+    """See the module's text.
 
-    def __init__(self, engine: Engine, trade: Trade, clock: Callable[[], int]) -> None:
+    Raises `ConfigError` where its sockets cannot be had, `SessionError` for an unknown host.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        config: TradeConfig,
+        credentials: Credentials,
+        clock: Callable[[], int],
+    ) -> None:
+        """``config`` is a `checked` one; ``credentials`` are those of the feed's servers."""
+        trade, feed = config.trade, config.feed
         self._engine, self._trade, self._clock = engine, trade, clock
-        self.feed = Feed(trade.feed, trade.interface, trade.requests)
-        self.counters: Counter[str] = self.feed.counters
-        can_ask = trade.requests is not None
-        patience_ns = trade.start_timeout_ms * MILLISECOND_NS if can_ask else 0
-        self._session: bytes | None = None  # the one that the engine knows
-        self.catch_up = CatchUp(
-            1 if can_ask else None, patience_ns, self.counters, trade.feed_session
+        self._epoch_ns = unix_epoch_ns(clock)
+        self.counters_here: Counter[str] = Counter()
+        lines_a = [LineName(*split(each)) for each in feed.groups]
+        lines_b = {LineName(*split(b)): LineName(*split(a)) for a, b in feed.lines_b.items()}
+        self._lines_a = lines_a
+        groups = [(each.group, each.port) for each in (*lines_a, *lines_b)]
+        self.feed = Feed(groups, trade.interface, self._wall_ns)
+        self._lines = EngineLines(engine)
+        line_of = {each: each for each in lines_a} | lines_b
+        self._sessions = Sessions(
+            engine,
+            self._lines,
+            {parse_group(f"{each.group}:{each.port}"): a for each, a in line_of.items()},
+            trade.feed_session,
+            self.counters_here,
         )
+        try:
+            self._holes = Holes(engine, self._lines, lines_a, trade, credentials, clock)
+        except BaseException:
+            self.feed.close()
+            raise
+
+    def _wall_ns(self) -> int:
+        return self._epoch_ns + self._clock()
 
     def close(self) -> None:
         """Close the sockets."""
         self.feed.close()
+        self._holes.close()
 
     # ------------------------------------------------------------ the start
 
     def start(self, is_stopped: Callable[[], bool], say: Callable[[str], None]) -> None:
-        """Take the day so far.  Raises `ConfigError` where nothing comes at all."""
-        catch_up, trade = self.catch_up, self._trade
+        """Take the day so far.  Raises `ConfigError` where nothing comes to a group."""
+        self._lines.warm_up()
         begun_ns = said_ns = self._clock()
-        while not is_stopped() and not catch_up.is_current:
+        while not is_stopped() and not self.is_current:
             if not self.take(lambda: None):
                 time.sleep(START_WAIT_S)
             now_ns = self._clock()
+            silent = self._silent()
             waited_ms = (now_ns - begun_ns) // MILLISECOND_NS
-            if catch_up.session is None and waited_ms >= trade.start_timeout_ms:
-                what = (
-                    "no packet" if trade.feed_session is None else f"none of {trade.feed_session}"
-                )
-                raise ConfigError(
-                    f"trade.feed: {what} came to {trade.feed} over {trade.interface} in "
-                    f"{trade.start_timeout_ms / 1000:g} s; is the exchange running?"
-                )
-            if catch_up.session is not None and now_ns - said_ns >= SAY_INTERVAL_NS:
+            if silent and waited_ms >= self._trade.start_timeout_ms:
+                self._refuse(silent[0])
+            if not silent and now_ns - said_ns >= SAY_INTERVAL_NS:
                 said_ns = now_ns
-                say(f"the day so far: message {catch_up.expected:,} of {catch_up.highest:,}")
-        if trade.requests is not None:
-            catch_up.patience_ns = trade.gap_timeout_ms * MILLISECOND_NS
+                say(self._progress())
+        self._holes.be_patient(self._trade.gap_timeout_ms)
+
+    def _silent(self) -> list[LineName]:
+        """Lines A of which nothing has come, on their line B either."""
+        heard = {(each.group, each.port) for each in self._lines.names()}
+        return [each for each in self._lines_a if (each.group, each.port) not in heard]
+
+    def _refuse(self, silent: LineName) -> None:
+        trade = self._trade
+        what = "no packet" if trade.feed_session is None else f"none of {trade.feed_session}"
+        raise ConfigError(
+            f"trade.feed: {what} came to {silent.group}:{silent.port} over {trade.interface} in "
+            f"{trade.start_timeout_ms / 1000:g} s; is the exchange running?"
+        )
+
+    def _progress(self) -> str:
+        """How far those lines are that lack something."""
+        parts = []
+        for name in self._lines.names():
+            if not self._holes.is_current(name):
+                expected, seen = self._lines.seen(name)
+                unit = f"unit {name.unit}: " if name.unit else ""
+                parts.append(f"{unit}message {expected:,} of {seen:,}")
+        return f"the day so far: {'; '.join(parts)}"
 
     # ------------------------------------------------------------ rounds
 
     def take(self, after: Callable[[], None]) -> int:
-        """Everything that has come into the engine, ``after`` every burst; gives the datagrams."""
-        catch_up, feed = self.catch_up, self.feed
-        taken = self._take(feed.live, catch_up.take, after)
-        if feed.requests is not None:
-            taken += self._take(feed.requests, catch_up.take_answer, after)
-        if not catch_up.is_settled:
-            self._take_due(after)
-            for first, number in catch_up.requests(self._clock()):
-                feed.request(catch_up.session or b"", first, number)
-        return taken
+        """Everything that has come into the engine, ``after`` every burst; gives how much it was.
 
-    def _take(self, source: Any, takes: Callable[..., bool], after: Callable[[], None]) -> int:
-        feed, taken = self.feed, 0
+        Windows of lines end by the time of now, and what is missing is seen to.
+        """
+        taken = 0
         for _ in range(MAX_BURSTS):
-            number = feed.poll(source)
-            if not number:
+            packets = self.feed.poll()
+            if len(packets):
+                taken += len(packets)
+                self._sessions.give(packets)
+                self.feed.release()
+                after()
+            self._engine.pass_time(self._wall_ns())
+            if self._holes.poll():
+                taken += 1
+                after()
+            if not len(packets):
                 break
-            taken += number
-            now_ns, first = self._clock(), 0
-            for at in range(number):
-                datagram = feed.datagram(at)
-                if not takes(header(datagram), datagram, now_ns):
-                    self._process(first, at)
-                    first = at + 1
-            self._process(first, number)
-            after()
         return taken
 
-    def _process(self, first: int, end: int) -> None:
-        """Give datagrams of the burst to the engine, and hear what it expects then."""
-        if first < end:
-            self._begin()
-            self._engine.process(self.feed.lend(first, end))
-            self._follow()
+    def waited_for(self) -> list[socket.socket | Any]:
+        """What can become readable, for a selector."""
+        return [*self.feed.sockets, *self._holes.networks]
 
-    def _begin(self) -> None:
-        session = self.catch_up.session
-        if session is not None and session != self._session:
-            self._session = session
-            self._engine.process(self.feed.heartbeat(session, 1))
+    @property
+    def next_deadline(self) -> int | None:
+        """When `take` has something to do even if nothing comes."""
+        due = self._holes.next_deadline
+        if self._engine.block.get("waiting"):
+            window_ns = self._clock() + self._engine.block.get("reorder_ns")
+            due = window_ns if due is None else min(due, window_ns)
+        return due
 
-    def _follow(self) -> None:
-        block = self._engine.block
-        # There is one line: everything comes to one group.
-        if block.get("lines"):
-            self.catch_up.follow(int(block.line["expected"][0]))
+    # ------------------------------------------------------------ what is known
 
-    def _take_due(self, after: Callable[[], None]) -> None:
-        waiting: list[bytes] = []
-        for datagram in self.catch_up.due(self._clock()):
-            waiting.append(datagram)
-            if len(waiting) == BURST:
-                self._process_again(waiting, after)
-        if waiting:
-            self._process_again(waiting, after)
+    @property
+    def is_current(self) -> bool:
+        """True where every group has brought something, and no line lacks anything."""
+        return not self._silent() and all(map(self._holes.is_current, self._lines.names()))
 
-    def _process_again(self, datagrams: list[bytes], after: Callable[[], None]) -> None:
-        self._begin()
-        self._engine.process(self.feed.lend_again(datagrams))
-        datagrams.clear()
-        self._follow()
-        after()
+    @property
+    def counters(self) -> Counter[str]:
+        """Everything that was counted beside what the engine counts."""
+        self.feed.note_drops()
+        return self.feed.counters + self.counters_here + self._holes.counters
+
+    def lines(self) -> list[dict[str, Any]]:
+        """As `Engine.lines`, with where recovery stands: its state's name."""
+        states = self._holes.states
+        return [
+            {**each, "recovery": states[name].name}
+            for name, each in zip(self._lines.names(), self._engine.lines(), strict=True)
+            if name in states
+        ]

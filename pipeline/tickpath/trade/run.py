@@ -1,8 +1,8 @@
 """The loop of `tickpath trade`: one thread, one selector, everything in the order it comes.
 
-start    the feed from its first message on, if somebody can be asked; then the journal of
-         an earlier process; only then does the strategy see anything, and orders can be sent
-         when the session is ready
+start    the feed from its first message on, or from a snapshot; then the journal of an earlier
+         process; only then does the strategy see anything, and orders can be sent when the
+         session is ready
 round    wait for a socket or a deadline; feed, answers, drop copy and operator into the engine;
          what the engine encoded to the session, at once
 quiet    after `clock_interval_ms` without input, engine time is moved on by a clock command
@@ -53,8 +53,6 @@ MILLISECOND_NS = 1_000_000
 SCREEN_INTERVAL_NS = 250 * MILLISECOND_NS
 RECONCILE_INTERVAL_NS = 250 * MILLISECOND_NS
 LONGEST_WAIT_NS = 50 * MILLISECOND_NS
-MISSING_WAIT_NS = 2 * MILLISECOND_NS
-"""Longest wait while messages of the feed are missing."""
 CLOSE_NS = 5_000 * MILLISECOND_NS
 """How long cancels, last answers and logout may take at the end."""
 
@@ -110,10 +108,16 @@ class Trader:
         self.decisions = _decisions(config, strategy, self.directory)
         stack.callback(self.decisions.close)
         self.engine = Engine(config, strategy=strategy, on_audit=self.decisions.write)
-        self.market = Market(self.engine, trade, clock)
+        of_feed = trade.feed_credentials
+        self.market = Market(
+            self.engine,
+            config,
+            credentials if of_feed is None else load_credentials(of_feed),
+            clock,
+        )
         stack.callback(self.market.close)
         self._selector = stack.enter_context(selectors.DefaultSelector())
-        for each in self.market.feed.sockets():
+        for each in self.market.waited_for():
             self._selector.register(each, selectors.EVENT_READ, None)
         epoch_ns = unix_epoch_ns(clock)
         self.session = OrderSession(
@@ -270,9 +274,7 @@ class Trader:
 
     def _wait_ns(self, longest_ns: int) -> int:
         now_ns = self._clock()
-        if not self.market.catch_up.is_settled:
-            longest_ns = min(longest_ns, MISSING_WAIT_NS)
-        deadlines = [self.line.next_deadline, now_ns + longest_ns]
+        deadlines = [self.line.next_deadline, self.market.next_deadline, now_ns + longest_ns]
         if self.watch is not None:
             deadlines.append(self._copy_line.next_deadline)
         return max(min(each for each in deadlines if each is not None) - now_ns, 0)
@@ -381,6 +383,7 @@ class Trader:
             "unmatched_executions": watch.unmatched if watch is not None else 0,
             "desk": dict(self.desk.counters),
             "feed": dict(self.market.counters),
+            "lines": self.market.lines(),
             "operator": dict(self._control.counters),
             "strategy_error": self.engine.strategy_error,
             "audit_error": str(self.decisions.error) if self.decisions.error else None,

@@ -14,6 +14,7 @@ from tickpath.counters import Counter
 from tickpath.digest import symbol_number
 from tickpath.engine import Engine
 from tickpath.latency import summary
+from tickpath.recovery.state import State
 from tickpath.trade.operator_words import open_orders, positions
 
 STAGES = ("tick_to_order", "strategy", "risk", "encode")
@@ -139,6 +140,9 @@ def _head(shown: View) -> list[Line]:
     if state["drop_copy"] not in ("ready", "none"):
         first.append((f" drop copy {state['drop_copy']} ", _WARN))
     first.append((f"  {_clock(head['time_ns'])}  {head['messages']:,} messages", ""))
+    for line in state["lines"]:
+        if line["recovery"] not in _IN_ORDER:
+            first.append((f"  {line['group']} {line['session']}: {_recovery(line)}", "yellow"))
     if head["gaps"]:
         first.append((f"  {head['gaps']} gaps ({head['gap_messages']:,} messages)", "bold red"))
     second: Line = [
@@ -153,6 +157,13 @@ def _head(shown: View) -> list[Line]:
     return [first, second]
 
 
+def _recovery(line: dict[str, Any]) -> str:
+    """Where a line stands that lacks something."""
+    text = line["recovery"].lower().replace("_", " ")
+    return f"{text} at {line['next']:,}"
+
+
+_IN_ORDER = (State.SYNCHRONISED.name, State.UNKNOWN.name)
 _GOOD, _WARN, _BAD = "black on green", "black on yellow", "bold white on red"
 
 
