@@ -124,12 +124,13 @@ class Holes:
         """How long missing messages are waited for from now on, without one of them coming."""
         trade, timeout_ns = self._trade, max(timeout_ms * MILLISECOND_NS, 1)
         for is_pitch, servers in self._servers.items():
+            share_ns = timeout_ns // max(servers, 1)  # of each server
+            answer_ns = max(min(ANSWER_TIMEOUT_NS, share_ns // 2), 1)
             self._limits[is_pitch] = Limits(
                 request_messages=REQUEST_MESSAGES,
                 requests_under_way=REQUESTS_UNDER_WAY,
-                answer_timeout_ns=ANSWER_TIMEOUT_NS,
-                # Each server has its share of the time.
-                request_attempts=max(timeout_ns // (ANSWER_TIMEOUT_NS * max(servers, 1)), 1),
+                answer_timeout_ns=answer_ns,
+                request_attempts=max(share_ns // answer_ns, 1),
                 fill_timeout_ns=timeout_ns,
                 fill_max_messages=trade.refill_messages,
                 stale_retry_ns=trade.stale_retry_ms * MILLISECOND_NS,
