@@ -36,7 +36,7 @@ def test_the_exchange_answers_whatever_the_file_says(tmp_path):
         ('[trade]\ninterface = "lo"', "trade.interface: lo: not a dotted IPv4 address"),
         ('[trade]\nrequests = "host"', "trade.requests: host: not HOST:PORT"),
         ('[trade]\nglimpse = ["a:1", "b:0"]', "trade.glimpse: b:0: a port is 1 to 65535"),
-        ('[trade]\nspin = { 256 = "a:1" }', "trade.spin: Expected `str` matching regex"),
+        ('[trade]\nspin = { 256 = "a:1" }', "at `key` in `$.trade.spin`"),
         ('[trade.spin]\n1 = ["a:1", "b"]', "trade.spin.1: b: not HOST:PORT"),
         ('[trade]\ngrp = "a:1"', "trade.grp, trade.grp_group: one is of no use without"),
         ('[trade]\ngrp = "a:1"\ngrp_group = "b:1"', "trade.grp_group: b:1: not a dotted IPv4"),

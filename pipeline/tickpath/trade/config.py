@@ -160,9 +160,10 @@ def _groups(config: TradeConfig) -> list[str]:
     named = [config.trade.feed] if config.trade.feed is not None else []
     named += [*feed.groups, *feed.lines_b]
     second = {parse_group(each) for each in feed.lines_b.values()}
-    groups = {parse_group(each): each for each in reversed(named)}
-    chosen = [each for group, each in groups.items() if group not in second]
-    return list(reversed(chosen)) or [GROUP]
+    groups: dict[tuple[int, int], str] = {}
+    for each in named:
+        groups.setdefault(parse_group(each), each)
+    return [each for group, each in groups.items() if group not in second] or [GROUP]
 
 
 def _check_ports(said: Addresses | None, where: str) -> None:
