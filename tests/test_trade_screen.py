@@ -101,3 +101,15 @@ def test_an_engine_that_knows_nothing():
 def test_a_note_cannot_move_the_cursor(engine):
     lines = shown(engine, 80, 24, notes=["evil \x1b[2J\n\r text"])
     assert lines[-1] == "'evil \\x1b[2J\\n\\r text'"
+
+
+def test_lines_that_lack_something_are_named(engine):
+    line = {"group": "239.1.1.1:1", "session": "T1", "next": 1_234}
+    for name, text in (
+        ("BACKFILL", "239.1.1.1:1 T1: backfill at 1,234"),
+        ("GAP_FILL", "gap fill at 1,234"),
+        ("STALE", "stale at 1,234"),
+    ):
+        assert text in shown(engine, 120, 24, lines=[line | {"recovery": name}])[0]
+    for name in ("SYNCHRONISED", "UNKNOWN"):
+        assert "239.1.1.1" not in shown(engine, 120, 24, lines=[line | {"recovery": name}])[0]

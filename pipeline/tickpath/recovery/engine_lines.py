@@ -15,6 +15,7 @@ import numpy as np
 from numba import types
 
 from tickpath import repair
+from tickpath.counters import Counter
 from tickpath.engine import Engine
 from tickpath.layout import LineKind, LineState
 from tickpath.packet import LINK_DATAGRAM, LINK_MESSAGES, LINK_PITCH, PACKET
@@ -74,7 +75,8 @@ class EngineLines:
     def __init__(self, engine: Engine) -> None:
         self._engine, self._block = engine, engine.block
         self._told: dict[LineName, _Told] = {}
-        self._names: dict[LineName, int] = {}  # a line's place and name are for good
+        self._names: dict[LineName, int] = {}  # a line's place, name and kind are for good
+        self._are_units: dict[LineName, bool] = {}
 
     @staticmethod
     def warm_up() -> None:
@@ -86,14 +88,15 @@ class EngineLines:
         """Index of every line so far."""
         for at in range(len(self._names), self._block.get("lines")):
             each = self._block.line[at]
-            unit = int(each["session_tail"]) if each["kind"] == LineKind.UNIT else 0
-            group = str(ipaddress.IPv4Address(int(each["group"])))
-            self._names[LineName(group, int(each["port"]), unit)] = at
+            is_unit = bool(each["kind"] == LineKind.UNIT)
+            unit = int(each["session_tail"]) if is_unit else 0
+            name = LineName(str(ipaddress.IPv4Address(int(each["group"]))), int(each["port"]), unit)
+            self._names[name], self._are_units[name] = at, is_unit
         return self._names
 
     def is_unit(self, line: LineName) -> bool:
         """True where a line is a unit of PITCH, False where it is a session of MoldUDP64."""
-        return bool(self._block.line["kind"][self.names()[line]] == LineKind.UNIT)
+        return self._are_units[line]
 
     def has_ended(self, line: LineName) -> bool:
         """True where the feed has said that a line's session is over."""
@@ -104,6 +107,13 @@ class EngineLines:
         """(the next message, the one behind the last that was heard of) of a line."""
         record = self._block.line[self.names()[line]]
         return int(record["expected"]), max(int(record["seen"]), int(record["expected"]))
+
+    @property
+    def standing(self) -> tuple[int, int, int]:
+        """(lines, those that wait for something, sessions that were begun anew), all so far."""
+        block = self._block
+        changes = int(block.counter["value"][Counter.SESSION_CHANGES])
+        return block.get("lines"), block.get("waiting"), changes
 
     def is_in_order(self, line: LineName) -> bool:
         """True where nothing is known to be missing.
@@ -119,9 +129,9 @@ class EngineLines:
 
         What it does then may change more.  Gives False where nothing had changed.
         """
-        changed = False
+        changed, is_pitch = False, recovery.codec is sequenced_unit
         for name, at in self.names().items():
-            if self.is_unit(name) != (recovery.codec is sequenced_unit):
+            if self._are_units[name] != is_pitch:
                 continue
             record = self._block.line[at]
             session, expected = _session(record), int(record["expected"])

@@ -125,6 +125,10 @@ class SocketNetwork:
         """Readable where `poll` has something to hear."""
         return self._selector.fileno()  # type: ignore[attr-defined]
 
+    def has_come(self) -> bool:
+        """True where `poll` has something to hear now."""
+        return bool(self._selector.get_map() and self._selector.select(0))
+
     @property
     def next_deadline(self) -> int | None:
         """When `poll` has something to do even if nothing comes."""

@@ -68,6 +68,9 @@ class Holes:
         self._servers = {False: len(several(trade.requests)), True: len(several(trade.grp))}
         self._glimpse_line = groups[0]
         self._units: dict[int, LineName] = {}
+        self._due_ns: int | None = None
+        self._quiet: tuple[int, int, int] | None = None
+        """How the engine's lines stand while nothing is to be done; None: something is."""
         self._limits = {False: Limits(), True: Limits()}
         self._protocols: list[_Protocol] = []
         try:
@@ -142,16 +145,32 @@ class Holes:
     # ------------------------------------------------------------ rounds
 
     def poll(self) -> bool:
-        """Hear the engine and the servers, and do what follows; True where the engine took some."""
+        """Hear the engine and the servers, and do what follows; True where the engine took some.
+
+        That is next to nothing while every line is in order and no server says anything.
+        """
         real_ns = self._clock()
         self._now_ns += min(max(real_ns - self._real_ns, 0), LONGEST_STEP_NS)
         self._real_ns = real_ns
+        if self._is_quiet():
+            return False
         before = self._engine.block.get("input_number")
         for each in self._protocols:
             self._report(each)
             each.network.poll(0.0)
             self._report(each)
+        due = [each.network.next_deadline for each in self._protocols]
+        self._due_ns = min((each for each in due if each is not None), default=None)
+        states = [state for each in self._protocols for state in each.recovery.states.values()]
+        is_in_order = all(state is State.SYNCHRONISED for state in states)
+        self._quiet = (len(states), 0, self._lines.standing[2]) if is_in_order else None
         return self._engine.block.get("input_number") != before
+
+    def _is_quiet(self) -> bool:
+        if self._lines.standing != self._quiet:
+            return False
+        is_due = self._due_ns is not None and self._now_ns >= self._due_ns
+        return not is_due and not any(each.network.has_come() for each in self._protocols)
 
     def _time(self) -> int:
         """Recovery's own time."""
@@ -161,8 +180,7 @@ class Holes:
         recovery = protocol.recovery
         for _ in range(MAX_REPORTS):
             for name in self._lines.names():
-                is_its = self._lines.is_unit(name) == protocol.is_pitch
-                if is_its and name not in recovery.lines:
+                if name not in recovery.lines and self._lines.is_unit(name) == protocol.is_pitch:
                     self._add(recovery, name, protocol.is_pitch)
             if not self._lines.report(recovery, self._now_ns):
                 return
@@ -194,9 +212,9 @@ class Holes:
     @property
     def next_deadline(self) -> int | None:
         """When `poll` has something to do, by the caller's clock."""
-        due = [each.network.next_deadline for each in self._protocols]
-        soonest_ns = min((each for each in due if each is not None), default=None)
-        return None if soonest_ns is None else self._real_ns + max(soonest_ns - self._now_ns, 0)
+        if self._due_ns is None:
+            return None
+        return self._real_ns + max(self._due_ns - self._now_ns, 0)
 
     # ------------------------------------------------------------ what is known
 
