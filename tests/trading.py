@@ -104,9 +104,9 @@ def trade_config(where: dict[str, Any], directory: Path, **said: Any) -> TradeCo
         "directory": str(directory),
         "fsync": "none",
         "session": QUICK,
-        "glimpse": "{}:{}".format(*where["glimpse"]) if where["glimpse"] else None,
+        "glimpse": "{}:{}".format(*where["glimpse"]) if where.get("glimpse") else None,
     } | said.pop("trade", {})
-    if where["feed_b"]:
+    if where.get("feed_b"):
         said["feed"] = {"lines_b": {trade["feed"]: "{}:{}".format(*where["feed_b"])}} | said.get(
             "feed", {}
         )
