@@ -385,7 +385,7 @@ def test_an_operator_asks_and_commands(tmp_path):
         operator = Operator(path)
         status = operator.ask(f, "status")
         assert status["session"] == "T1" and set(status["connections"]) == {
-            "orders", "drop_copy", "feed", "control",
+            "orders", "drop_copy", "feed", "glimpse", "control",
         }  # fmt: skip
         assert operator.ask(f, "halt symbol=AAA") == {"state": "H"}
         assert f.server.venue.matching.books[1].state == "H"

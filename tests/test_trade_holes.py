@@ -179,8 +179,9 @@ def test_a_start_when_the_day_is_said_asks_for_it(feed, names):
     rehearsal = Rehearsal(feed, 5, names=names, late=True, plans=(QUIET, QUIET))
     counters = rehearsal.run()
     rehearsal.check()
-    missing = sum(len(each.messages) for each in rehearsal.streams)
-    assert counters["messages_recovered"] == missing and not counters["snapshots"]
+    said = sum(len(each.messages) for each in rehearsal.streams)
+    assert said // 2 < counters["messages_recovered"] <= said == rehearsal.engine.messages
+    assert not counters["snapshots"]
 
 
 @pytest.mark.parametrize(("feed", "names"), [("itch50", ITCH), ("pitch", PITCH)])
@@ -209,7 +210,10 @@ def test_a_start_with_nobody_at_all_is_a_gap(feed):
     counters = rehearsal.run()
     assert {each["recovery"] for each in rehearsal.said} == {"STALE"}
     assert len(rehearsal.engine.gaps()) == len(rehearsal.streams)
-    assert counters["messages_given_up"] == sum(len(s.messages) for s in rehearsal.streams)
+    # What was being sent when it joined came live.
+    said = sum(len(each.messages) for each in rehearsal.streams)
+    assert counters["messages_given_up"] + rehearsal.engine.messages == said
+    assert counters["messages_given_up"] > said // 2
 
 
 def test_a_stale_line_gets_good_again():

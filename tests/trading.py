@@ -32,6 +32,8 @@ QUICK = {
     "max_attempts": 1_000,
 }
 """Session settings for an exchange in the same process."""
+MOVE_NS = 500_000
+"""How often the venue moves while a trader starts."""
 RECENT = 16
 """Orders that `busy` remembers."""
 
@@ -102,7 +104,12 @@ def trade_config(where: dict[str, Any], directory: Path, **said: Any) -> TradeCo
         "directory": str(directory),
         "fsync": "none",
         "session": QUICK,
+        "glimpse": "{}:{}".format(*where["glimpse"]) if where.get("glimpse") else None,
     } | said.pop("trade", {})
+    if where.get("feed_b"):
+        said["feed"] = {"lines_b": {trade["feed"]: "{}:{}".format(*where["feed_b"])}} | said.get(
+            "feed", {}
+        )
     common: dict[str, Any] = {
         "capacity": {"symbols": 64, "orders": 1 << 20, "overflow_levels": 4096, "trades": 1024},
         "orders": {"protocol": where["protocol"]},
@@ -119,22 +126,24 @@ class Pit:
     def __init__(self, server: Server, directory: Path, function: Any = busy, **said: Any) -> None:
         self.server, self.directory, self.function, self.said = server, directory, function, said
         self.trader: Trader | None = None
-        self._is_moving = False
+        self._is_starting, self._moved_ns = False, 0
 
     def begin(self, **said: Any) -> Trader:
         """A trader of the directory, its start made while the venue goes on."""
         config = trade_config(self.server.addresses(), self.directory, **{**self.said, **said})
+        self._is_starting = True
         trader = Trader(config, self.function, clock=self.clock)
         self.trader = trader
         trader.start()
+        self._is_starting = False
         return trader
 
     def clock(self) -> int:
         """Time for the trader; while it looks at it in its start, the venue moves."""
-        if not self._is_moving and (self.trader is None or not self.trader.market.is_current):
-            self._is_moving = True
+        now_ns = time.monotonic_ns()
+        if self._is_starting and now_ns - self._moved_ns >= MOVE_NS:
+            self._moved_ns = now_ns
             self.server.round(0)
-            self._is_moving = False
         return time.monotonic_ns()
 
     @property

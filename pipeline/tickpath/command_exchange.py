@@ -29,6 +29,8 @@ SCHEMA = "tickpath.exchange/1"
 @click.option("--drop-copy", type=int, metavar="PORT", help="A free port by default.")
 @click.option("--protocol", type=click.Choice(["ouch50", "ouch42"]))
 @click.option("--multicast", metavar="GROUP:PORT", help="Feed; a unicast address is sent to too.")
+@click.option("--multicast-b", metavar="GROUP:PORT", help="The same feed a second time.")
+@click.option("--glimpse", type=int, metavar="PORT", help="Snapshots; 0: a free port.")
 @click.option("--interface", metavar="ADDRESS", help="Of multicast; 127.0.0.1 by default.")
 @click.option("--rate", type=float, help="Background actions a second.")
 @click.option("--recorded", metavar="FILE", help="Background from an ITCH 5.0 capture.")
@@ -135,6 +137,8 @@ _WHERE = {
     "drop_copy": "orders.drop_copy_port",
     "protocol": "orders.protocol",
     "multicast": "feed.group",
+    "multicast_b": "feed.group_b",
+    "glimpse": "feed.glimpse_port",
     "interface": "feed.interface",
     "rate": "flow.rate",
     "recorded": "flow.recorded",

@@ -54,7 +54,13 @@ class Feed(Component, frozen=True):
     max_kept: Positive = 1 << 20
     """Messages kept for requests."""
     loss: Probability = 0.0
-    """Part of the packets that is lost on purpose."""
+    """Part of the packets that is lost on purpose, on all lines."""
+    group_b: str | None = None
+    """A second group that the same packets go to."""
+    line_loss: Probability = 0.0
+    """Part of the packets that is lost on each line for itself."""
+    glimpse_port: Port | None = None
+    """TCP port of the GLIMPSE server, where accounts log in; 0: one that is free, none: none."""
 
 
 class Orders(Component, frozen=True):
@@ -100,7 +106,16 @@ class Exchange(Component, frozen=True):
 
     def digest(self) -> str:
         """Hex digest of what decides the venue's output."""
-        feed = msgspec.structs.replace(self.feed, group="", interface="", ttl=0, request_port=0)
+        feed = msgspec.structs.replace(
+            self.feed,
+            group="",
+            interface="",
+            ttl=0,
+            request_port=0,
+            group_b=None,
+            line_loss=0.0,
+            glimpse_port=None,
+        )
         orders = msgspec.structs.replace(self.orders, address="", port=0, drop_copy_port=0)
         accounts = [
             msgspec.structs.replace(each, password=None, password_env=None)

@@ -80,6 +80,11 @@ class Downstream:
             self.packets.append(_HEADER.pack(self._name, self.next_sequence, HEARTBEAT))
 
     @property
+    def behind(self) -> int:
+        """The number of the message behind all that were published, also those not sent yet."""
+        return self.next_sequence + len(self._open)
+
+    @property
     def due_ns(self) -> int:
         """When `advance` has something to do next."""
         return self._open_ns + self.window_ns if self._open else self._last_ns + self.heartbeat_ns

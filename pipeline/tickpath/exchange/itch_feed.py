@@ -115,6 +115,20 @@ class ItchFeed:
         state = self._state(StateChanged(locate, book.state, ""), high, low)
         return [directory, state, short_sale]
 
+    def snapshot(self, now_ns: int, is_over: bool) -> list[bytes]:
+        """What somebody must know who joins now: all that is said of symbols, and open orders."""
+        said = self.opening(now_ns) + (self.closing(now_ns) if is_over else [])
+        high, low = halves(now_ns)
+        for book in self._books.values():
+            for side in range(len(book.sides)):
+                for o in book.orders(side):
+                    terms = o.terms
+                    added = self._add(
+                        o.locate, o.ref, side, o.shown, o.price, terms.attribution, high, low
+                    )
+                    said += [added] if added is not None else []
+        return said
+
     def closing(self, now_ns: int) -> list[bytes]:
         """The end of the day."""
         return [self._system(code, now_ns) for code in END]

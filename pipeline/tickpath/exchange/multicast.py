@@ -5,6 +5,7 @@ run over whoever reads; the queue is bounded by what is kept for requests anyway
 fit is counted and can be asked for.
 """
 
+import random
 import selectors
 import socket
 import struct
@@ -41,13 +42,16 @@ class Multicast:
         """Packets of the day that wait no more."""
         self._queue: deque[bytes] = deque()
         self._answer = answer
+        self._chance = random.Random("lines")
+        self._line_loss = feed.line_loss
         self._free_ns = 0  # when the next packet may leave
         try:
-            number, self._port = parse_group(feed.group, "feed")
-            self._group = socket.inet_ntoa(struct.pack(">I", number))
-            self._out = _sender(feed, is_multicast=number >> 28 == 0b1110)
+            lines = [parse_group(each, "feed") for each in (feed.group, feed.group_b) if each]
+            self.groups = [(socket.inet_ntoa(struct.pack(">I", host)), at) for host, at in lines]
+            """Where packets go: line A, then line B if there is one."""
+            self._out = _sender(feed, any(host >> 28 == 0b1110 for host, _ in lines))
         except ConfigError as error:
-            raise ExchangeError(f"feed.group: {feed.group!r} is not ADDRESS:PORT") from error
+            raise ExchangeError(f"feed: {error}") from error
         except OSError as error:
             where = f"{feed.group} over {feed.interface}"
             raise ExchangeError(f"feed: {where}: {error.strerror or error}") from None
@@ -66,11 +70,6 @@ class Multicast:
         selector.register(self._requests, selectors.EVENT_READ, self._take_requests)
 
     @property
-    def group(self) -> tuple[str, int]:
-        """Where packets go."""
-        return self._group, self._port
-
-    @property
     def request_address(self) -> tuple[str, int]:
         """Where missed messages can be asked for."""
         return self._requests.getsockname()
@@ -87,14 +86,18 @@ class Multicast:
         """Send what may leave by now."""
         self._free_ns = max(self._free_ns, now_ns - BURST_NS)
         while self._queue and self._free_ns <= now_ns:
-            try:
-                self._out.sendto(self._queue[0], (self._group, self._port))
-                self.counters["packets_sent"] += 1
-            except BlockingIOError:
-                self.counters["sends_blocked"] += 1
-                return
-            except OSError:  # nobody listens at that address, or the network is down
-                self.counters["sends_failed"] += 1
+            for group in self.groups:
+                if self._line_loss and self._chance.random() < self._line_loss:
+                    self.counters["packets_lost_on_a_line"] += 1
+                    continue
+                try:
+                    self._out.sendto(self._queue[0], group)
+                    self.counters["packets_sent"] += 1
+                except BlockingIOError:
+                    self.counters["sends_blocked"] += 1
+                    return
+                except OSError:  # nobody listens at that address, or the network is down
+                    self.counters["sends_failed"] += 1
             self._queue.popleft()
             self.packets_left += 1
             self._free_ns += _MILLISECOND_NS // PACKETS_PER_MS

@@ -22,6 +22,7 @@ from tickpath.exchange.config import Exchange, password_of
 from tickpath.exchange.connections import Arrived, Door, Input, LoggedIn
 from tickpath.exchange.error import ExchangeError
 from tickpath.exchange.faults import Disconnect
+from tickpath.exchange.glimpse import Glimpse
 from tickpath.exchange.journal import Journal, Kind
 from tickpath.exchange.multicast import Multicast
 from tickpath.exchange.venue import Venue
@@ -110,6 +111,15 @@ class Server:
         self.feed.queue(waiting)
         self.orders = self._door(self.config.orders.port, said, takes_messages=True)
         self.drop_copy = self._door(self.config.orders.drop_copy_port, dropped, False)
+        self.glimpse: Glimpse | None = None
+        if self.config.feed.glimpse_port is not None:
+            self.glimpse = glimpse = Glimpse(
+                (self.config.feed.interface, self.config.feed.glimpse_port),
+                self.selector,
+                self.venue,
+                lambda username, password: bool(self._authenticate(username, password)),
+            )
+            self._closing.callback(lambda: glimpse.listener.close(self._clock()))
         self.control: OperatorSocket | None = None
         if control is not None:
 
@@ -202,7 +212,8 @@ class Server:
         if duration_s is not None:
             deadlines.append(begun_ns + round(duration_s * SECOND_NS))
         for each in (self.orders.next_deadline, self.drop_copy.next_deadline,
-                     self.feed.next_deadline):  # fmt: skip
+                     self.feed.next_deadline,
+                     self.glimpse.listener.next_deadline() if self.glimpse else None):  # fmt: skip
             if each is not None:
                 deadlines.append(each)
         return max(min(deadlines) - now_ns, 0) / SECOND_NS
@@ -213,7 +224,7 @@ class Server:
         now_ns = self._clock()
         for key, mask in ready:
             if mask & selectors.EVENT_READ:
-                for each in key.data(now_ns):
+                for each in key.data(now_ns) or ():
                     self._take(each, now_ns)
         for each in self.orders.tick(now_ns):
             self._take(each, now_ns)
@@ -281,6 +292,8 @@ class Server:
         self.feed.send(now_ns)
         self.orders.write(now_ns)
         self.drop_copy.write(now_ns)
+        if self.glimpse is not None and self.is_open:
+            self.glimpse.listener.poll(now_ns)
 
     # ------------------------------------------------------------ the end
 
@@ -317,6 +330,7 @@ class Server:
                 "orders": dict(self.orders.counters),
                 "drop_copy": dict(self.drop_copy.counters),
                 "feed": dict(self.feed.counters),
+                "glimpse": dict(self.glimpse.counters) if self.glimpse else {},
                 "control": dict(self.control.counters) if self.control else {},
             }
         }
@@ -328,7 +342,9 @@ class Server:
             "ouch": list(self.orders.address),
             "protocol": self.config.orders.protocol,
             "drop_copy": list(self.drop_copy.address),
-            "feed": list(self.feed.group),
+            "feed": list(self.feed.groups[0]),
+            "feed_b": list(self.feed.groups[1]) if len(self.feed.groups) > 1 else None,
+            "glimpse": list(self.glimpse.listener.address) if self.glimpse else None,
             "interface": self.config.feed.interface,
             "requests": list(self.feed.request_address),
             "control": self.control.path if self.control else None,

@@ -18,11 +18,11 @@ feed = "{feed}"
 feed_session = "{session}"
 interface = "{interface}"
 requests = "{requests}"
-orders = "{ouch}"
+{glimpse}orders = "{ouch}"
 drop_copy = "{drop_copy}"
 directory = "tickpath-trade-{session}"
 
-[orders]
+{lines}[orders]
 protocol = "{protocol}"
 
 [strategy]
@@ -35,8 +35,12 @@ def text(where: dict[str, Any]) -> str:
     """The file for a venue's addresses (`server.Server.addresses`)."""
     names = ("feed", "requests", "ouch", "drop_copy")
     addresses = {name: "{}:{}".format(*where[name]) for name in names}
+    glimpse, line_b = where["glimpse"], where["feed_b"]
+    lines = '[feed]\nlines_b = {{ "{}" = "{}:{}" }}\n\n'
     return _TEXT.format(
         mark=MARK,
+        glimpse="" if glimpse is None else 'glimpse = "{}:{}"\n'.format(*glimpse),
+        lines="" if line_b is None else lines.format(addresses["feed"], *line_b),
         session=where["session"],
         interface=where["interface"],
         protocol=where["protocol"],

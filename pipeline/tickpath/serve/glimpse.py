@@ -15,7 +15,7 @@ from tickpath.session.soup_session import Reader, ServerSession
 SESSION = "GLIMPSE"
 
 
-class _Once(ServerSession):
+class OneSnapshot(ServerSession):
     """A session that is over as soon as what it has is sent to whoever has logged in."""
 
     def log_in(self, connection: Reader) -> None:
@@ -42,7 +42,7 @@ class GlimpseServer:
         said = [*messages, end_of_snapshot(next_sequence)]
         if self._unruly.cuts():
             said = said[: self._unruly.part(len(messages))]
-        session = _Once(SESSION, messages=said)
+        session = OneSnapshot(SESSION, messages=said)
         if self._unruly.refuses():
             session.has_ended = True
             return session
