@@ -103,6 +103,11 @@ def test_lost_packets_are_found_by_their_messages_also_at_the_end(held):
     assert again.orders == engine.take_orders()
 
 
+def test_nothing_that_came_has_an_answer_too(held):
+    nothing = wire_answer.answer_of(CONFIG, held.packets, np.arange(len(held.packets)))
+    assert nothing.orders == [] and nothing.book_digest == 0 and nothing.spans == []
+
+
 # ---------------------------------------------------------------- runs
 
 

@@ -182,6 +182,13 @@ def _drive(
         packets = transport.poll(PACKETS_PER_BURST)
 
 
+def _nobody(transport: Transport, config: Config) -> Callable[[memoryview], None] | None:
+    """Who gets orders that nobody keeps; None where the live loop sends them without Python."""
+    if transport.is_live and config.transport.orders_to is not None:
+        return None
+    return lambda _: None
+
+
 def _drive_live(
     live: Live,
     transport: Any,
@@ -257,7 +264,7 @@ def replay(
             backend,
             config,
             strategy=strategy,
-            on_orders=orders.write if orders else lambda _: None,
+            on_orders=orders.write if orders else _nobody(transport, config),
             on_bbo=(lambda columns: bbo.write(executor.engine, columns)) if bbo else None,
             on_audit=decisions.write if decisions else None,
         )

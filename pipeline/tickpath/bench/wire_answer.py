@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tickpath.bench.own import used_spans
 from tickpath.config import Config
 from tickpath.engine import Engine
 from tickpath.engine import _split as split
@@ -31,6 +32,8 @@ class Answer:
     trigger: np.ndarray  # int64: number of a packet of the session
     book_digest: int
     state_digest: int
+    spans: list[tuple[str, int]]
+    """What of the tables was used, for `Block.prefault`."""
 
     @property
     def places(self) -> dict[bytes, int]:
@@ -56,7 +59,8 @@ def answer_of(config: Config, packets: np.ndarray, lost: np.ndarray | None = Non
     engine.block.set("egress_limit", 0)  # a pause after each message that asks for orders
     engine.process(packets)
     trigger = numbers[np.array(triggers, np.int64)] if triggers else np.zeros(0, np.int64)
-    return Answer(orders, trigger, engine.book_digest, engine.state_digest)
+    spans = used_spans(engine) if engine.block.book["venue"].any() else []
+    return Answer(orders, trigger, engine.book_digest, engine.state_digest, spans)
 
 
 def sequences_of(packets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
