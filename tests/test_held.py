@@ -240,6 +240,55 @@ def test_a_damaged_packet_opens_no_hole():
     same_as_clean(engine)
 
 
+FAR = 5_000_000
+
+
+def test_behind_a_large_hole_every_packet_is_believed_once_two_agreed():
+    engine = Engine(config(recovers=True))
+    engine.feed_packet(frame(mold(MESSAGES[:EACH], 1), A))
+    for n in range(5):
+        engine.feed_packet(frame(mold(MESSAGES[:EACH], FAR + n * EACH), A))
+    assert counted(engine, "sequence_jumps") == [1]
+    (line,) = engine.lines()
+    assert (line["next"], line["waiting"], line["state"]) == (1 + EACH, 4, "HOLE")
+
+
+def test_a_stray_first_packet_opens_no_hole():
+    """What it says of the day so far is believed if the next packet says the same."""
+    engine = Engine(config(recovers=True))
+    engine.feed_packet(frame(mold(MESSAGES[:EACH], 1 << 60), A))
+    for raw in on(A):
+        engine.feed_packet(raw)
+    same_as_clean(engine)
+    assert engine.lines()[0]["state"] == "STEADY"
+    of_pitch = Engine(config(recovers=True, format="pitch"))
+    for sequence in (1 << 31, 1, 2):
+        unit = pitch_messages.unit([pitch_messages.message("time", time=34_200)], 1, sequence)
+        of_pitch.feed_packet(frame(unit, A))
+    assert (of_pitch.messages, of_pitch.lines()[0]["state"]) == (2, "STEADY")
+
+
+def test_a_damaged_first_packet_makes_no_line_where_recovery_is_at_work():
+    for recovers in (False, True):
+        engine = Engine(config(recovers=recovers))
+        engine.feed_packet(frame(mold(MESSAGES[:EACH], 1)[:-3], A))
+        assert len(engine.lines()) == (not recovers)
+        assert counted(engine, "mold_invalid") == [int(recovers)]
+        for raw in on(A):
+            engine.feed_packet(raw)
+        same_as_clean(engine)
+
+
+def test_two_lines_may_differ_by_their_port_only():
+    second = (A[0], A[1] + 1)
+    engine = Engine(config(lines_b={text(A): text(second)}))
+    for a, b in zip(on(A), on(second), strict=True):
+        engine.feed_packet(a)
+        engine.feed_packet(b)
+    same_as_clean(engine)
+    assert (engine.lines()[0]["first_a"], engine.lines()[0]["first_b"]) == (len(on(A)), 0)
+
+
 def test_another_session_forgets_what_waits():
     engine = Engine(config(reorder_packets=4))
     packets = on(A)

@@ -151,7 +151,8 @@ def start(eng, record, address, port, session, tail, sequence):
     first = ONE if engine.recovers(eng) != ZERO and sequence != ZERO else sequence
     line.set_expected(record, first)
     line.set_first(record, first)
-    line.set_seen(record, sequence)
+    # One packet alone is not believed: what it says of the day so far, the next one has to say too.
+    line.set_seen(record, first)
     line.set_ended(record, ZERO)
 
 
@@ -233,7 +234,10 @@ def _ahead(eng, index, sequence, number, at, end):
     """A packet beyond the next message; gives how many of its messages are known, `ALL` to wait."""
     record = line.at(eng, index)
     expected = line.expected(record)
-    if sequence - expected > MAX_JUMP and not _is_believed(eng, record, sequence, number):
+    # What is missing already is no reason to doubt the packets behind it.
+    known = max(expected, line.seen(record))
+    is_far = sequence > known and sequence - known > MAX_JUMP
+    if is_far and not _is_believed(eng, record, sequence, number):
         return ALL
     if engine.reorder_packets(eng) == ZERO and engine.recovers(eng) == ZERO:
         _declare_gap(eng, index, expected, sequence - ONE)
@@ -279,11 +283,11 @@ def _note_arrival(eng, index, sequence, is_b):
 
 
 @leaf
-def follow(eng, index, sequence, number, at, end, address):
+def follow(eng, index, sequence, number, at, end, address, port):
     """How many of a packet's messages are known already; `ALL` where none is to be taken.
 
     ``number`` messages begin with number ``sequence``; with none of them it is the next one's.
-    The datagram stands from ``at`` to ``end``; ``address`` is the group that it was sent to.
+    The datagram stands from ``at`` to ``end``; ``address`` and ``port`` are where it was sent to.
     """
     here = line.at(eng, index)
     is_fresh = engine.run_held(eng) == ZERO
@@ -297,7 +301,7 @@ def follow(eng, index, sequence, number, at, end, address):
     if known != ZERO:
         count_by(eng, _DUPLICATES, known)
     if has_twin:
-        is_b = address == line.b_group(here)
+        is_b = (address == line.b_group(here)) & (port == line.b_port(here))
         if known == number:
             _second(eng, index, sequence, is_b)
         else:

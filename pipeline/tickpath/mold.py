@@ -25,7 +25,7 @@ from tickpath.line import (
     mark_stale,
     start,
 )
-from tickpath.span import MOLD_HEADER, PREFIX, of_mold
+from tickpath.span import MOLD_HEADER, PREFIX, is_whole, of_mold
 from tickpath.wire import moldudp64 as wire
 from tickpath.wire.hot import peek
 
@@ -45,8 +45,11 @@ _SESSION_CHANGES = np.uint64(Counter.SESSION_CHANGES)
 
 
 @cold
-def _find(eng, address, port, session, tail, sequence):
-    """Index of the group's line, which is made at its first packet; `NO_LINE` if all are taken."""
+def _find(eng, address, port, session, tail, sequence, is_whole):
+    """Index of the group's line, which is made at its first packet; `NO_LINE` if all are taken.
+
+    Where recovery is at work a damaged packet makes none: what it says could not be recovered.
+    """
     address, port = line_a(eng, address, port)
     for index in range(engine.lines(eng)):
         record = line.at(eng, index)
@@ -58,6 +61,9 @@ def _find(eng, address, port, session, tail, sequence):
                 if engine.orders_live(eng) != ZERO:
                     mark_stale(eng, index)
             return index
+    if engine.recovers(eng) != ZERO and not is_whole:
+        count(eng, _INVALID)
+        return NO_LINE
     return make(eng, address, port, session, tail, sequence, _KIND)
 
 
@@ -94,6 +100,7 @@ def accept(eng, at, end, address, port):
         return _invalid(eng)
     session, tail = _session(at), _session_tail(at)
     sequence, number = _sequence_number(at), _message_count(at)
+    has_none = (number == _HEARTBEAT) | (number == _END)
     index = engine.line(eng)
     record = line.at(eng, index)
     if (
@@ -102,15 +109,15 @@ def accept(eng, at, end, address, port):
         or not comes_on(record, address, port)
         or engine.lines(eng) == ZERO
     ):
-        index = _find(eng, address, port, session, tail, sequence)
+        whole = is_whole(_KIND, at, end, ZERO if has_none else number)
+        index = _find(eng, address, port, session, tail, sequence, whole)
         if index == NO_LINE:
             return ZERO, ZERO
         engine.set_line(eng, index)
         record = line.at(eng, index)
     engine.set_run_line(eng, index + ONE)
     engine.set_run_numbered(eng, ONE)
-    has_none = (number == _HEARTBEAT) | (number == _END)
-    known = follow(eng, index, sequence, ZERO if has_none else number, at, end, address)
+    known = follow(eng, index, sequence, ZERO if has_none else number, at, end, address, port)
     if has_none:
         # One that was refused as far ahead says nothing either.
         if sequence <= line.expected(record):

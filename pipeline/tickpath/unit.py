@@ -117,8 +117,8 @@ def accept(eng, at, end, address, port):
             first = ONE if engine.recovers(eng) != ZERO else sequence
             line.set_first(record, first)
             line.set_expected(record, first)
-            line.set_seen(record, sequence)
-        known = follow(eng, index, sequence, number, at, end, address)
+            line.set_seen(record, first)
+        known = follow(eng, index, sequence, number, at, end, address, port)
     elif number != ZERO:
         count(eng, _UNSEQUENCED)
     if number == ZERO:

@@ -37,6 +37,9 @@ class Trade(Component, frozen=True):
     feed: Address | None = None
     """The multicast group (or the address of ours) that the feed comes to, beside `feed.groups` and
     both sides of `feed.lines_b`; where there are none of these either, it is 239.255.77.1:26477."""
+    backend: str | None = None
+    """The live backend (udp, afxdp, dpdk) that receives the feed, by busy polling: see [transport];
+    none: plain sockets, which sleep while nothing comes."""
     feed_session: str | None = None
     """The one MoldUDP64 session that is followed; none: the first that comes to each group."""
     interface: str = "127.0.0.1"
@@ -97,8 +100,11 @@ class TradeConfig(Config, frozen=True):
     trade: Trade = Trade()
 
 
-def load(path: str | Path) -> TradeConfig:
-    """Read a TOML file.  Raises `ConfigError` with one line: file, key, what is expected."""
+def load(path: str | Path, backend: str | None = None) -> TradeConfig:
+    """Read a TOML file; ``backend`` goes before `trade.backend`.
+
+    Raises `ConfigError` with one line: file, key, what is expected.
+    """
     try:
         config = msgspec.toml.decode(Path(path).read_bytes(), type=TradeConfig)
     except OSError as error:
@@ -109,6 +115,9 @@ def load(path: str | Path) -> TradeConfig:
         raise ConfigError(f"{path}: {f'{key}: ' if key else ''}{what}") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not TOML: {error}") from None
+    if backend is not None:
+        trade = msgspec.structs.replace(config.trade, backend=backend)
+        config = msgspec.structs.replace(config, trade=trade)
     return checked(config, str(path))
 
 
@@ -134,6 +143,14 @@ def checked(config: TradeConfig, source: str = "configuration") -> TradeConfig:
             raise ConfigError(
                 f"{source}: trade.{name}: {getattr(trade, name)}: not a dotted IPv4 address"
             ) from None
+    if config.transport.orders_to is not None:
+        raise ConfigError(
+            f"{source}: transport.orders_to: orders leave by the session of trade.orders"
+        )
+    if trade.backend is not None and trade.feed_session is not None:
+        raise ConfigError(
+            f"{source}: trade.feed_session: whatever comes to a group is followed by trade.backend"
+        )
     if (trade.grp is None) != (trade.grp_group is None):
         raise ConfigError(f"{source}: trade.grp, trade.grp_group: one is of no use without another")
     groups = _groups(config)

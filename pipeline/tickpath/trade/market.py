@@ -1,6 +1,7 @@
 """The market into the engine: what has come, and what is done about what has not.
 
-    feed       who receives: lends datagrams of all groups
+    feed       who receives: lends datagrams of all groups; or a live transport, whose packets go
+               into the engine without crossing into Python (`tickpath.live`)
     sessions   which of them are of the day that is followed
     engine     arbitrates between lines A and B, waits for what is late, says what is missing
     holes      asks for that, fetches snapshots, or declares a gap
@@ -12,10 +13,14 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
+from tickpath import backend
+from tickpath.backend import Transport
 from tickpath.config import ConfigError, parse_group
 from tickpath.engine import Engine
+from tickpath.live import Live
 from tickpath.recovery.engine import LineName
 from tickpath.recovery.engine_lines import EngineLines
 from tickpath.recovery.limits import MILLISECOND_NS
@@ -30,6 +35,8 @@ MAX_BURSTS = 16
 """Bursts in a round, so that a feed that never stops does not keep all else waiting."""
 SAY_INTERVAL_NS = 1_000 * MILLISECOND_NS
 START_WAIT_S = 0.0005
+STEP_NS = 20_000
+"""How long a live transport is polled before the order session and the operator have their turn."""
 
 
 class Market:
@@ -54,7 +61,16 @@ class Market:
         lines_b = {LineName(*split(b)): LineName(*split(a)) for a, b in feed.lines_b.items()}
         self._lines_a = lines_a
         groups = [(each.group, each.port) for each in (*lines_a, *lines_b)]
-        self.feed = Feed(groups, trade.interface, self._wall_ns)
+        self._stack = ExitStack()
+        self._live: Live | None = None
+        self.transport: Transport | None = None
+        self.feed: Feed | None = None
+        if trade.backend is not None:
+            self.transport = _opened(trade.backend, config)
+            self._stack.callback(self.transport.close)
+        else:
+            self.feed = Feed(groups, trade.interface, self._wall_ns)
+            self._stack.callback(self.feed.close)
         self._lines = EngineLines(engine)
         line_of = {each: each for each in lines_a} | lines_b
         self._sessions = Sessions(
@@ -67,7 +83,7 @@ class Market:
         try:
             self._holes = Holes(engine, self._lines, lines_a, trade, credentials, clock)
         except BaseException:
-            self.feed.close()
+            self._stack.close()
             raise
 
     def _wall_ns(self) -> int:
@@ -75,7 +91,7 @@ class Market:
 
     def close(self) -> None:
         """Close the sockets."""
-        self.feed.close()
+        self._stack.close()
         self._holes.close()
 
     # ------------------------------------------------------------ the start
@@ -83,9 +99,11 @@ class Market:
     def start(self, is_stopped: Callable[[], bool], say: Callable[[str], None]) -> None:
         """Take the day so far.  Raises `ConfigError` where nothing comes to a group."""
         self._lines.warm_up()
+        if self.transport is not None:
+            self._live = self._stack.enter_context(Live(self._engine, self.transport))
         begun_ns = said_ns = self._clock()
         while not is_stopped() and not self.is_current:
-            if not self.take(lambda: None):
+            if not self.take(lambda: None) and self._live is None:
                 time.sleep(START_WAIT_S)
             now_ns = self._clock()
             silent = self._silent()
@@ -105,8 +123,9 @@ class Market:
     def _refuse(self, silent: LineName) -> None:
         trade = self._trade
         what = "no packet" if trade.feed_session is None else f"none of {trade.feed_session}"
+        over = trade.interface if self.transport is None else trade.backend
         raise ConfigError(
-            f"trade.feed: {what} came to {silent.group}:{silent.port} over {trade.interface} in "
+            f"trade.feed: {what} came to {silent.group}:{silent.port} over {over} in "
             f"{trade.start_timeout_ms / 1000:g} s; is the exchange running?"
         )
 
@@ -127,6 +146,9 @@ class Market:
 
         Windows of lines end by the time of now, and what is missing is seen to.
         """
+        if self._live is not None:
+            return self._take_live(self._live, after)
+        assert self.feed is not None
         taken = 0
         for _ in range(MAX_BURSTS):
             packets = self.feed.poll()
@@ -143,9 +165,23 @@ class Market:
                 break
         return taken
 
+    def _take_live(self, live: Live, after: Callable[[], None]) -> int:
+        """The same from a live transport, which is polled for a moment."""
+        taken = live.step(STEP_NS)
+        after()
+        if self._holes.poll():
+            taken += 1
+            after()
+        return taken
+
+    @property
+    def is_polled(self) -> bool:
+        """Whether `take` looks for packets itself, so that nobody should wait for them."""
+        return self._live is not None
+
     def waited_for(self) -> list[socket.socket | Any]:
         """What can become readable, for a selector."""
-        return [*self.feed.sockets, *self._holes.networks]
+        return [*(self.feed.sockets if self.feed is not None else ()), *self._holes.networks]
 
     @property
     def next_deadline(self) -> int | None:
@@ -166,8 +202,12 @@ class Market:
     @property
     def counters(self) -> Counter[str]:
         """Everything that was counted beside what the engine counts."""
+        counted = self.counters_here + self._holes.counters
+        if self.transport is not None:
+            return counted + Counter(self.transport.counters)
+        assert self.feed is not None
         self.feed.note_drops()
-        return self.feed.counters + self.counters_here + self._holes.counters
+        return self.feed.counters + counted
 
     def lines(self) -> list[dict[str, Any]]:
         """As `Engine.lines`, with where recovery stands: its state's name."""
@@ -177,3 +217,13 @@ class Market:
             for name, each in zip(self._lines.names(), self._engine.lines(), strict=True)
             if name in states
         ]
+
+
+def _opened(name: str, config: TradeConfig) -> Transport:
+    """The transport of a live backend.  Raises `BackendError`, `ConfigError`."""
+    found = backend.find(name)
+    if not found.transport.is_live:  # type: ignore[attr-defined]
+        raise ConfigError(f"trade.backend: {name}: it receives nothing live")
+    transport: Transport = found.transport(config)
+    transport.open()
+    return transport
