@@ -45,6 +45,10 @@ class AfxdpTransport(LiveTransport):
     """Lends Ethernet frames (`LINK_ETHERNET`) of the configured groups; ``line`` is the queue."""
 
     NAME = "afxdp"
+    KEEPS_ORDER = True
+    """Of packets among groups, in each queue."""
+    MOST_TAGS = 1
+    """VLAN tags that the program looks behind."""
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)

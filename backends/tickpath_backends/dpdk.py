@@ -52,6 +52,10 @@ class DpdkTransport(LiveTransport):
     """Lends the frames of a DPDK port (`LINK_ETHERNET`)."""
 
     NAME = "dpdk"
+    KEEPS_ORDER = True
+    """Of packets among groups, in each queue."""
+    MOST_TAGS = 4
+    """VLAN tags that the filter looks behind."""
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
