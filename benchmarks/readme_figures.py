@@ -1,21 +1,21 @@
-"""The figures in the README, generated from a result: no number there is typed by hand.
+"""The figures in the README, generated from results: no number there is typed by hand.
 
     python benchmarks/readme_figures.py            # write them between the markers
     python benchmarks/readme_figures.py --check    # exit with 1 where they are not the result's
 
-The place in the README is between ``<!-- bench -->`` and ``<!-- /bench -->``.
+The places in the README are between ``<!-- bench -->`` and ``<!-- /bench -->``, and likewise for
+``wire``.
 """
 
 import argparse
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-README, RESULT = ROOT / "README.md", ROOT / "benchmarks" / "results" / "bench.json"
-BEGIN, END = "<!-- bench -->", "<!-- /bench -->"
+README, RESULTS = ROOT / "README.md", ROOT / "benchmarks" / "results"
 HASH_LENGTH = 12
 
 
@@ -127,46 +127,104 @@ def figures(result: Mapping[str, Any]) -> str:
     )
 
 
-def between(readme: str) -> tuple[str, str, str]:
+def _wire_row(row: Mapping[str, Any]) -> str:
+    took, orders = row["latency_ns"], row["orders"]
+    wrong = "" if row["verified"] else " **(wrong answer)**"
+    us = " | ".join(f"{took[name] / 1_000:,.1f}" for name in ("p50", "p90", "p99", "p99_9", "max"))
+    return (
+        f"| {row['backend']}{wrong} | {row['scenario']} | {row['rate']:,} | {row['lost']:,} | "
+        f"{orders['matched']:,} | {us} |"
+    )
+
+
+def _wire_end(each: Mapping[str, Any]) -> str:
+    search = each["search"] or {}
+    found = f"- {each['backend']}: receiving alone {_ns(each['receive_ns_per_packet'])} ns a packet"
+    if "no_loss_rate" in search:
+        found += (
+            f"; no loss up to {search['no_loss_rate']:,} packets a second, limited by "
+            f"{search['limited_by']}"
+        )
+    return found
+
+
+def wire_figures(result: Mapping[str, Any]) -> str:
+    """The Markdown of a wire-to-wire result."""
+    session, jitter = result["session"], result["jitter"]
+    stolen = ", ".join(f"{jitter[when]['stolen_share']:.1%} {when}" for when in jitter)
+    return "\n".join(
+        [
+            f"{session['packets']:,} packets over a veth pair, {session['orders']:,} orders as "
+            f"datagrams, from before the send call of the packet to the order's arrival, in us. "
+            f"1x is {result['rate_1x']:,} packets a second at fixed times. Time that a thread "
+            f"which only reads the clock lost in gaps above 1 us: {stolen}.",
+            "",
+            "| backend | rate | packets/s | lost | orders | p50 | p90 | p99 | p99.9 | max |",
+            "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|",
+            *(_wire_row(row) for each in result["backends"] for row in each["rows"]),
+            "",
+            *map(_wire_end, result["backends"]),
+        ]
+    )
+
+
+SECTIONS: dict[str, Callable[[Mapping[str, Any]], str]] = {"bench": figures, "wire": wire_figures}
+"""Names of results and of their places in the README."""
+
+
+def places(readme: str) -> list[str]:
+    """Names of the results that a README has a place for.  Raises `FiguresError` for none."""
+    named = [name for name in SECTIONS if f"<!-- {name} -->" in readme]
+    if not named:
+        raise FiguresError(
+            f"the README has no place for the figures: <!-- {next(iter(SECTIONS))} -->"
+        )
+    return named
+
+
+def between(readme: str, name: str = "bench") -> tuple[str, str, str]:
     """(text before the figures, the figures, text after them), markers with the outer two.
 
     Raises `FiguresError` where the markers are not there once each, in order.
     """
+    begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
     if (
-        readme.count(BEGIN) != 1
-        or readme.count(END) != 1
-        or readme.index(BEGIN) > readme.index(END)
+        readme.count(begin) != 1
+        or readme.count(end) != 1
+        or readme.index(begin) > readme.index(end)
     ):
-        raise FiguresError(f"the README has no place for the figures: {BEGIN} and {END}")
-    before, rest = readme.split(BEGIN)
-    inside, after = rest.split(END)
-    return before + BEGIN, inside, END + after
+        raise FiguresError(f"the README has no place for the figures: {begin} and {end}")
+    before, rest = readme.split(begin)
+    inside, after = rest.split(end)
+    return before + begin, inside, end + after
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Write or check; gives the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--check", action="store_true", help="change nothing")
-    parser.add_argument("--result", type=Path, default=RESULT)
+    parser.add_argument("--results", type=Path, default=RESULTS, help="directory of NAME.json")
     parser.add_argument("--readme", type=Path, default=README)
     chosen = parser.parse_args(arguments)
     try:
-        result = json.loads(chosen.result.read_text())
-        before, inside, after = between(chosen.readme.read_text())
+        shown = wanted = chosen.readme.read_text()
+        for name in places(wanted):
+            result = json.loads((chosen.results / f"{name}.json").read_text())
+            before, _, after = between(wanted, name)
+            wanted = f"{before}\n{SECTIONS[name](result)}\n{after}"
     except (OSError, ValueError) as error:
         print(f"readme_figures.py: {error}", file=sys.stderr)
         return 2
-    wanted = f"\n{figures(result)}\n"
-    if inside == wanted:
+    if shown == wanted:
         return 0
     if chosen.check:
         print(
-            f"readme_figures.py: {chosen.readme.name} does not show what {chosen.result.name} "
-            "says: run python benchmarks/readme_figures.py",
+            f"readme_figures.py: {chosen.readme.name} does not show what {chosen.results} says: "
+            "run python benchmarks/readme_figures.py",
             file=sys.stderr,
         )
         return 1
-    chosen.readme.write_text(before + wanted + after)
+    chosen.readme.write_text(wanted)
     return 0
 
 

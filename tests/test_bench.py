@@ -558,10 +558,10 @@ def script():
 
 
 def test_figures_are_written_and_checked(script, result, tmp_path, capsys):
-    readme, file = tmp_path / "README.md", tmp_path / "result.json"
+    readme, file = tmp_path / "README.md", tmp_path / "bench.json"
     readme.write_text("# it\n\n<!-- bench -->\n<!-- /bench -->\n\nmore\n")
     write_result(file, result)
-    paths = ["--readme", str(readme), "--result", str(file)]
+    paths = ["--readme", str(readme), "--results", str(tmp_path)]
     assert script.main(["--check", *paths]) == 1
     assert "does not show" in capsys.readouterr().err
     assert script.main(paths) == 0
@@ -581,21 +581,15 @@ def test_a_wrong_answer_shows_in_the_figures(script, result):
 
 
 def test_figures_without_a_place_or_a_result(script, tmp_path, capsys):
-    readme, file = tmp_path / "README.md", tmp_path / "result.json"
+    readme, where = tmp_path / "README.md", ["--results", str(tmp_path)]
     readme.write_text("no markers\n")
-    file.write_text("{}")
-    assert script.main(["--readme", str(readme), "--result", str(file)]) == 2
+    assert script.main(["--readme", str(readme), *where]) == 2
     assert "no place for the figures" in capsys.readouterr().err
-    assert script.main(["--readme", str(readme), "--result", str(tmp_path / "none")]) == 2
+    readme.write_text("<!-- bench -->\n<!-- /bench -->\n<!-- wire -->\n")
+    assert script.main(["--readme", str(readme), *where]) == 2
+    assert "bench.json" in capsys.readouterr().err
 
 
 def test_the_readme_shows_the_kept_result(script):
-    if not script.RESULT.is_file():
-        pytest.skip("no result is kept yet: python benchmarks/measure.py")
-    try:
-        _, inside, _ = script.between(script.README.read_text())
-    except script.FiguresError as error:
-        pytest.skip(str(error))
-    if not inside.strip():
-        pytest.skip("the README's figures are not filled in: python benchmarks/readme_figures.py")
+    assert script.places(script.README.read_text()) == ["bench", "wire"]
     assert script.main(["--check"]) == 0
