@@ -127,10 +127,14 @@ def figures(result: Mapping[str, Any]) -> str:
     )
 
 
+def _us(value_ns: float | None) -> str:
+    return "-" if value_ns is None else f"{value_ns / 1_000:,.1f}"
+
+
 def _wire_row(row: Mapping[str, Any]) -> str:
     took, orders = row["latency_ns"], row["orders"]
     wrong = "" if row["verified"] else " **(wrong answer)**"
-    us = " | ".join(f"{took[name] / 1_000:,.1f}" for name in ("p50", "p90", "p99", "p99_9", "max"))
+    us = " | ".join(_us(took[name]) for name in ("p50", "p90", "p99", "p99_9", "max"))
     return (
         f"| {row['backend']}{wrong} | {row['scenario']} | {row['rate']:,} | {row['lost']:,} | "
         f"{orders['matched']:,} | {us} |"
