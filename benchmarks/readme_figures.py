@@ -136,8 +136,8 @@ def _wire_row(row: Mapping[str, Any]) -> str:
     wrong = "" if row["verified"] else " **(wrong answer)**"
     us = " | ".join(_us(took[name]) for name in ("p50", "p90", "p99", "p99_9", "max"))
     return (
-        f"| {row['backend']}{wrong} | {row['scenario']} | {row['rate']:,} | {row['lost']:,} | "
-        f"{orders['matched']:,} | {us} |"
+        f"| {row['backend']}{wrong} | {row['egress']} | {row['scenario']} | {row['rate']:,} | "
+        f"{row['lost']:,} | {orders['matched']:,} | {us} |"
     )
 
 
@@ -158,16 +158,20 @@ def wire_figures(result: Mapping[str, Any]) -> str:
     stolen = ", ".join(f"{jitter[when]['stolen_share']:.1%} {when}" for when in jitter)
     return "\n".join(
         [
-            f"{session['packets']:,} packets over a veth pair, {session['orders']:,} orders as "
-            f"datagrams, from before the send call of the packet to the order's arrival, in us. "
+            f"{session['packets']:,} packets over a veth pair, {session['orders']:,} orders "
+            f"as datagrams by the transport (udp), or by the order session's connection (tcp), "
+            f"from before the send call of the packet to the order's arrival, in us. "
             f"1x is {result['rate_1x']:,} packets a second at fixed times. Time that a thread "
             f"which only reads the clock lost in gaps above 1 us: {stolen}.",
             "",
-            "| backend | rate | packets/s | lost | orders | p50 | p90 | p99 | p99.9 | max |",
-            "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|",
+            "| backend | orders by | rate | packets/s | lost | orders | "
+            "p50 | p90 | p99 | p99.9 | max |",
+            "|---|---|---|---:|---:|---:|---:|---:|---:|---:|---:|",
             *(_wire_row(row) for each in result["backends"] for row in each["rows"]),
             "",
             *map(_wire_end, result["backends"]),
+            *(f"- {each}" for one in result["backends"] for each in one.get("remarks", ())),
+            *(f"- not measured: {each}" for each in result["missing"]),
         ]
     )
 

@@ -13,9 +13,10 @@
 
 #include "exchange.h"
 #include "frame.h"
+#include "messages.h"
 #include "transport.h"
 
-enum { RING_BLOCK = 1 << 20, ORDERS_A_TURN = 8 };
+enum { RING_BLOCK = 1 << 20, ORDERS_A_TURN = 8, STREAM_A_TURN = 1 << 16 };
 
 #ifndef PACKET_IGNORE_OUTGOING
 #define PACKET_IGNORE_OUTGOING 23
@@ -152,7 +153,7 @@ static const uint8_t *order_in(const struct packet *p, uint64_t port, uint32_t *
     return udp + UDP_SIZE;
 }
 
-static void take_orders(struct exchange *x)
+static void take_datagrams(struct exchange *x)
 {
     struct packet seen[ORDERS_A_TURN];
     uint64_t number = ring_poll(&x->ring, seen, ORDERS_A_TURN);
@@ -175,6 +176,45 @@ static void take_orders(struct exchange *x)
         __atomic_store_n(&x->page->orders, place + 1, __ATOMIC_RELEASE);
     }
     ring_release(&x->ring);
+}
+
+/* Packets of the stream, each behind a 2-byte length as messages of a run are, read to where they
+ * stay; one that is cut waits for its rest, and arrives with it. */
+static int take_stream(struct exchange *x)
+{
+    uint64_t behind = x->bytes_used + x->partial, room = x->bytes_room - behind;
+    uint32_t length;
+    const uint8_t *order;
+    if (!room)
+        return -ENOBUFS;
+    ssize_t came = recv(x->stream, x->bytes + behind, room < STREAM_A_TURN ? room : STREAM_A_TURN,
+                        MSG_DONTWAIT);
+    if (came < 0)
+        return errno == EAGAIN || errno == EINTR ? 0 : -errno;
+    if (!came)
+        return -ECONNRESET;
+    uint64_t now = now_ns();
+    struct messages run = {x->bytes + x->bytes_used, x->bytes + behind + came};
+    while ((order = next_message(&run, &length))) {
+        uint64_t place = x->page->orders;
+        if (place == x->orders_room) {
+            x->overflowed++;
+            continue;
+        }
+        x->orders[place] = (struct exchange_order){now, (uint64_t)(order - x->bytes), length};
+        __atomic_store_n(&x->page->orders, place + 1, __ATOMIC_RELEASE);
+    }
+    x->bytes_used = (uint64_t)(run.at - x->bytes);
+    x->partial = (uint64_t)(run.end - run.at);
+    return 0;
+}
+
+static int take_orders(struct exchange *x)
+{
+    if (x->stream >= 0)
+        return take_stream(x);
+    take_datagrams(x);
+    return 0;
 }
 
 /* ---------------------------------------------------------------- sending */
@@ -223,12 +263,16 @@ static int leave(struct exchange *x, uint64_t at, uint64_t number, uint64_t now)
 int exchange_run(struct exchange *x)
 {
     uint64_t next = 0, start, end = 0;
+    int failed;
+    memmove(x->bytes, x->bytes + x->bytes_used, x->partial);
+    x->bytes_used = 0;
     __atomic_store_n(&x->page->ready, 1, __ATOMIC_RELEASE);
     while (!(start = __atomic_load_n(&x->page->start_ns, __ATOMIC_ACQUIRE)))
         if (__atomic_load_n(&x->page->stop, __ATOMIC_ACQUIRE))
             return 0;
     for (;;) {
-        take_orders(x);
+        if ((failed = take_orders(x)))
+            return failed;
         uint64_t now = now_ns();
         if (next == x->number) {
             end = end ? end : now + x->linger_ns;
@@ -239,8 +283,7 @@ int exchange_run(struct exchange *x)
             while (number < EXCHANGE_BATCH && next + number < x->number &&
                    now >= start + x->due_ns[next + number])
                 number++;
-            int failed = leave(x, next, number, now);
-            if (failed)
+            if ((failed = leave(x, next, number, now)))
                 return failed;
             next += number;
             __atomic_store_n(&x->page->sent, next, __ATOMIC_RELEASE);

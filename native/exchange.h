@@ -2,6 +2,8 @@
  *
  * Open loop: when a packet leaves is decided beforehand, and does not depend on what comes back.
  * One thread does both in turns, and never blocks.  Times are CLOCK_MONOTONIC in nanoseconds.
+ *
+ * Orders come as datagrams, seen in a ring of frames, or by the order session's TCP connection.
  */
 #ifndef TICKPATH_EXCHANGE_H
 #define TICKPATH_EXCHANGE_H
@@ -33,8 +35,8 @@ uint64_t ring_poll(void *ring, struct packet *packets, uint64_t most);
 void ring_release(void *ring);
 
 struct exchange_order {
-    uint64_t arrived_ns;        /* when it was seen in the ring */
-    uint64_t offset;            /* of its bytes in `bytes` */
+    uint64_t arrived_ns;        /* when it was seen in the ring, or the whole of it was read */
+    uint64_t offset;            /* of its bytes in `bytes`; of a packet's, from its type on */
     uint64_t length;
 };
 
@@ -53,6 +55,7 @@ struct exchange {
     struct exchange_page *page;
     struct ring ring;
     int fd;                     /* AF_PACKET socket that frames leave by */
+    int stream;                 /* TCP socket that orders come by; negative: the ring has them */
     const struct packet *packets;
     const uint64_t *due_ns;     /* after the start, never falling */
     uint64_t *sent_ns;          /* when the system call began; 0: not sent */
@@ -62,6 +65,7 @@ struct exchange {
     uint8_t *bytes;
     uint64_t bytes_room;
     uint64_t bytes_used;
+    uint64_t partial;           /* bytes behind those used: the start of a packet of the stream */
     uint64_t order_port;
     uint64_t linger_ns;         /* after the last packet: how long orders are waited for */
     uint64_t refused;           /* by the kernel: no room on the wire */
@@ -69,7 +73,8 @@ struct exchange {
     uint64_t calls;             /* system calls that sent */
 };
 
-/* Send packet `n` at start + due_ns[n] and take orders; 0 or a negative errno. */
+/* Send packet `n` at start + due_ns[n] and take orders; 0 or a negative errno: ECONNRESET also
+ * where the other side closed the stream, ENOBUFS where there is no room for more of it. */
 int exchange_run(struct exchange *exchange);
 
 struct drained {

@@ -7,8 +7,10 @@ found and named, and that wrong answers are called wrong.  Runs need root and th
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
+import time
 from dataclasses import replace
 
 import msgspec
@@ -17,11 +19,12 @@ import pytest
 
 from tickpath import Engine
 from tickpath import backend as backends
-from tickpath.bench import wire, wire_answer
+from tickpath.bench import wire, wire_answer, wire_orders
 from tickpath.bench.error import BenchError
 from tickpath.bench.held import hold
 from tickpath.bench.own import strategy_config
 from tickpath.bench.plan import plan_of, session_of
+from tickpath.bench.wire_orders import OrderSender
 from tickpath.bench.wire_plan import BURST_PACKETS, FACTORS, RATE, Scenario, even, scenarios
 from tickpath.bench.wire_table import print_wire
 from tickpath.capture import create_capture
@@ -29,6 +32,8 @@ from tickpath.clock import calibrate
 from tickpath.config import Transport, Udp
 from tickpath.interrupt import Interrupt
 from tickpath.report import write_wire_report
+from tickpath.session.soup_framing import PacketReader
+from tickpath.session.tcp_stream import Stream
 
 SESSION = replace(session_of(6_000), symbols=8, heartbeat_s=0)
 CONFIG = strategy_config(150)
@@ -123,43 +128,59 @@ def bench_of(held, answer, tmp_path, transport: Transport) -> wire.Bench:
     )
 
 
-def opened(bench: wire.Bench):
-    found = backends.find("udp")
+def opened(bench: wire.Bench, egress: str = "udp", name: str = "udp"):
+    found = backends.find(name)
     group = wire.group_text(wire.GROUP, wire.PORT)
     return backends.player("exchange")(
-        found.transport, bench.capture, bench.config, [group], bench.cores[0]
+        found.transport, bench.capture, bench.config, [group], bench.cores[0], egress
     )
 
 
 @needs_wire
-def test_every_order_arrives_once_and_is_matched_with_its_trigger(held, answer, tmp_path):
-    bench = bench_of(held, answer, tmp_path, Transport(orders_to=wire.ORDERS_TO))
-    with opened(bench) as wired:
+@pytest.mark.parametrize("name", ["udp", "afxdp", "dpdk"])
+@pytest.mark.parametrize("egress", wire.TRANSPORTS)
+def test_every_order_arrives_once_and_is_matched_with_its_trigger(
+    held, answer, tmp_path, egress, name
+):
+    try:
+        backends.find(name)
+    except backends.BackendError as error:
+        pytest.skip(str(error))
+    bench = bench_of(held, answer, tmp_path, wire.TRANSPORTS[egress])
+    with opened(bench, egress, name) as wired:
         for _ in range(2):  # a wire serves many runs
             scenario = Scenario("some", 20_000.0)
             run = wire._play(bench, wired, scenario.due_ns(len(held.packets)))
             assert run is not None
-            row = wire._row(bench, "udp", scenario, run)
+            row = wire._row(bench, name, scenario, run, egress)
             assert row["findings"] == [] and row["verified"] and row["lost"] == 0
+            assert (row["backend"], row["egress"]) == (name, egress)
             orders = len(answer.orders)
             assert row["orders"] == {"expected": orders, "arrived": orders, "matched": orders}
             assert row["latency_ns"]["count"] == row["response_ns"]["count"] == orders
             assert 0 < row["latency_ns"]["min"] <= row["response_ns"]["max"]
-            assert row["transport"]["orders_sent"] == orders
+            if egress == "udp":
+                assert row["transport"]["orders_sent"] == orders and row["session"] is None
+            else:
+                assert "orders_sent" not in row["transport"]
+                assert row["session"]["orders"] == orders
+                assert row["session"]["writes"] == len(np.unique(answer.trigger)) == orders
             assert run.seen.orders == answer.orders
 
 
 @needs_wire
-def test_a_run_with_loss_is_checked_against_what_arrived(held, answer, tmp_path):
-    transport = Transport(orders_to=wire.ORDERS_TO, udp=Udp(receive_buffer=4096))
+@pytest.mark.parametrize("egress", wire.TRANSPORTS)
+def test_a_run_with_loss_is_checked_against_what_arrived(held, answer, tmp_path, egress):
+    small = Udp(receive_buffer=4096)
+    transport = msgspec.structs.replace(wire.TRANSPORTS[egress], udp=small)
     bench = bench_of(held, answer, tmp_path, transport)
-    with opened(bench) as wired:
+    with opened(bench, egress) as wired:
         # Packets at once, into a buffer for a few: nobody could take them all.
         due = Scenario("some", 20_000.0).due_ns(len(held.packets))
         due[1000:2000] = due[1000]
         run = wire._play(bench, wired, due)
         assert run is not None
-        row = wire._row(bench, "udp", Scenario("some", 20_000.0), run)
+        row = wire._row(bench, "udp", Scenario("some", 20_000.0), run, egress)
         assert row["lost"] == row["transport"]["kernel_drops"] > 100
         assert row["findings"] == [] and row["verified"]
 
@@ -193,6 +214,138 @@ def test_wrong_answers_are_called_wrong(held, answer, tmp_path):
 
 
 @needs_wire
+def test_the_exchange_takes_a_stream_that_is_cut_anywhere(held, answer, tmp_path):
+    bench = bench_of(held, answer, tmp_path, wire.TRANSPORTS["tcp"])
+    pieces = [b"\0", b"\4Uab", b"c\0\1R\0\3Ud", b"e\0\0\0\2U", b"f\0\3U"]
+    with opened(bench, "tcp") as wired:
+        assert wired.orders is not None
+        assert wired.orders.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+        def play(parts: list[bytes]):
+            wired.prepare(np.zeros(1, np.uint64))
+            wired.start()
+            for part in parts:
+                assert wired.orders.sock.send(part) == len(part)
+                time.sleep(0.002)
+            while not wired.is_finished:
+                time.sleep(0.001)
+            return wired.seen()
+
+        first = play(pieces)
+        # What is no order's packet stays as it is, so that nothing can be taken for its trigger.
+        assert first.orders == [b"abc", b"R", b"de", b"", b"f"]
+        assert (np.diff(first.arrived_ns.astype(np.int64)) >= 0).all()
+        # A packet whose start came in one run arrives in the next.
+        assert play([b"gh\0\2Ui"]).orders == [b"gh", b"i"]
+        wired.prepare(np.zeros(1, np.uint64))
+        wired.orders.sock.close()
+        with pytest.raises(backends.BackendError, match="cannot go on: Connection reset by peer"):
+            wired.start()
+            wired.seen()
+
+
+def test_only_one_way_for_orders(tmp_path):
+    for egress, other in (("udp", "tcp"), ("tcp", "udp")):
+        config = msgspec.structs.replace(CONFIG, transport=wire.TRANSPORTS[other])
+        exchange = backends.available("players")["exchange"].load()
+        with pytest.raises(ValueError, match="orders_to"):
+            exchange(object, tmp_path / "any", config, [], 0, egress)
+
+
+def test_where_no_tcp_passes_the_result_says_so(held, answer, tmp_path, monkeypatch):
+    bench = bench_of(held, answer, tmp_path, wire.TRANSPORTS["udp"])
+
+    class Refusing:
+        def __enter__(self):
+            raise backends.BackendError("no TCP connection passes by the transport")
+
+    monkeypatch.setattr(wire, "_exchange", lambda bench, each, egress: Refusing())
+    monkeypatch.setattr(wire, "_by_datagrams", lambda bench, each, plans: iter(()))
+    found = wire._measured(bench, backends.Backend("greedy", object, object), scenarios())
+    assert found["rows"] == []
+    assert found["missing"] == ["greedy, orders by tcp: no TCP connection passes by the transport"]
+
+
+@needs_wire
+def test_net_af_xdp_takes_tcp_from_the_kernel(held, answer, tmp_path):
+    try:
+        backends.find("dpdk")
+    except backends.BackendError as error:
+        pytest.skip(str(error))
+    transport = msgspec.structs.replace(wire.TRANSPORTS["udp"], orders_to=None)
+    bench = bench_of(held, answer, tmp_path, transport)
+    with (
+        pytest.raises(backends.BackendError, match=r"^no TCP connection passes .*: timed out$"),
+        opened(bench, "tcp", "dpdk"),
+    ):
+        pass
+
+
+# ---------------------------------------------------------------- the sender
+
+
+@pytest.fixture
+def connection():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        near = socket.create_connection(listener.getsockname())
+        far, _ = listener.accept()
+    with near, far:
+        yield Stream(near), far
+
+
+def run_of(*orders: bytes) -> memoryview:
+    return memoryview(b"".join(len(each).to_bytes(2, "big") + each for each in orders))
+
+
+def test_orders_are_unsequenced_data_packets_written_at_once(connection, answer):
+    stream, far = connection
+    send = OrderSender(stream)
+    send(run_of(b"abc", b"d"))
+    assert far.recv(100) == b"\0\4Uabc\0\2Ud"
+    reader = PacketReader()
+    for order in answer.orders[:20]:
+        send(run_of(order))
+        reader.feed(far.recv(1000))
+        packet = reader.next_packet()
+        assert packet is not None and packet[0].name == "unsequenced_data"
+        assert packet[1] == (len(order) + 1).to_bytes(2, "big") + b"U" + order
+        assert reader.next_packet() is None
+    assert send.counters == {"orders": 22, "writes": 21, "waited": 0}
+
+
+def test_what_has_no_room_waits_in_order_and_has_a_bound(connection, monkeypatch):
+    stream, far = connection
+    send = OrderSender(stream)
+    orders = [n.to_bytes(4, "big") * 8000 for n in range(400)]
+    for order in orders:
+        send(run_of(order))
+    assert send.is_waiting and send.counters["waited"] > 0
+    monkeypatch.setattr(wire_orders, "MOST_WAITING", 1000)
+    with pytest.raises(BenchError, match="does not read"):
+        send.flush()
+    monkeypatch.undo()
+    far.settimeout(10)
+    reader, found = PacketReader(), []
+    while len(found) < len(orders):
+        reader.feed(far.recv(1 << 20))
+        while (packet := reader.next_packet()) is not None:
+            found.append(packet[1][3:])
+        if send.is_waiting:
+            send.flush()
+    assert found == orders and not send.is_waiting
+
+
+def test_a_connection_that_is_gone_is_an_error(connection):
+    stream, far = connection
+    send = OrderSender(stream)
+    far.close()
+    with pytest.raises(BenchError, match="connection is gone"):
+        for _ in range(100):
+            send(run_of(b"abc"))
+            time.sleep(0.01)
+
+
+@needs_wire
 def test_the_whole_of_it(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(wire, "SEARCH_PACKETS", 500)
     monkeypatch.setattr(wire, "SEARCH_STEPS", 1)
@@ -206,15 +359,25 @@ def test_the_whole_of_it(monkeypatch, tmp_path, capsys):
     assert result["schema"] == "tickpath.wire/1" and result["verified"]
     assert json.loads(json.dumps(result))["session"]["orders"] > 20
     (found,) = result["backends"]
-    assert [row["scenario"] for row in found["rows"]] == ["1x", "bursts"]
-    assert set(histograms) == {"udp-1x", "udp-bursts"}
+    names = [f"udp-{row['egress']}-{row['scenario']}" for row in found["rows"]]
+    assert names == ["udp-udp-1x", "udp-udp-bursts", "udp-tcp-1x", "udp-tcp-bursts"]
+    assert set(histograms) == set(names)
+    assert result["missing"] == found["missing"] == found["remarks"] == []
     assert found["receive_ns_per_packet"] > 0 and found["search"]["tried"]
-    assert found["environment"]["transport"] == "udp"
+    assert found["environment"]["transport"] == found["environment_tcp"]["transport"] == "udp"
     assert set(result["jitter"]) == {"before", "after"}
     print_wire(result)
     assert "udp" in capsys.readouterr().out
     page = write_wire_report(tmp_path / "wire.html", result).read_text()
-    for text in ("Latency at 1x", "Response at bursts", "Where loss begins", "own jitter"):
+    for text in (
+        "udp, udp",
+        "udp, tcp",
+        "Stages, udp, tcp,",
+        "Latency at 1x",
+        "Response at bursts",
+        "Where loss begins",
+        "own jitter",
+    ):
         assert text in page
 
 

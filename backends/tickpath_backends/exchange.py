@@ -10,11 +10,17 @@
 The exchange is a process of its own (`exchange_process`), pinned to its core.  Latency is the
 difference of two of its own clock readings: before the system call that sent the trigger, and when
 the order was seen in its receive ring.  Nothing of the system under test is in them.
+
+With ``egress="tcp"`` orders do not leave by the transport but by `ExchangeWire.orders`, the order
+session's connection over the same wire, made before the first run and kept for all: SoupBinTCP's
+unsequenced data packets, which the exchange reads between sends.  There is no login, and nothing
+is answered.
 """
 
 import json
 import mmap
 import os
+import socket
 import subprocess
 import sys
 import tempfile
@@ -28,6 +34,9 @@ import numpy as np
 
 from tickpath.backend import BackendError, Native
 from tickpath.config import Config, parse_group
+from tickpath.session.soup_framing import payload_of
+from tickpath.session.tcp_stream import Stream
+from tickpath.wire.soupbintcp import SOUPBINTCP
 from tickpath_backends import native, veth
 from tickpath_backends.player import END_S, LOOK_S, PAGE_BYTES, START_S, on_wire
 
@@ -35,6 +44,9 @@ LEAD_NS = 10_000_000
 """From `start` to the first packet."""
 LINGER_NS, DRAIN_LINGER_NS = 100_000_000, 1_000_000
 """How long orders are waited for behind the last packet."""
+EGRESSES = ("udp", "tcp")
+CONNECT_S = 2.0
+"""Somebody listens already: longer than this means that the transport takes the answers."""
 
 
 class Seen(NamedTuple):
@@ -43,7 +55,7 @@ class Seen(NamedTuple):
     start_ns: int
     sent_ns: np.ndarray  # uint64 a packet, before the system call; 0: not sent
     arrived_ns: np.ndarray  # uint64 an order, in order of arrival
-    orders: list[bytes]
+    orders: list[bytes]  # of TCP what its packet carries; whole where that is no order's packet
     refused: int  # packets for which the wire had no room
     overflowed: int  # orders that the exchange had no room for
     calls: int  # system calls that sent
@@ -60,8 +72,16 @@ class ExchangeWire:
         config: Config,
         groups: Sequence[str],
         core: int,
+        egress: str = "udp",
     ) -> None:
-        """``config`` must have ``transport.orders_to``; the exchange is kept on ``core``."""
+        """The exchange is kept on ``core``.  ``config`` must have ``transport.orders_to`` where
+        ``egress`` is "udp", and must not where it is "tcp".
+        """
+        if egress not in EGRESSES or (egress == "udp") != (config.transport.orders_to is not None):
+            raise ValueError(f"egress {egress!r} with orders_to {config.transport.orders_to!r}")
+        self.egress = egress
+        self.orders: Stream | None = None
+        """Where orders are to be written to, while it is open; None: the transport sends them."""
         self._class, self._capture, self._config = transport, os.path.abspath(capture), config
         self._groups, self._core = list(groups), core
         self._stack = ExitStack()
@@ -96,21 +116,48 @@ class ExchangeWire:
         self.config = on_wire(
             self._config, self._wire, self._groups, orders_at=veth.NOBODYS_ADDRESS
         )
-        self._start_child(memory)
+        listener = self._listen() if self.egress == "tcp" else None
+        self._start_child(memory, listener)
         with veth.inside(self._wire.engine.namespace):
             self.transport = self._class(self.config)
             self._is_open = True  # as far as it comes: what it holds by then is to be closed too
             self.transport.open()
+        if listener is not None:
+            # After the transport: only so does it show whether TCP passes by it.
+            self._connect(listener.getsockname())
 
-    def _start_child(self, memory: int) -> None:
-        here = self._wire.exchange
-        assert self._config.transport.orders_to is not None
+    def _listen(self) -> socket.socket:
+        """A socket for one connection, which the kernel accepts before the exchange asks for it."""
+        with veth.inside(self._wire.exchange.namespace):
+            listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        self._stack.enter_context(listener)
+        listener.bind((self._wire.exchange.address, 0))
+        listener.listen(1)
+        return listener
+
+    def _connect(self, address: tuple[str, int]) -> None:
+        with veth.inside(self._wire.engine.namespace):
+            connection = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        self._stack.enter_context(connection)
+        connection.settimeout(CONNECT_S)
+        try:
+            connection.connect(address)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise BackendError(
+                f"no TCP connection passes by the transport, which may take all packets: {reason}"
+            ) from None
+        self.orders = Stream(connection)
+
+    def _start_child(self, memory: int, listener: socket.socket | None) -> None:
+        here, orders_to = self._wire.exchange, self._config.transport.orders_to
         job = {
             "capture": self._capture,
             "namespace": here.namespace,
             "page": memory,
             "interface": here.interface,
-            "order_port": parse_group(self._config.transport.orders_to)[1],
+            "order_port": parse_group(orders_to)[1] if orders_to is not None else 0,
+            "listener": listener.fileno() if listener is not None else None,
             "parent": os.getpid(),
             "core": self._core,
         }
@@ -120,7 +167,7 @@ class ExchangeWire:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
-            pass_fds=(here.namespace, memory),
+            pass_fds=(here.namespace, memory, *([listener.fileno()] if listener else [])),
             start_new_session=True,
             text=True,
         )
@@ -197,6 +244,8 @@ class ExchangeWire:
         whole = raw.tobytes()
         ends = zip(orders["offset"].tolist(), orders["length"].tolist(), strict=True)
         messages = [whole[at : at + length] for at, length in ends]
+        if self.egress == "tcp":
+            messages = [_order_in(packet) for packet in messages]
         refused, overflowed, calls, dropped = (int(each) for each in counts)
         return Seen(
             self._start_ns,
@@ -247,3 +296,11 @@ class ExchangeWire:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _order_in(packet: bytes) -> bytes:
+    """What a packet, from its type on, carries; all of it where it is not unsequenced data."""
+    layout = SOUPBINTCP["unsequenced_data"]
+    whole = bytes(SOUPBINTCP.type_offset) + packet
+    is_order = whole[SOUPBINTCP.type_offset : layout.length] == layout.type.encode()
+    return payload_of(layout, whole) if is_order else packet

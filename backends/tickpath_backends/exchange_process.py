@@ -3,7 +3,8 @@
 ``python -m tickpath_backends.exchange_process JOB`` is started by `tickpath_backends.exchange`.  It
 reads a capture into memory once; then, for each line on its input, it plays packets by a plan
 (`native/exchange.h`), takes orders, and writes what it saw to a file.  Sending and receiving are
-one C loop on one core; Python is not in it.
+one C loop on one core; Python is not in it.  Where orders come by TCP, a connection waits already
+on the listener that the job names; it is accepted before the first packet.
 """
 
 import ctypes
@@ -32,6 +33,7 @@ FRAMES, FRAME_BYTES = 8192, 2048
 ORDERS, ORDER_BYTES = 1 << 20, 1 << 28
 """What there is room for in one run."""
 TOUCHED = 1 << 25
+ACCEPT_S = 5.0
 ORDER = np.dtype([("arrived_ns", "<u8"), ("offset", "<u8"), ("length", "<u8")])
 
 
@@ -75,31 +77,53 @@ class Exchange:
         x.orders = self.ffi.cast("struct exchange_order *", self._orders.ctypes.data)
         x.bytes = self.ffi.cast("uint8_t *", self._bytes.ctypes.data)
         x.orders_room, x.bytes_room = ORDERS, ORDER_BYTES
-        x.order_port = job["order_port"]
+        x.order_port, x.stream = job["order_port"], -1
+        self._stream: socket.socket | None = None
+        self._listener = job["listener"]
+        if self._listener is None:
+            self._open_ring(job)
+
+    def _open_ring(self, job: dict[str, Any]) -> None:
+        """The frames that orders are seen in: only for datagrams, as each frame costs a copy."""
+        x = self._x
         index = socket.if_nametoindex(job["interface"])
         failed = self.lib.ring_open(self.ffi.addressof(x, "ring"), index, FRAMES, FRAME_BYTES)
         if failed:
             raise PlayError(f"{job['interface']}: no ring for orders: {os.strerror(-failed)}")
+
+    def _accept(self) -> None:
+        """The one connection that orders come by.  Raises `PlayError`."""
+        with socket.socket(fileno=self._listener) as listener:
+            listener.settimeout(ACCEPT_S)
+            try:
+                self._stream, _ = listener.accept()
+            except OSError as error:
+                reason = error.strerror or str(error)
+                raise PlayError(f"no connection for orders: {reason}") from None
+        self._stream.setblocking(False)
+        self._x.stream, self._listener = self._stream.fileno(), None
 
     def run(self, job: dict[str, Any]) -> None:
         """Play by a plan and write what was seen.  Raises `PlayError`."""
         due_ns = np.load(job["due"]).astype(np.uint64)
         if len(due_ns) > len(self.packets):
             raise PlayError(f"a plan for {len(due_ns)} packets, of which {len(self.packets)} exist")
+        if self._listener is not None:
+            self._accept()
         sent_ns = np.zeros(len(due_ns), np.uint64)
         sent_ns[:] = 0  # touched: no page fault is in the measurement
         x = self._x
         x.due_ns = self.ffi.cast("uint64_t *", due_ns.ctypes.data)
         x.sent_ns = self.ffi.cast("uint64_t *", sent_ns.ctypes.data)
         x.number, x.linger_ns = len(due_ns), job["linger_ns"]
-        x.bytes_used = x.refused = x.overflowed = x.calls = 0
+        x.refused = x.overflowed = x.calls = 0
         self.page.sent = self.page.orders = self.page.finished = 0
         self._dropped()
         gc.disable()
         failed = self.lib.exchange_run(x)
         gc.enable()
         if failed:
-            raise PlayError(f"the exchange cannot send: {os.strerror(-failed)}")
+            raise PlayError(f"the exchange cannot go on: {os.strerror(-failed)}")
         number = int(self.page.orders)
         np.savez(
             job["out"],
@@ -110,7 +134,9 @@ class Exchange:
         )
 
     def _dropped(self) -> int:
-        """Frames that found no room in the ring since the last call."""
+        """Frames that found no room in the ring since the last call; a stream loses nothing."""
+        if self._x.stream >= 0:
+            return 0
         seen, dropped = self.ffi.new("uint64_t *"), self.ffi.new("uint64_t *")
         self.lib.ring_counters(self.ffi.addressof(self._x, "ring"), seen, dropped)
         return int(dropped[0])

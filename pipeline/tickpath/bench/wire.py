@@ -8,6 +8,9 @@ and takes the orders.  Both ends of a latency are its own readings of one clock.
 from the send of the trigger's packet, *response* from the moment at which it was due: an exchange
 that could not keep its plan shows there, as does a queue that the engine caused.
 
+Orders leave as datagrams by the transport, and then, in runs of their own, by the order session's
+TCP connection (`wire_orders`), for which the live loop returns to Python at each of them.
+
 Every run is checked (`wire_answer`): each order that was due arrived once, byte for byte, and the
 books are those of the same packets replayed from memory.  A run that is not right says so.
 """
@@ -28,13 +31,14 @@ import numpy as np
 
 from tickpath import backend as backends
 from tickpath import latency
-from tickpath.backend import Backend
+from tickpath.backend import Backend, BackendError
 from tickpath.bench.error import BenchError
 from tickpath.bench.held import HeldSession, hold
 from tickpath.bench.own import strategy_config
 from tickpath.bench.plan import BenchPlan
 from tickpath.bench.run import Progress, Say, quiet
 from tickpath.bench.wire_answer import Answer, answer_of, lost_packets
+from tickpath.bench.wire_orders import OrderSender
 from tickpath.bench.wire_plan import RATE, Scenario, even, scenarios
 from tickpath.capture import create_capture
 from tickpath.clock import Clock, calibrate, jitter
@@ -53,7 +57,13 @@ SCHEMA = "tickpath.wire/1"
 ORDERS_TO = "198.18.0.2:31000"
 DEVICE = "--vdev=net_af_xdp0,iface=any,busy_budget=0"
 """What DPDK has of a veth pair: AF_XDP, without the busy polling that only cards profit from."""
-TRANSPORT = Transport(orders_to=ORDERS_TO, dpdk=Dpdk(eal=[DEVICE]))
+TCP_DEVICE = "--vdev=net_af_packet0,iface=any"
+"""The same beside a TCP connection: what `DEVICE` takes of an interface, the kernel never sees."""
+TRANSPORTS = {
+    "udp": Transport(orders_to=ORDERS_TO, dpdk=Dpdk(eal=[DEVICE])),
+    "tcp": Transport(dpdk=Dpdk(eal=[TCP_DEVICE])),
+}
+"""By the way in which orders leave."""
 STEP_NS = 20_000_000
 """Between two returns of the loop to Python, which take tens of microseconds."""
 FIRST = -20
@@ -66,12 +76,15 @@ KEPT_UP = 0.95
 DRAIN_PACKETS, DRAIN_TIMES = 400, 20
 METHOD = {
     "latency": "from before the exchange's system call that sends the trigger's packet to the "
-    "order being seen in its receive ring, both by its own CLOCK_MONOTONIC",
+    "order being seen in its receive ring, or read from its socket, by its own CLOCK_MONOTONIC",
     "response": "the same, from the time at which the packet was due",
     "loop": "open: send times are planned beforehand; overdue packets leave at once, together",
-    "egress": "UDP datagrams through the transport; orders over TCP are not measured here",
-    "loss": "sent packets that the engine's line missed; the search sends at equal distances and "
-    "builds all books",
+    "egress": "udp: datagrams through the transport; tcp: SoupBinTCP unsequenced data packets by "
+    "one connection (TCP_NODELAY), written in Python when the message that asked for them is done, "
+    "without login, heartbeats, store or log; dpdk then has net_af_packet, because net_af_xdp "
+    "takes TCP from the kernel too",
+    "loss": "sent packets that the engine's line missed; the search, with udp egress, sends at "
+    "equal distances and builds all books",
     "cpu": "receive_ns: poll and release of packets that wait already, median, no engine; "
     "busy_ns: from lending to release, all stages and orders included",
     "tables": "pre-faulted: all that the reference run used",
@@ -132,6 +145,8 @@ class Run:
     loop: dict[str, int]
     cpu_s: float
     counters: dict[str, int]
+    session: dict[str, int] | None
+    """Of `OrderSender`, where orders left by TCP."""
 
     @property
     def sent(self) -> int:
@@ -150,12 +165,12 @@ class Run:
         return max(len(self.due_ns) - int(self.loop["received"]), 0)
 
 
-def _fresh(bench: Bench, config: Config) -> Engine:
-    """An engine without callbacks, all that it will use of its tables touched.
+def _fresh(bench: Bench, config: Config, send: OrderSender | None) -> Engine:
+    """An engine, all that it will use of its tables touched.
 
-    Orders leave by the transport, and nobody keeps a copy.
+    Orders leave by the transport, and nobody keeps a copy, or ``send`` gets them.
     """
-    engine = Engine(config)
+    engine = Engine(config, on_orders=send)
     set_clock(engine, bench.clock)
     engine.block.prefault(bench.answer.spans)
     return engine
@@ -163,7 +178,8 @@ def _fresh(bench: Bench, config: Config) -> Engine:
 
 def _play(bench: Bench, wire: Any, due_ns: np.ndarray) -> Run | None:
     """One run; None where it was interrupted."""
-    engine = _fresh(bench, wire.config)
+    send = OrderSender(wire.orders) if wire.orders else None
+    engine = _fresh(bench, wire.config, send)
     before = dict(wire.transport.counters)
     wire.prepare(due_ns)
     gc.collect()
@@ -174,6 +190,8 @@ def _play(bench: Bench, wire: Any, due_ns: np.ndarray) -> Run | None:
             wire.start()
             while not wire.is_finished and not bench.interrupt.is_set:
                 live.step(STEP_NS)
+                if send and send.is_waiting:
+                    send.flush()
             while live.step(STEP_NS) and not bench.interrupt.is_set:
                 pass  # what waited in buffers when the exchange had ended
             after = resource.getrusage(resource.RUSAGE_THREAD)
@@ -184,7 +202,8 @@ def _play(bench: Bench, wire: Any, due_ns: np.ndarray) -> Run | None:
         return None
     cpu_s = after.ru_utime + after.ru_stime - used.ru_utime - used.ru_stime
     counters = _difference(dict(wire.transport.counters), before)
-    return Run(wire.seen(), engine, due_ns, loop, cpu_s, counters)
+    session = send.counters if send else None
+    return Run(wire.seen(), engine, due_ns, loop, cpu_s, counters, session)
 
 
 def _problems(bench: Bench, run: Run, answer: Answer, arrived: np.ndarray) -> list[str]:
@@ -206,7 +225,9 @@ def _problems(bench: Bench, run: Run, answer: Answer, arrived: np.ndarray) -> li
     return found
 
 
-def _row(bench: Bench, name: str, scenario: Scenario, run: Run) -> dict[str, Any]:
+def _row(
+    bench: Bench, name: str, scenario: Scenario, run: Run, egress: str = "udp"
+) -> dict[str, Any]:
     """A scenario's part of the result."""
     answer, packets = bench.answer, bench.held.packets
     if run.lost:
@@ -227,12 +248,12 @@ def _row(bench: Bench, name: str, scenario: Scenario, run: Run) -> dict[str, Any
         "response": _histogram(np.maximum(at - due[trigger], 0)),
         "late": _histogram(np.maximum(sent - due, 0)[left]),
     }
-    bench.histograms[f"{name}-{scenario.name}"] = measured["latency"]
+    bench.histograms[f"{name}-{egress}-{scenario.name}"] = measured["latency"]
     engine, received = run.engine, max(int(run.loop["received"]), 1)
     return {
         "backend": name,
         "scenario": scenario.name,
-        "egress": "udp",
+        "egress": egress,
         "planned_rate": scenario.rate,
         "rate": round(run.rate),
         "packets": len(run.due_ns),
@@ -256,6 +277,7 @@ def _row(bench: Bench, name: str, scenario: Scenario, run: Run) -> dict[str, Any
             "bursts": run.loop["bursts"],
         },
         "transport": run.counters,
+        "session": run.session,
         "histograms": {each: latency.buckets(of) for each, of in measured.items()},
         "verified": not problems,
         "findings": problems,
@@ -322,35 +344,89 @@ def _search(bench: Bench, wire: Any) -> dict[str, Any]:
     }
 
 
-def _backend(bench: Bench, each: Backend, plans: Sequence[Scenario]) -> Iterator[dict[str, Any]]:
-    """Rows of one backend as they come, the search last."""
-    wired = backends.player("exchange")(
-        each.transport, bench.capture, bench.config, [group_text(GROUP, PORT)], bench.cores[0]
+def _exchange(bench: Bench, each: Backend, egress: str) -> Any:
+    """The wire of a backend, on which orders leave in this way."""
+    return backends.player("exchange")(
+        each.transport,
+        bench.capture,
+        msgspec.structs.replace(bench.config, transport=TRANSPORTS[egress]),
+        [group_text(GROUP, PORT)],
+        bench.cores[0],
+        egress,
     )
-    with wired as wire:
+
+
+def _scenarios(
+    bench: Bench, name: str, wire: Any, plans: Sequence[Scenario]
+) -> Iterator[dict[str, Any]]:
+    """A row for each, until one is interrupted."""
+    for scenario in plans:
+        bench.say(
+            f"{name}, orders by {wire.egress}: {scenario.name}, "
+            f"{scenario.rate:,.0f} packets a second"
+        )
+        run = _play(bench, wire, scenario.due_ns(len(bench.held.packets)))
+        if run is None:
+            return
+        yield _row(bench, name, scenario, run, wire.egress)
+
+
+def _by_datagrams(
+    bench: Bench, each: Backend, plans: Sequence[Scenario]
+) -> Iterator[dict[str, Any]]:
+    """Receiving alone, rows as they come, the search last."""
+    with _exchange(bench, each, "udp") as wire:
         facts = dict(wire.transport.environment)
         bench.say(f"{each.name}: receiving alone")
         drained = wire.drain_ns(min(DRAIN_PACKETS, len(bench.held.packets)), DRAIN_TIMES)
         yield {"drain_ns": drained, "environment": facts}
-        for scenario in plans:
-            bench.say(f"{each.name}: {scenario.name}, {scenario.rate:,.0f} packets a second")
-            run = _play(bench, wire, scenario.due_ns(len(bench.held.packets)))
-            if run is None:
-                return
-            yield _row(bench, each.name, scenario, run)
+        yield from _scenarios(bench, each.name, wire, plans)
+        if bench.interrupt.is_set:
+            return
         bench.say(f"{each.name}: the rate at which loss begins")
         yield {"search": _search(bench, wire)}
+
+
+def _remarks(name: str, facts: dict[str, Any]) -> list[str]:
+    """What a backend did not have in common with itself, beside a TCP connection."""
+    if (device := facts.get("device")) is None:
+        return []
+    return [f"{name}: {device} where orders leave by tcp, as net_af_xdp takes TCP from the kernel"]
+
+
+def _by_session(bench: Bench, each: Backend, plans: Sequence[Scenario]) -> Iterator[dict[str, Any]]:
+    """Rows as they come; where no TCP passes by the transport, why."""
+    wire = _exchange(bench, each, "tcp")
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(wire)
+        except BackendError as error:
+            yield {"missing": [f"{each.name}, orders by tcp: {error}"]}
+            return
+        facts = dict(wire.transport.environment)
+        yield {"environment_tcp": facts, "remarks": _remarks(each.name, facts)}
+        yield from _scenarios(bench, each.name, wire, plans)
 
 
 def _measured(bench: Bench, each: Backend, plans: Sequence[Scenario]) -> dict[str, Any]:
     """All of one backend."""
     rows: list[dict[str, Any]] = []
-    more: dict[str, Any] = {"search": None, "drain_ns": [], "environment": {}}
-    for found in _backend(bench, each, plans):
-        if "scenario" in found:
-            rows.append(found)
-        else:
-            more.update(found)
+    more: dict[str, Any] = {
+        "search": None,
+        "drain_ns": [],
+        "environment": {},
+        "environment_tcp": {},
+        "remarks": [],
+        "missing": [],
+    }
+    for measured in (_by_datagrams, _by_session):
+        if bench.interrupt.is_set:
+            break
+        for found in measured(bench, each, plans):
+            if "scenario" in found:
+                rows.append(found)
+            else:
+                more.update(found)
     drained = more.pop("drain_ns")
     return {
         "backend": each.name,
@@ -407,7 +483,7 @@ def measure(
         with create_capture(capture) as writer:
             writer.write(held.packets)
         config = strategy_config(plan.ratio_percent)
-        config = msgspec.structs.replace(config, transport=TRANSPORT)
+        config = msgspec.structs.replace(config, transport=TRANSPORTS["udp"])
         say("compiling the pipeline (first run only)")
         answer = answer_of(config, held.packets)
         clock = calibrate()
@@ -432,7 +508,7 @@ def _result(
     after: dict[str, Any],
 ) -> dict[str, Any]:
     findings = [
-        f"{row['backend']}, {row['scenario']}: {problem}"
+        f"{row['backend']}, orders by {row['egress']}, {row['scenario']}: {problem}"
         for each in results
         for row in each["rows"]
         for problem in row["findings"]
@@ -455,7 +531,7 @@ def _result(
         "backends": results,
         "verified": not findings and all(each["rows"] for each in results),
         "findings": findings,
-        "missing": ["orders over TCP (the order session's socket)"],
+        "missing": [reason for each in results for reason in each["missing"]],
         "jitter": {"before": before, "after": after},
         "environment": {
             **environment(bench.clock),

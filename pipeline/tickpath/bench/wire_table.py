@@ -15,7 +15,7 @@ def _ns(value: Any) -> str:
 
 def _rows(result: Mapping[str, Any]) -> Table:
     table = Table(box=None, pad_edge=False)
-    for name in ("backend", "scenario"):
+    for name in ("backend", "orders by", "scenario"):
         table.add_column(name)
     for name in ("packets/s", "lost", "orders", "p50", "p90", "p99", "p99.9", "p99.99", "max"):
         table.add_column(name, justify="right")
@@ -26,6 +26,7 @@ def _rows(result: Mapping[str, Any]) -> Table:
             took = row["latency_ns"]
             table.add_row(
                 row["backend"],
+                row["egress"],
                 row["scenario"],
                 f"{row['rate']:,}",
                 f"{row['lost']:,}",
@@ -48,9 +49,14 @@ def print_wire(result: Mapping[str, Any]) -> None:
         f"orders ({session['firing_share']:.2%} of messages); 1x is {result['rate_1x']:,} packets "
         f"a second; exchange on core {cores['exchange']}, engine on core {cores['engine']}"
     )
-    console.print("wire to wire in ns, orders as UDP datagrams; response from the planned time")
+    console.print(
+        "wire to wire in ns; orders as datagrams by the transport (udp) and by the order session's "
+        "connection (tcp); response from the planned time"
+    )
     console.print(_rows(result))
     for each in result["backends"]:
+        for remark in each["remarks"]:
+            console.print(remark)
         search = each["search"] or {}
         if "no_loss_rate" in search:
             console.print(
@@ -64,5 +70,7 @@ def print_wire(result: Mapping[str, Any]) -> None:
             f"{when}: gaps up to {_ns(gaps['gap_ns']['max'])} ns in a thread that only reads the "
             f"clock, {gaps['stolen_share']:.2%} of the time in gaps above 1 us"
         )
+    for reason in result["missing"]:
+        console.print(f"not measured: {reason}")
     if result.get("interrupted"):
         console.print("interrupted: what is missing was not measured")

@@ -1,4 +1,7 @@
-"""The report of a wire-to-wire measurement: backends over each other, one panel a rate."""
+"""The report of a wire-to-wire measurement: backends over each other, one panel a rate.
+
+A backend is there as often as there are ways in which its orders left: `_name` tells them apart.
+"""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -28,6 +31,11 @@ _WHAT = {
 }
 
 
+def _name(row: Mapping[str, Any]) -> str:
+    """``afxdp, tcp``."""
+    return f"{row.get('backend')}, {row.get('egress', 'udp')}"
+
+
 def wire_page(result: Mapping[str, Any]) -> Page:
     """The report of a ``tickpath.wire/1`` result."""
     each = [one for one in result.get("backends") or () if isinstance(one, Mapping)]
@@ -38,7 +46,7 @@ def wire_page(result: Mapping[str, Any]) -> Page:
     findings = [str(finding) for finding in result.get("findings") or ()]
     if result.get("interrupted"):
         findings.append("Interrupted: what was measured by then is here, the rest is missing.")
-    lost = [f"{row.get('backend')}, {row.get('scenario')}" for row in rows if row.get("lost")]
+    lost = [f"{_name(row)}, {row.get('scenario')}" for row in rows if row.get("lost")]
     well = "Every order arrived once, byte for byte, and all books were right." if rows else None
     if well and lost:
         well = (
@@ -46,8 +54,8 @@ def wire_page(result: Mapping[str, Any]) -> Page:
             "byte for byte, and all books were theirs."
         )
     page.add(findings_banner(findings, well))
-    page.add(_headline(each))
-    _result_panel(page, rows)
+    page.add(_headline(rows))
+    _result_panel(page, rows, [reason for one in each for reason in _remarks(one)])
     for scenario in dict.fromkeys(str(row.get("scenario")) for row in rows):
         chosen = [row for row in rows if row.get("scenario") == scenario]
         _curves(page, scenario, chosen)
@@ -58,22 +66,34 @@ def wire_page(result: Mapping[str, Any]) -> Page:
     return page
 
 
-def _headline(each: Iterable[Mapping[str, Any]]) -> Html:
-    found = [(one, (one.get("rows") or [{}])[0]) for one in each]
+def _remarks(one: Mapping[str, Any]) -> list[str]:
+    """What is to be said of a backend beside its rows."""
+    missing = (f"not measured: {each}" for each in one.get("missing") or ())
+    return [*map(str, one.get("remarks") or ()), *missing]
+
+
+def _firsts(rows: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """The first row of each backend and egress, by `_name`."""
+    found: dict[str, Mapping[str, Any]] = {}
+    for row in rows:
+        found.setdefault(_name(row), row)
+    return found
+
+
+def _headline(rows: Iterable[Mapping[str, Any]]) -> Html:
     return cards(
         card(
-            str(one.get("backend")),
+            name,
             units.nanoseconds((row.get("latency_ns") or {}).get("p50")),
             f"p50 wire to wire at {row.get('scenario')}",
             f"p99 {units.nanoseconds((row.get('latency_ns') or {}).get('p99'))}",
             accent=place == 0,
         )
-        for place, (one, row) in enumerate(found)
-        if row
+        for place, (name, row) in enumerate(_firsts(rows).items())
     )
 
 
-def _result_panel(page: Page, rows: list[Mapping[str, Any]]) -> None:
+def _result_panel(page: Page, rows: list[Mapping[str, Any]], remarks: Iterable[str]) -> None:
     title = "Wire to wire"
     if not rows:
         page.left_out(title, "no run was finished.")
@@ -82,7 +102,7 @@ def _result_panel(page: Page, rows: list[Mapping[str, Any]]) -> None:
     def line(row: Mapping[str, Any]) -> list[Any]:
         took = row.get("latency_ns") or {}
         return [
-            f"{row.get('backend')}, {row.get('scenario')}",
+            f"{_name(row)}, {row.get('scenario')}",
             {True: "right", False: "wrong"}.get(row.get("verified"), "not checked"),  # type: ignore[arg-type]
             units.magnitude(row.get("rate")),
             units.whole(row.get("lost")),
@@ -96,7 +116,13 @@ def _result_panel(page: Page, rows: list[Mapping[str, Any]]) -> None:
     heads += ["max", "response p99", "stages/packet"]
     page.panel(
         title,
-        "Latency by the exchange's clock; orders as UDP datagrams through the transport.",
+        " ".join(
+            [
+                "Latency by the exchange's clock; orders as datagrams through the transport (udp), "
+                "and by the order session's connection (tcp), which Python writes to.",
+                *(f"{remark[:1].upper()}{remark[1:]}." for remark in remarks),
+            ]
+        ),
         table(heads, map(line, rows), text_columns=2),
     )
 
@@ -104,9 +130,7 @@ def _result_panel(page: Page, rows: list[Mapping[str, Any]]) -> None:
 def _curves(page: Page, scenario: str, rows: list[Mapping[str, Any]]) -> None:
     """The backends' percentile curves over each other."""
     for kind, what in _WHAT.items():
-        histograms = {
-            str(row.get("backend")): (row.get("histograms") or {}).get(kind) for row in rows
-        }
+        histograms = {_name(row): (row.get("histograms") or {}).get(kind) for row in rows}
         usable = usable_histograms(histograms)
         title = f"{kind.capitalize()} at {scenario}"
         if not usable:
@@ -145,8 +169,7 @@ def _loss_panel(page: Page, each: list[Mapping[str, Any]]) -> None:
 
 
 def _stage_panels(page: Page, rows: list[Mapping[str, Any]]) -> None:
-    for name in dict.fromkeys(str(row.get("backend")) for row in rows):
-        row = next(row for row in rows if row.get("backend") == name)
+    for name, row in _firsts(rows).items():
         stages = {
             key: value
             for key, value in (row.get("stages_ns") or {}).items()
@@ -156,7 +179,7 @@ def _stage_panels(page: Page, rows: list[Mapping[str, Any]]) -> None:
             continue
         shown = {"tick to order": row.get("tick_to_order_ns"), **stages}
         page.panel(
-            f"Stages, {name} at {row.get('scenario')}",
+            f"Stages, {name}, at {row.get('scenario')}",
             "Inside the engine, by its own stamps: not part of the exchange's view.",
             latency_table(shown),
         )
