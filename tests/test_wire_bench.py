@@ -153,7 +153,8 @@ def test_every_order_arrives_once_and_is_matched_with_its_trigger(
             run = wire._play(bench, wired, scenario.due_ns(len(held.packets)))
             assert run is not None
             row = wire._row(bench, name, scenario, run, egress)
-            assert row["findings"] == [] and row["verified"] and row["lost"] == 0
+            assert row["findings"] == [] and row["verified"]
+            assert row["lost"] == 0, row["transport"]
             assert (row["backend"], row["egress"]) == (name, egress)
             orders = len(answer.orders)
             assert row["orders"] == {"expected": orders, "arrived": orders, "matched": orders}
@@ -164,7 +165,7 @@ def test_every_order_arrives_once_and_is_matched_with_its_trigger(
             else:
                 assert "orders_sent" not in row["transport"]
                 assert row["session"]["orders"] == orders
-                assert row["session"]["writes"] == len(np.unique(answer.trigger)) == orders
+                assert len(np.unique(answer.trigger)) <= row["session"]["writes"] <= orders
             assert run.seen.orders == answer.orders
 
 
@@ -258,6 +259,9 @@ def test_where_no_tcp_passes_the_result_says_so(held, answer, tmp_path, monkeypa
     class Refusing:
         def __enter__(self):
             raise backends.BackendError("no TCP connection passes by the transport")
+
+        def __exit__(self, *_):
+            raise AssertionError("it was never entered")
 
     monkeypatch.setattr(wire, "_exchange", lambda bench, each, egress: Refusing())
     monkeypatch.setattr(wire, "_by_datagrams", lambda bench, each, plans: iter(()))
