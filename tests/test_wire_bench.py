@@ -270,6 +270,13 @@ def test_where_no_tcp_passes_the_result_says_so(held, answer, tmp_path, monkeypa
     assert found["missing"] == ["greedy, orders by tcp: no TCP connection passes by the transport"]
 
 
+def test_another_device_beside_tcp_is_said():
+    text = "dpdk: packet0 where orders leave by tcp, as xdp0 takes TCP from the kernel"
+    assert wire._remarks("dpdk", {"device": "xdp0"}, {"device": "packet0"}) == [text]
+    for facts in ({}, {"device": "xdp0"}):
+        assert wire._remarks("any", facts, facts) == wire._remarks("any", facts, {}) == []
+
+
 @needs_wire
 def test_net_af_xdp_takes_tcp_from_the_kernel(held, answer, tmp_path):
     try:

@@ -388,11 +388,12 @@ def _by_datagrams(
         yield {"search": _search(bench, wire)}
 
 
-def _remarks(name: str, facts: dict[str, Any]) -> list[str]:
-    """What a backend did not have in common with itself, beside a TCP connection."""
-    if (device := facts.get("device")) is None:
+def _remarks(name: str, facts: dict[str, Any], beside_tcp: dict[str, Any]) -> list[str]:
+    """What a backend had beside a TCP connection that it had not without."""
+    used, used_then = facts.get("device"), beside_tcp.get("device")
+    if used is None or used_then is None or used == used_then:
         return []
-    return [f"{name}: {device} where orders leave by tcp, as net_af_xdp takes TCP from the kernel"]
+    return [f"{name}: {used_then} where orders leave by tcp, as {used} takes TCP from the kernel"]
 
 
 def _by_session(bench: Bench, each: Backend, plans: Sequence[Scenario]) -> Iterator[dict[str, Any]]:
@@ -404,8 +405,7 @@ def _by_session(bench: Bench, each: Backend, plans: Sequence[Scenario]) -> Itera
         except BackendError as error:
             yield {"missing": [f"{each.name}, orders by tcp: {error}"]}
             return
-        facts = dict(wire.transport.environment)
-        yield {"environment_tcp": facts, "remarks": _remarks(each.name, facts)}
+        yield {"environment_tcp": dict(wire.transport.environment)}
         yield from _scenarios(bench, each.name, wire, plans)
 
 
@@ -417,7 +417,6 @@ def _measured(bench: Bench, each: Backend, plans: Sequence[Scenario]) -> dict[st
         "drain_ns": [],
         "environment": {},
         "environment_tcp": {},
-        "remarks": [],
         "missing": [],
     }
     for measured in (_by_datagrams, _by_session):
@@ -434,6 +433,7 @@ def _measured(bench: Bench, each: Backend, plans: Sequence[Scenario]) -> dict[st
         "rows": rows,
         "receive_ns_per_packet": round(statistics.median(drained), 1) if drained else None,
         "receive_ns_runs": [round(ns, 1) for ns in drained],
+        "remarks": _remarks(each.name, more["environment"], more["environment_tcp"]),
         **more,
     }
 
