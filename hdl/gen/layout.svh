@@ -16,6 +16,7 @@ package layout;
   localparam int ONE_DOLLAR = 10000;
   localparam int MESSAGE_BYTES = 50;
   localparam int FIX_HEAD_BYTES = 128;
+  localparam int FIX_MESSAGE_BYTES = 231;
   localparam logic [2:0] OP_ADD = 3'h0;
   localparam logic [2:0] OP_EXECUTE = 3'h1;
   localparam logic [2:0] OP_CANCEL = 3'h2;
@@ -59,6 +60,7 @@ package layout;
   localparam logic [7:0] FIX44_SIDE_SELL_SHORT_EXEMPT = 8'h36;
   localparam int ORDER_ID_SHIFT = 4;
   localparam int TOKEN_DIGITS = 13;
+  localparam int PRICE_SCALE = 10000;
   localparam int QUANTITY_NAME_DIGITS = 6;
   localparam logic [7:0] TOKEN_LETTER_FROM = 8'ha;
   localparam logic [7:0] TOKEN_DIGIT_ZERO = 8'h30;
@@ -69,6 +71,8 @@ package layout;
   localparam int FIX44_QUANTITY_DIGITS = 6;
   localparam logic [375:0] FIX44_TERMS = 376'h34303d320131313d54000000000000000000000000000000000000000135343d000133383d0000000000000135353d;
   localparam logic [119:0] FIX44_PRICE = 120'h134343d0000000000002e00000000;
+  localparam int FIX44_BODY_AT = 16;
+  localparam int FIX44_BODY_END = 26;
   localparam logic [263:0] FIX44_TAIL = 264'h136303d31393730303130312d30303a30303a30302e3030300131303d00000001;
   localparam logic [15:0] FRAME_ETHER_TYPE_IPV4 = 16'h800;
   localparam logic [15:0] FRAME_ETHER_TYPE_VLAN = 16'h8100;
@@ -285,6 +289,13 @@ package layout;
     logic [167:0] time;
   } stamp_t;
   localparam int STAMP_BITS = 204;
+
+  // A FIX order, zeros behind it; of length 0 where nothing is to be sent.
+  typedef struct packed {
+    logic [1847:0] message;
+    logic [8:0] length;
+  } fix_message_t;
+  localparam int FIX_MESSAGE_BITS = 1857;
 
   // An order after an execution, a cancel or its end.
   typedef struct packed {

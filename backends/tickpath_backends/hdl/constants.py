@@ -27,6 +27,7 @@ from tickpath.wire.moldudp64 import END_OF_SESSION, HEARTBEAT, MOLDUDP64
 from tickpath.wire.ouch42 import OUCH42_INBOUND
 from tickpath.wire.ouch50 import OUCH50_INBOUND
 from tickpath.wire.table import Field, Message
+from tickpath.wire.tagvalue import SOH
 from tickpath_backends.hdl import fix_order
 from tickpath_backends.hdl.profile import BY_NAME, ENUMS, PROFILE, STRUCTS, bits_of
 
@@ -114,6 +115,7 @@ def _orders() -> Iterator[_Value]:
     assert 1 << shift == MAX_INTENTS
     yield _Value("ORDER_ID_SHIFT", 32, shift)
     yield _Value("TOKEN_DIGITS", 32, TOKEN_DIGITS)
+    yield _Value("PRICE_SCALE", 32, 10**fix_order.DECIMALS)
     yield _Value("QUANTITY_NAME_DIGITS", 32, order_text.QUANTITY_DIGITS)
     yield _Value("TOKEN_LETTER_FROM", 8, DIGITS.index("A"))
     yield _Value("TOKEN_DIGIT_ZERO", 8, ord("0"))
@@ -124,6 +126,8 @@ def _orders() -> Iterator[_Value]:
     yield _Value("FIX44_QUANTITY_DIGITS", 32, fix_order.QUANTITY_DIGITS)
     yield _Value("FIX44_TERMS", 8 * fix_order.TERMS.length, _text(fix_order.terms()))
     yield _Value("FIX44_PRICE", 8 * fix_order.PRICE.length, _text(fix_order.price()))
+    yield _Value("FIX44_BODY_AT", 32, fix44.HEAD["msg_type_tag"].offset + len(SOH))
+    yield _Value("FIX44_BODY_END", 32, fix44.TAIL["check_sum_tag"].offset + len(SOH))
     yield _Value("FIX44_TAIL", 8 * fix44.TAIL.length, _text(fix.tail()))
 
 

@@ -79,8 +79,12 @@ def price() -> bytes:
     )
 
 
-LONGEST = PROFILE.fix_head_bytes + TERMS.length + 8 + PRICE.length + TAIL.length
-assert LONGEST < 1000
+SYMBOL_BYTES = 8
+assert (
+    PROFILE.fix_head_bytes + TERMS.length + SYMBOL_BYTES + PRICE.length + TAIL.length
+    == PROFILE.fix_message_bytes
+    < 1000
+)
 assert PROFILE.fix_head_bytes > HEAD.length
 
 

@@ -36,6 +36,9 @@ class Profile(NamedTuple):
     fix_head_bytes: int = 128
     """Of a FIX order in front of its order type: the session's constants fill it exactly."""
 
+    fix_message_bytes: int = 231
+    """Of the longest FIX order: `fix_order` says of what."""
+
 
 PROFILE = Profile()
 
@@ -252,6 +255,11 @@ STRUCTS: tuple[Struct, ...] = (
         "Stamp",
         "What a FIX session writes when it sends: nine digits of four bits, and the time as text.",
         (("msg_seq_num", "u36"), ("time", "u168")),
+    ),
+    Struct(
+        "FixMessage",
+        "A FIX order, zeros behind it; of length 0 where nothing is to be sent.",
+        (("message", f"u{8 * PROFILE.fix_message_bytes}"), ("length", "u9")),
     ),
     Struct(
         "Reduced",

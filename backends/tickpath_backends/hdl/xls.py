@@ -25,7 +25,7 @@ DISTRIBUTION, VERSION = "xls-python", "0.1.9934"
 """Generated files are compared with those of this version and no other."""
 DELAY_MODEL = "asap7"
 CLOCK_PERIOD_PS = 500
-SLOW_PERIOD_PS = 1100
+SLOW_PERIOD_PS = 1400
 """Of kernels off the path that multiply: the model knows no multiplier blocks, only gates."""
 RESET = "rst"
 
@@ -55,6 +55,9 @@ KERNELS = (
     Kernel("risk", "risk_notional"),
     Kernel("risk", "risk_check", CLOCK_PERIOD_PS),
     Kernel("risk", "risk_release"),
+    Kernel("ouch", "ouch50_encode"),
+    Kernel("ouch", "ouch42_encode"),
+    Kernel("fix44", "fix44_encode", SLOW_PERIOD_PS),
 )
 
 
@@ -116,15 +119,20 @@ def package(module: str) -> Any:
 
 
 @cache
+def optimised_text(module: str, function: str) -> str:
+    """XLS's own language for a package with one function, optimised."""
+    return api().optimize_ir(_package_text(module), mangled(module, function))
+
+
+@cache
 def optimised(module: str, function: str) -> Any:
     """A package with one function, optimised."""
-    name = mangled(module, function)
-    return api().parse_ir_package(api().optimize_ir(_package_text(module), name))
+    return api().parse_ir_package(optimised_text(module, function))
 
 
 def forget() -> None:
     """Forget what was converted: a source has changed."""
-    for each in (_package_text, package, optimised):
+    for each in (_package_text, package, optimised_text, optimised):
         each.cache_clear()
 
 
