@@ -3,20 +3,13 @@
 import random
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 import hdl_reference as reference
-from tickpath import fix, ouch
-from tickpath.config import Fix44Orders
-from tickpath.order_template import OrderMessage
-from tickpath.wire.fix44 import decode as decode_fix
 from tickpath.wire.itch50 import ITCH50
-from tickpath.wire.ouch42 import OUCH42_INBOUND
-from tickpath.wire.ouch50 import OUCH50_INBOUND
 from tickpath_backends.hdl import xls
 from tickpath_backends.hdl.error import HdlError
-from tickpath_backends.hdl.profile import PROFILE, STRUCTS, Kind, Trigger
+from tickpath_backends.hdl.profile import PROFILE, Kind, Trigger
 
 pytestmark = pytest.mark.skipif(xls.why_not() is not None, reason=str(xls.why_not()))
 pytest.importorskip("xls", reason="DSLX needs xls-python")
@@ -293,7 +286,16 @@ def test_releases_are_what_the_host_says():
 
 def test_averages_are_rounded_as_the_software_rounds():
     call, draw = kernel("indicators", "ema_step"), random.Random(57)
-    for window in (1, 2, 3, 32, 99, 1000, 1_000_000, *(draw.randint(1, 1_000_000) for _ in "12345")):
+    for window in (
+        1,
+        2,
+        3,
+        32,
+        99,
+        1000,
+        1_000_000,
+        *(draw.randint(1, 1_000_000) for _ in "12345"),
+    ):
         divisor = {"divisor": window + 1, "reciprocal": (1 << 49) // (window + 1)}
         has, value = 0, 0
         for _ in range(500):

@@ -131,7 +131,7 @@ package layout;
     logic [63:0] input_number;
     logic [15:0] tag;
   } sideband_t;
-  localparam int SIDEBAND_BITS = 128;
+  localparam int SIDEBAND_T_BITS = 128;
 
   // Fields of one ITCH message; what a message has not is zero.
   typedef struct packed {
@@ -148,7 +148,7 @@ package layout;
     logic [7:0] state;
     logic [0:0] is_print;
   } decoded_t;
-  localparam int DECODED_BITS = 336;
+  localparam int DECODED_T_BITS = 336;
 
   // Decode to book.
   typedef struct packed {
@@ -161,7 +161,7 @@ package layout;
     logic [31:0] shares;
     sideband_t sideband;
   } operation_t;
-  localparam int OPERATION_BITS = 330;
+  localparam int OPERATION_T_BITS = 330;
 
   // Book to trigger; a side of size 0 is empty.
   typedef struct packed {
@@ -176,7 +176,7 @@ package layout;
     logic [0:0] window_overflow;
     sideband_t sideband;
   } top_t;
-  localparam int TOP_BITS = 274;
+  localparam int TOP_T_BITS = 274;
 
   // Of one symbol's trigger.
   typedef struct packed {
@@ -189,7 +189,7 @@ package layout;
     logic [31:0] quantity;
     logic [15:0] slippage;
   } trigger_parameters_t;
-  localparam int TRIGGER_PARAMETERS_BITS = 155;
+  localparam int TRIGGER_PARAMETERS_T_BITS = 155;
 
   // Trigger to risk.
   typedef struct packed {
@@ -199,7 +199,7 @@ package layout;
     logic [31:0] quantity;
     sideband_t sideband;
   } intent_t;
-  localparam int INTENT_BITS = 199;
+  localparam int INTENT_T_BITS = 199;
 
   // What a trigger makes of a top of book: whether it fires, whether what it waits for holds now (buying, selling), and the best price that the order is measured at.
   typedef struct packed {
@@ -208,7 +208,7 @@ package layout;
     logic [31:0] reference_px;
     intent_t intent;
   } fired_t;
-  localparam int FIRED_BITS = 234;
+  localparam int FIRED_T_BITS = 234;
 
   // Limits that all symbols share.
   typedef struct packed {
@@ -216,7 +216,7 @@ package layout;
     logic [47:0] rate_interval;
     logic [47:0] rate_burst;
   } gate_limits_t;
-  localparam int GATE_LIMITS_BITS = 97;
+  localparam int GATE_LIMITS_T_BITS = 97;
 
   // Limits of one symbol.
   typedef struct packed {
@@ -230,13 +230,13 @@ package layout;
     logic [47:0] rate_interval;
     logic [47:0] rate_burst;
   } symbol_limits_t;
-  localparam int SYMBOL_LIMITS_BITS = 274;
+  localparam int SYMBOL_LIMITS_T_BITS = 274;
 
   // What the orders so far left in the gate.
   typedef struct packed {
     logic [49:0] rate_arrival;
   } gate_state_t;
-  localparam int GATE_STATE_BITS = 50;
+  localparam int GATE_STATE_T_BITS = 50;
 
   // What the orders so far left of one symbol: long is position and open buys, short is open sells less position.
   typedef struct packed {
@@ -245,7 +245,7 @@ package layout;
     logic signed [39:0] short_exposure;
     logic [49:0] rate_arrival;
   } symbol_state_t;
-  localparam int SYMBOL_STATE_BITS = 131;
+  localparam int SYMBOL_STATE_T_BITS = 131;
 
   // Risk to encode.
   typedef struct packed {
@@ -253,7 +253,7 @@ package layout;
     logic [7:0] failed;
     logic [0:0] is_short;
   } verdict_t;
-  localparam int VERDICT_BITS = 10;
+  localparam int VERDICT_T_BITS = 10;
 
   // Price and quantity multiplied in halves of 16 bits: one multiplier of an FPGA each.
   typedef struct packed {
@@ -262,7 +262,7 @@ package layout;
     logic [31:0] lower;
     logic [31:0] low;
   } products_t;
-  localparam int PRODUCTS_BITS = 128;
+  localparam int PRODUCTS_T_BITS = 128;
 
   // A verdict, and the states after it.
   typedef struct packed {
@@ -270,7 +270,7 @@ package layout;
     gate_state_t gate;
     symbol_state_t state;
   } gated_t;
-  localparam int GATED_BITS = 191;
+  localparam int GATED_T_BITS = 191;
 
   // What the encoders write; ``symbol`` is the number that its eight characters spell.
   typedef struct packed {
@@ -281,21 +281,21 @@ package layout;
     logic [63:0] symbol;
     logic [31:0] price;
   } order_t;
-  localparam int ORDER_BITS = 232;
+  localparam int ORDER_T_BITS = 232;
 
   // What a FIX session writes when it sends: nine digits of four bits, and the time as text.
   typedef struct packed {
     logic [35:0] msg_seq_num;
     logic [167:0] time;
   } stamp_t;
-  localparam int STAMP_BITS = 204;
+  localparam int STAMP_T_BITS = 204;
 
   // A FIX order, zeros behind it; of length 0 where nothing is to be sent.
   typedef struct packed {
     logic [1847:0] message;
     logic [8:0] length;
   } fix_message_t;
-  localparam int FIX_MESSAGE_BITS = 1857;
+  localparam int FIX_MESSAGE_T_BITS = 1857;
 
   // An order after an execution, a cancel or its end.
   typedef struct packed {
@@ -303,42 +303,42 @@ package layout;
     logic [31:0] taken;
     logic [0:0] is_gone;
   } reduced_t;
-  localparam int REDUCED_BITS = 65;
+  localparam int REDUCED_T_BITS = 65;
 
   // A price level's quantity; ``is_lost`` where it would have left its range and was clamped.
   typedef struct packed {
     logic [35:0] quantity;
     logic [0:0] is_lost;
   } level_t;
-  localparam int LEVEL_BITS = 37;
+  localparam int LEVEL_T_BITS = 37;
 
   // A price in the window: its index, and whether it is in the window and on the grid.
   typedef struct packed {
     logic [9:0] index;
     logic [0:0] is_tracked;
   } tick_t;
-  localparam int TICK_BITS = 11;
+  localparam int TICK_T_BITS = 11;
 
   // Volume and money of the prints so far.
   typedef struct packed {
     logic [63:0] volume;
     logic [63:0] notional;
   } vwap_t;
-  localparam int VWAP_BITS = 128;
+  localparam int VWAP_T_BITS = 128;
 
   // An exponential moving average in 1e-4 / 65536.
   typedef struct packed {
     logic [0:0] has_print;
     logic [47:0] value;
   } average_t;
-  localparam int AVERAGE_BITS = 49;
+  localparam int AVERAGE_T_BITS = 49;
 
   // window + 1, and 2 to the power of 49 divided by it, rounded down.
   typedef struct packed {
     logic [19:0] divisor;
     logic [48:0] reciprocal;
   } divisor_t;
-  localparam int DIVISOR_BITS = 69;
+  localparam int DIVISOR_T_BITS = 69;
 
   // Length of a message by its type; 0 for a type that there is not.
   function automatic logic [7:0] itch50_length(input logic [7:0] message_type);

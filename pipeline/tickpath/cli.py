@@ -110,9 +110,7 @@ def _loaded(entry: EntryPoint) -> click.Command:
     def say(**_: Any) -> None:
         raise Failure(f"{entry.name}: {why}")
 
-    anything: list[click.Parameter] = [
-        click.Argument(["words"], nargs=-1, type=click.UNPROCESSED)
-    ]
+    anything: list[click.Parameter] = [click.Argument(["words"], nargs=-1, type=click.UNPROCESSED)]
     ignoring = {"ignore_unknown_options": True}
     return click.Command(
         entry.name, callback=say, params=anything, help=why, context_settings=ignoring

@@ -13,7 +13,6 @@ there, with whatever stands behind them.
 """
 
 from collections.abc import Iterable, Iterator
-from enum import IntEnum
 from typing import NamedTuple
 
 from tickpath import fix, order_text, risk
@@ -208,12 +207,13 @@ def layout_dslx() -> str:
 
 def _sv_kind(kind: str) -> str:
     if kind in BY_NAME:
-        return f"{_snake(kind)}_t"
+        return f"{snake(kind)}_t"
     signed = " signed" if kind[0] == "s" else ""
     return f"logic{signed} [{bits_of(kind) - 1}:0]"
 
 
-def _snake(name: str) -> str:
+def snake(name: str) -> str:
+    """A struct's name in SystemVerilog, without its ``_t``."""
     return "".join(f"_{each.lower()}" if each.isupper() else each for each in name).lstrip("_")
 
 
@@ -230,8 +230,8 @@ def _sv_structs() -> Iterator[str]:
         yield "  typedef struct packed {"
         for name, kind in struct.fields:
             yield f"    {_sv_kind(kind)} {name};"
-        yield f"  }} {_snake(struct.name)}_t;"
-        yield f"  localparam int {_snake(struct.name).upper()}_BITS = {bits_of(struct.name)};"
+        yield f"  }} {snake(struct.name)}_t;"
+        yield f"  localparam int {snake(struct.name).upper()}_T_BITS = {bits_of(struct.name)};"
 
 
 def _sv_offsets(views: Iterable[_View]) -> Iterator[str]:
@@ -263,8 +263,3 @@ def layout_sv() -> str:
     lines += _sv_offsets((*_views(), *_headers()))
     lines += ["endpackage", "", "`endif"]
     return "\n".join(lines) + "\n"
-
-
-def codes(kind: type[IntEnum]) -> str:
-    """A list of an enumeration's names, for messages and reports."""
-    return ", ".join(each.name.lower() for each in kind)

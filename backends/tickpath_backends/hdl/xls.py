@@ -174,7 +174,8 @@ def properties_of(path: Path) -> list[str]:
 
 def verilog(kernel: Kernel) -> str:
     """A kernel's SystemVerilog."""
-    parsed = optimised(kernel.module, kernel.function)
+    # Scheduling changes a package in place: it is not the one that others have.
+    parsed = api().parse_ir_package(optimised_text(kernel.module, kernel.function))
     options: dict[str, Any] = {"generator": "combinational"}
     if kernel.period_ps:
         options = {
