@@ -23,7 +23,7 @@ from tickpath_backends.hdl.profile import PROFILE
 pytestmark = pytest.mark.skipif(xls.why_not() is not None, reason=str(xls.why_not()))
 
 FIX = Fix44Orders(sender_comp_id="US", target_comp_id="THEM")
-NO_STAMP = {"msg_seq_num": 0, "time": int.from_bytes(fix.NO_TIME.encode(), "big")}
+NO_STAMP = {"msg_seq_num": 0, "sending_time": int.from_bytes(fix.NO_TIME.encode(), "big")}
 SYMBOLS = ("A", "BB", "AAPL", "GOOGL", "ABCDEFGH", "BRK.A", "ZVZZT", "ABC+DE=")
 ENTER = OrderMessage.ENTER
 
@@ -175,7 +175,7 @@ def test_a_stamp_in_hardware_is_the_sessions():
         seq, time_ns = draw.randrange(10**9), draw.randrange(4 * 10**18)
         stamp = {
             "msg_seq_num": int(str(seq), 16),
-            "time": number(fix.utc_timestamp(time_ns).encode()),
+            "sending_time": number(fix.utc_timestamp(time_ns).encode()),
         }
         later = bytearray(written(call, head, order))
         fix.stamp(later, seq, time_ns)

@@ -172,7 +172,7 @@ module fix44_encode(
   wire [3:0] p1_bit_slice_10724_comb;
   wire p1_or_9630_comb;
   wire [63:0] p1_order_symbol_comb;
-  wire [167:0] p1_stamp_time_comb;
+  wire [167:0] p1_stamp_sending_time_comb;
   wire p1_ult_9658_comb;
   wire [35:0] p1_stamp_msg_seq_num__1_comb;
   wire [31:0] p1_order_quantity__2_comb;
@@ -232,7 +232,7 @@ module fix44_encode(
   assign p1_bit_slice_10724_comb = p1_one_hot_10723_comb[3:0];
   assign p1_or_9630_comb = in_valid__input_flop | rst;
   assign p1_order_symbol_comb = order__input_flop[95:32];
-  assign p1_stamp_time_comb = stamp__input_flop[167:0];
+  assign p1_stamp_sending_time_comb = stamp__input_flop[167:0];
   assign p1_ult_9658_comb = p1_order_price_comb < p1_literal_9537_comb;
   assign p1_stamp_msg_seq_num__1_comb = stamp__input_flop[203:168];
   assign p1_order_quantity__2_comb = order__input_flop[127:96];
@@ -274,7 +274,7 @@ module fix44_encode(
   // Registers for pipe stage 1:
   reg [7:0] p0_constant_sum;
   reg [63:0] p0_order_symbol;
-  reg [167:0] p0_stamp_time;
+  reg [167:0] p0_stamp_sending_time;
   reg p0_ult_2062;
   reg [35:0] p0_stamp_msg_seq_num__1;
   reg [31:0] p0_order_quantity__2;
@@ -316,7 +316,7 @@ module fix44_encode(
   always_ff @ (posedge clk) begin
     p0_constant_sum <= p1_or_9630_comb ? constant_sum__input_flop : p0_constant_sum;
     p0_order_symbol <= p1_or_9630_comb ? p1_order_symbol_comb : p0_order_symbol;
-    p0_stamp_time <= p1_or_9630_comb ? p1_stamp_time_comb : p0_stamp_time;
+    p0_stamp_sending_time <= p1_or_9630_comb ? p1_stamp_sending_time_comb : p0_stamp_sending_time;
     p0_ult_2062 <= p1_or_9630_comb ? p1_ult_9658_comb : p0_ult_2062;
     p0_stamp_msg_seq_num__1 <= p1_or_9630_comb ? p1_stamp_msg_seq_num__1_comb : p0_stamp_msg_seq_num__1;
     p0_order_quantity__2 <= p1_or_9630_comb ? p1_order_quantity__2_comb : p0_order_quantity__2;
@@ -408,7 +408,7 @@ module fix44_encode(
   // Registers for pipe stage 2:
   reg [7:0] p1_constant_sum;
   reg [63:0] p1_order_symbol;
-  reg [167:0] p1_stamp_time;
+  reg [167:0] p1_stamp_sending_time;
   reg p1_ult_2062;
   reg [35:0] p1_stamp_msg_seq_num__1;
   reg [31:0] p1_order_quantity__2;
@@ -460,7 +460,7 @@ module fix44_encode(
   always_ff @ (posedge clk) begin
     p1_constant_sum <= p2_or_9632_comb ? p0_constant_sum : p1_constant_sum;
     p1_order_symbol <= p2_or_9632_comb ? p0_order_symbol : p1_order_symbol;
-    p1_stamp_time <= p2_or_9632_comb ? p0_stamp_time : p1_stamp_time;
+    p1_stamp_sending_time <= p2_or_9632_comb ? p0_stamp_sending_time : p1_stamp_sending_time;
     p1_ult_2062 <= p2_or_9632_comb ? p0_ult_2062 : p1_ult_2062;
     p1_stamp_msg_seq_num__1 <= p2_or_9632_comb ? p0_stamp_msg_seq_num__1 : p1_stamp_msg_seq_num__1;
     p1_order_quantity__2 <= p2_or_9632_comb ? p0_order_quantity__2 : p1_order_quantity__2;
@@ -578,7 +578,7 @@ module fix44_encode(
   // Registers for pipe stage 3:
   reg [7:0] p2_constant_sum;
   reg [63:0] p2_order_symbol;
-  reg [167:0] p2_stamp_time;
+  reg [167:0] p2_stamp_sending_time;
   reg p2_ult_2062;
   reg [35:0] p2_stamp_msg_seq_num__1;
   reg [31:0] p2_order_quantity__2;
@@ -631,7 +631,7 @@ module fix44_encode(
   always_ff @ (posedge clk) begin
     p2_constant_sum <= p3_or_9634_comb ? p1_constant_sum : p2_constant_sum;
     p2_order_symbol <= p3_or_9634_comb ? p1_order_symbol : p2_order_symbol;
-    p2_stamp_time <= p3_or_9634_comb ? p1_stamp_time : p2_stamp_time;
+    p2_stamp_sending_time <= p3_or_9634_comb ? p1_stamp_sending_time : p2_stamp_sending_time;
     p2_ult_2062 <= p3_or_9634_comb ? p1_ult_2062 : p2_ult_2062;
     p2_stamp_msg_seq_num__1 <= p3_or_9634_comb ? p1_stamp_msg_seq_num__1 : p2_stamp_msg_seq_num__1;
     p2_order_quantity__2 <= p3_or_9634_comb ? p1_order_quantity__2 : p2_order_quantity__2;
@@ -806,7 +806,7 @@ module fix44_encode(
   // Registers for pipe stage 4:
   reg [7:0] p3_constant_sum;
   reg [63:0] p3_order_symbol;
-  reg [167:0] p3_stamp_time;
+  reg [167:0] p3_stamp_sending_time;
   reg p3_ult_2062;
   reg [35:0] p3_stamp_msg_seq_num__1;
   reg [31:0] p3_order_quantity__2;
@@ -855,7 +855,7 @@ module fix44_encode(
   always_ff @ (posedge clk) begin
     p3_constant_sum <= p4_or_9636_comb ? p2_constant_sum : p3_constant_sum;
     p3_order_symbol <= p4_or_9636_comb ? p2_order_symbol : p3_order_symbol;
-    p3_stamp_time <= p4_or_9636_comb ? p2_stamp_time : p3_stamp_time;
+    p3_stamp_sending_time <= p4_or_9636_comb ? p2_stamp_sending_time : p3_stamp_sending_time;
     p3_ult_2062 <= p4_or_9636_comb ? p2_ult_2062 : p3_ult_2062;
     p3_stamp_msg_seq_num__1 <= p4_or_9636_comb ? p2_stamp_msg_seq_num__1 : p3_stamp_msg_seq_num__1;
     p3_order_quantity__2 <= p4_or_9636_comb ? p2_order_quantity__2 : p3_order_quantity__2;
@@ -1318,22 +1318,22 @@ module fix44_encode(
   assign p5_shrl_9174_comb = p5_concat_9097_comb >= 7'h40 ? 64'h0000_0000_0000_0000 : p5_literal_9096_comb >> p5_concat_9097_comb;
   assign p5_rest__6_comb = {p3_sub_6574, p3_bit_slice_7000};
   assign p5_rest__3_comb = {p5_sub_9143_comb, p5_bit_slice_9144_comb};
-  assign p5_bit_slice_9207_comb = p3_stamp_time[6:0];
-  assign p5_bit_slice_9208_comb = p3_stamp_time[166:160];
-  assign p5_bit_slice_9209_comb = p3_stamp_time[14:8];
-  assign p5_bit_slice_9210_comb = p3_stamp_time[22:16];
-  assign p5_bit_slice_9211_comb = p3_stamp_time[30:24];
-  assign p5_bit_slice_9212_comb = p3_stamp_time[38:32];
-  assign p5_bit_slice_9213_comb = p3_stamp_time[46:40];
-  assign p5_bit_slice_9214_comb = p3_stamp_time[54:48];
-  assign p5_bit_slice_9215_comb = p3_stamp_time[62:56];
-  assign p5_bit_slice_9216_comb = p3_stamp_time[70:64];
-  assign p5_bit_slice_9217_comb = p3_stamp_time[78:72];
-  assign p5_bit_slice_9218_comb = p3_stamp_time[86:80];
-  assign p5_bit_slice_9219_comb = p3_stamp_time[94:88];
-  assign p5_bit_slice_9220_comb = p3_stamp_time[102:96];
-  assign p5_bit_slice_9221_comb = p3_stamp_time[110:104];
-  assign p5_bit_slice_9222_comb = p3_stamp_time[118:112];
+  assign p5_bit_slice_9207_comb = p3_stamp_sending_time[6:0];
+  assign p5_bit_slice_9208_comb = p3_stamp_sending_time[166:160];
+  assign p5_bit_slice_9209_comb = p3_stamp_sending_time[14:8];
+  assign p5_bit_slice_9210_comb = p3_stamp_sending_time[22:16];
+  assign p5_bit_slice_9211_comb = p3_stamp_sending_time[30:24];
+  assign p5_bit_slice_9212_comb = p3_stamp_sending_time[38:32];
+  assign p5_bit_slice_9213_comb = p3_stamp_sending_time[46:40];
+  assign p5_bit_slice_9214_comb = p3_stamp_sending_time[54:48];
+  assign p5_bit_slice_9215_comb = p3_stamp_sending_time[62:56];
+  assign p5_bit_slice_9216_comb = p3_stamp_sending_time[70:64];
+  assign p5_bit_slice_9217_comb = p3_stamp_sending_time[78:72];
+  assign p5_bit_slice_9218_comb = p3_stamp_sending_time[86:80];
+  assign p5_bit_slice_9219_comb = p3_stamp_sending_time[94:88];
+  assign p5_bit_slice_9220_comb = p3_stamp_sending_time[102:96];
+  assign p5_bit_slice_9221_comb = p3_stamp_sending_time[110:104];
+  assign p5_bit_slice_9222_comb = p3_stamp_sending_time[118:112];
   assign p5_symbol_length_comb = p5_length__9_comb & p5_sign_ext_9147_comb;
   assign p5_literal_9232_comb = 5'h09;
   assign p5_bit_slice_9244_comb = p3_order_quantity__2[29:25];
@@ -1353,10 +1353,10 @@ module fix44_encode(
   assign p5_add_9284_comb = p5_bit_slice_9217_comb + p5_bit_slice_9218_comb;
   assign p5_add_9285_comb = p5_bit_slice_9219_comb + p5_bit_slice_9220_comb;
   assign p5_add_9286_comb = p5_bit_slice_9221_comb + p5_bit_slice_9222_comb;
-  assign p5_bit_slice_9287_comb = p3_stamp_time[126:120];
-  assign p5_bit_slice_9288_comb = p3_stamp_time[134:128];
-  assign p5_bit_slice_9289_comb = p3_stamp_time[142:136];
-  assign p5_bit_slice_9290_comb = p3_stamp_time[150:144];
+  assign p5_bit_slice_9287_comb = p3_stamp_sending_time[126:120];
+  assign p5_bit_slice_9288_comb = p3_stamp_sending_time[134:128];
+  assign p5_bit_slice_9289_comb = p3_stamp_sending_time[142:136];
+  assign p5_bit_slice_9290_comb = p3_stamp_sending_time[150:144];
   assign p5_bit_slice_9291_comb = p5_symbol_length_comb[3:1];
   assign p5_ugt_9312_comb = p3_bit_slice_5292 > p3_literal_9230_comb;
   assign p5_ugt_9313_comb = p3_bit_slice_5294 > p5_literal_9232_comb;
@@ -1394,7 +1394,7 @@ module fix44_encode(
   assign p5_add_9373_comb = p5_add_9285_comb + p5_add_9286_comb;
   assign p5_add_9374_comb = p5_bit_slice_9287_comb + p5_bit_slice_9288_comb;
   assign p5_add_9375_comb = p5_bit_slice_9289_comb + p5_bit_slice_9290_comb;
-  assign p5_bit_slice_9376_comb = p3_stamp_time[158:152];
+  assign p5_bit_slice_9376_comb = p3_stamp_sending_time[158:152];
   assign p5_concat_9377_comb = {p5_literal_9070_comb, p5_bit_slice_9291_comb};
   assign p5_length_comb = 4'h0;
   assign p5_MOST_QUANTITY_comb = 32'h000f_4240;
@@ -1510,7 +1510,7 @@ module fix44_encode(
   assign p5_add_10290_comb = p5_add_9622_comb + p5_add_9623_comb;
 
   // Registers for pipe stage 5:
-  reg [167:0] p4_stamp_time;
+  reg [167:0] p4_stamp_sending_time;
   reg p4_is_good;
   reg [63:0] p4_kept;
   reg [35:0] p4_stamp_msg_seq_num__1;
@@ -1567,7 +1567,7 @@ module fix44_encode(
   reg p4_or_7204;
   reg p5_inputs_valid;
   always_ff @ (posedge clk) begin
-    p4_stamp_time <= p5_or_9653_comb ? p3_stamp_time : p4_stamp_time;
+    p4_stamp_sending_time <= p5_or_9653_comb ? p3_stamp_sending_time : p4_stamp_sending_time;
     p4_is_good <= p5_or_9653_comb ? p5_is_good_comb : p4_is_good;
     p4_kept <= p5_or_9653_comb ? p5_kept_comb : p4_kept;
     p4_stamp_msg_seq_num__1 <= p5_or_9653_comb ? p3_stamp_msg_seq_num__1 : p4_stamp_msg_seq_num__1;
@@ -1882,7 +1882,7 @@ module fix44_encode(
   assign p6_sum_comb = p6_sum_associative_element__54_comb + p6_sum_associative_element__55_comb;
 
   // Registers for pipe stage 6:
-  reg [167:0] p5_stamp_time;
+  reg [167:0] p5_stamp_sending_time;
   reg p5_is_good;
   reg [63:0] p5_kept;
   reg [3:0] p5_bit_slice_5248;
@@ -1946,7 +1946,7 @@ module fix44_encode(
   reg [1:0] p5_sign_ext_7213;
   reg p6_inputs_valid;
   always_ff @ (posedge clk) begin
-    p5_stamp_time <= p6_or_9655_comb ? p4_stamp_time : p5_stamp_time;
+    p5_stamp_sending_time <= p6_or_9655_comb ? p4_stamp_sending_time : p5_stamp_sending_time;
     p5_is_good <= p6_or_9655_comb ? p4_is_good : p5_is_good;
     p5_kept <= p6_or_9655_comb ? p4_kept : p5_kept;
     p5_bit_slice_5248 <= p6_or_9655_comb ? p6_bit_slice_8987_comb : p5_bit_slice_5248;
@@ -2038,7 +2038,7 @@ module fix44_encode(
   assign p7_bit_slice_10231_comb = p5_sum[0];
 
   // Registers for pipe stage 7:
-  reg [167:0] p6_stamp_time;
+  reg [167:0] p6_stamp_sending_time;
   reg p6_is_good;
   reg [63:0] p6_kept;
   reg [3:0] p6_bit_slice_5248;
@@ -2106,7 +2106,7 @@ module fix44_encode(
   reg [1:0] p6_sign_ext_7213;
   reg p7_inputs_valid;
   always_ff @ (posedge clk) begin
-    p6_stamp_time <= p7_or_9657_comb ? p5_stamp_time : p6_stamp_time;
+    p6_stamp_sending_time <= p7_or_9657_comb ? p5_stamp_sending_time : p6_stamp_sending_time;
     p6_is_good <= p7_or_9657_comb ? p5_is_good : p6_is_good;
     p6_kept <= p7_or_9657_comb ? p5_kept : p6_kept;
     p6_bit_slice_5248 <= p7_or_9657_comb ? p5_bit_slice_5248 : p6_bit_slice_5248;
@@ -2238,7 +2238,7 @@ module fix44_encode(
   assign p8_sub_9169_comb = p8_concat_9092_comb - p8_umul_650_NarrowedMult___7_comb;
   assign p8_literal_9171_comb = 8'h01;
   assign p8_sub_9172_comb = p8_literal_9094_comb - p6_symbol_length;
-  assign p8_concat_9224_comb = {p8_literal_9148_comb, p6_bit_slice_6097, p5_literal_9070_comb, p6_tens__3, p5_literal_9070_comb, p6_sub_6668, p6_bit_slice_7012, p5_literal_9070_comb, p6_hundreds__3, p5_literal_9070_comb, p6_tens__4, p5_literal_9070_comb, p6_sub_6663, p6_bit_slice_7026, p8_literal_9157_comb, p6_tens__5, p5_literal_9070_comb, p6_sub_6693, p6_bit_slice_6961, p5_literal_9070_comb, p6_tens__6, p5_literal_9070_comb, p6_sub_6673, p6_bit_slice_7028, p8_literal_9164_comb, p6_stamp_time, p8_literal_9166_comb, p6_bit_slice_6009, p5_literal_9070_comb, p8_tens__7_comb, p5_literal_9070_comb, p8_sub_9169_comb, p6_bit_slice_7024, p8_literal_9171_comb};
+  assign p8_concat_9224_comb = {p8_literal_9148_comb, p6_bit_slice_6097, p5_literal_9070_comb, p6_tens__3, p5_literal_9070_comb, p6_sub_6668, p6_bit_slice_7012, p5_literal_9070_comb, p6_hundreds__3, p5_literal_9070_comb, p6_tens__4, p5_literal_9070_comb, p6_sub_6663, p6_bit_slice_7026, p8_literal_9157_comb, p6_tens__5, p5_literal_9070_comb, p6_sub_6693, p6_bit_slice_6961, p5_literal_9070_comb, p6_tens__6, p5_literal_9070_comb, p6_sub_6673, p6_bit_slice_7028, p8_literal_9164_comb, p6_stamp_sending_time, p8_literal_9166_comb, p6_bit_slice_6009, p5_literal_9070_comb, p8_tens__7_comb, p5_literal_9070_comb, p8_sub_9169_comb, p6_bit_slice_7024, p8_literal_9171_comb};
   assign p8_concat_9225_comb = {p8_sub_9172_comb, p5_smul_3295_TrailingBits__comb};
   assign p8_behind_narrowed_narrowed_comb = p8_concat_9224_comb << p8_concat_9225_comb;
   assign p8_concat_9293_comb = {p5_umul_3243_TrailingBits__comb, p6_symbol_length};
@@ -2254,7 +2254,7 @@ module fix44_encode(
   assign p8_bit_slice_9523_comb = p8_behind_narrowed_narrowed_comb[383:0];
   assign p8_length__1_comb = {p6_literal_8985_comb, p8_add_9380_comb};
   assign p8_sign_ext_9525_comb = {9{p6_is_good}};
-  assign p8_concat_9626_comb = {p6_bit_slice_5682, p8_literal_9475_comb, p6_symbol_length, p6_bit_slice_5685, p5_literal_9070_comb, p6_bit_slice_5248, p5_literal_9070_comb, p6_bit_slice_5249, p5_literal_9070_comb, p6_bit_slice_5250, p5_literal_9070_comb, p6_bit_slice_5251, p5_literal_9070_comb, p6_bit_slice_5252, p5_literal_9070_comb, p6_bit_slice_5253, p5_literal_9070_comb, p6_bit_slice_5254, p5_literal_9070_comb, p6_bit_slice_5255, p5_literal_9070_comb, p6_bit_slice_5257, p6_bit_slice_5686, p6_stamp_time, p6_bit_slice_5761, p8_literal_9488_comb, p6_add_5397, p6_umul_650_TrailingBits___1_comb, p6_add_5398, p6_umul_650_TrailingBits___1_comb, p6_add_5399, p6_umul_650_TrailingBits___1_comb, p6_add_5400, p6_umul_650_TrailingBits___1_comb, p6_add_5401, p6_umul_650_TrailingBits___1_comb, p6_add_5402, p6_umul_650_TrailingBits___1_comb, p6_add_5403, p6_umul_650_TrailingBits___1_comb, p6_add_5404, p6_umul_650_TrailingBits___1_comb, p6_add_5405, p6_umul_650_TrailingBits___1_comb, p6_add_5406, p6_umul_650_TrailingBits___1_comb, p6_add_5407, p6_umul_650_TrailingBits___1_comb, p6_add_5408, p6_umul_650_TrailingBits___1_comb, p6_add_5409, p6_umul_650_TrailingBits___1_comb, p6_add_5410, p6_umul_650_TrailingBits___1_comb, p6_add_5411, p6_umul_650_TrailingBits___1_comb, p6_add_5412, p6_umul_650_TrailingBits___1_comb, p6_add_5413, p6_umul_650_TrailingBits___1_comb, p6_add_5414, p6_umul_650_TrailingBits___1_comb, p6_add_5415, p8_literal_9508_comb, p6_sign_ext_7213, p6_umul_650_TrailingBits___1_comb, p6_or_7061, p6_priority_sel_6429, p8_literal_9512_comb, p6_hundreds, p5_literal_9070_comb, p6_tens__1, p5_literal_9070_comb, p6_sub_6658, p6_bit_slice_7006, p5_literal_9070_comb, p6_hundreds__1, p5_literal_9070_comb, p6_tens__2, p5_literal_9070_comb, p6_sub_6683, p6_bit_slice_7030, p8_literal_9521_comb, p8_varying__1_comb, p8_bit_slice_9523_comb};
+  assign p8_concat_9626_comb = {p6_bit_slice_5682, p8_literal_9475_comb, p6_symbol_length, p6_bit_slice_5685, p5_literal_9070_comb, p6_bit_slice_5248, p5_literal_9070_comb, p6_bit_slice_5249, p5_literal_9070_comb, p6_bit_slice_5250, p5_literal_9070_comb, p6_bit_slice_5251, p5_literal_9070_comb, p6_bit_slice_5252, p5_literal_9070_comb, p6_bit_slice_5253, p5_literal_9070_comb, p6_bit_slice_5254, p5_literal_9070_comb, p6_bit_slice_5255, p5_literal_9070_comb, p6_bit_slice_5257, p6_bit_slice_5686, p6_stamp_sending_time, p6_bit_slice_5761, p8_literal_9488_comb, p6_add_5397, p6_umul_650_TrailingBits___1_comb, p6_add_5398, p6_umul_650_TrailingBits___1_comb, p6_add_5399, p6_umul_650_TrailingBits___1_comb, p6_add_5400, p6_umul_650_TrailingBits___1_comb, p6_add_5401, p6_umul_650_TrailingBits___1_comb, p6_add_5402, p6_umul_650_TrailingBits___1_comb, p6_add_5403, p6_umul_650_TrailingBits___1_comb, p6_add_5404, p6_umul_650_TrailingBits___1_comb, p6_add_5405, p6_umul_650_TrailingBits___1_comb, p6_add_5406, p6_umul_650_TrailingBits___1_comb, p6_add_5407, p6_umul_650_TrailingBits___1_comb, p6_add_5408, p6_umul_650_TrailingBits___1_comb, p6_add_5409, p6_umul_650_TrailingBits___1_comb, p6_add_5410, p6_umul_650_TrailingBits___1_comb, p6_add_5411, p6_umul_650_TrailingBits___1_comb, p6_add_5412, p6_umul_650_TrailingBits___1_comb, p6_add_5413, p6_umul_650_TrailingBits___1_comb, p6_add_5414, p6_umul_650_TrailingBits___1_comb, p6_add_5415, p8_literal_9508_comb, p6_sign_ext_7213, p6_umul_650_TrailingBits___1_comb, p6_or_7061, p6_priority_sel_6429, p8_literal_9512_comb, p6_hundreds, p5_literal_9070_comb, p6_tens__1, p5_literal_9070_comb, p6_sub_6658, p6_bit_slice_7006, p5_literal_9070_comb, p6_hundreds__1, p5_literal_9070_comb, p6_tens__2, p5_literal_9070_comb, p6_sub_6683, p6_bit_slice_7030, p8_literal_9521_comb, p8_varying__1_comb, p8_bit_slice_9523_comb};
   assign p8_and_9627_comb = p8_length__1_comb & p8_sign_ext_9525_comb;
   assign p8_tuple_10310_comb = {p8_concat_9626_comb, p8_and_9627_comb};
   assign p8_output_flop_load_enable_comb = p7_inputs_valid | rst;

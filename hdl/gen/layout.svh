@@ -2,6 +2,7 @@
 `ifndef TICKPATH_LAYOUT_SVH
 `define TICKPATH_LAYOUT_SVH
 
+// verilator lint_off UNUSEDPARAM
 package layout;
   localparam int SYMBOLS = 64;
   localparam int SYMBOL_BITS = 6;
@@ -286,7 +287,7 @@ package layout;
   // What a FIX session writes when it sends: nine digits of four bits, and the time as text.
   typedef struct packed {
     logic [35:0] msg_seq_num;
-    logic [167:0] time;
+    logic [167:0] sending_time;
   } stamp_t;
   localparam int STAMP_T_BITS = 204;
 
@@ -718,5 +719,6 @@ package layout;
   localparam int MOLDUDP64_MESSAGE_BLOCK_MESSAGE_LENGTH_AT = 0;
   localparam int MOLDUDP64_MESSAGE_BLOCK_MESSAGE_LENGTH_BYTES = 2;
 endpackage
+// verilator lint_on UNUSEDPARAM
 
 `endif

@@ -27,10 +27,13 @@ import numpy as np
 from tickpath_backends.hdl import signature, xls
 from tickpath_backends.hdl.error import HdlError
 
+PLAIN = "value"
+"""The name of the only number of a parameter or result that is no struct."""
 _ARGUMENTS = 7
 _KEPT: list[Any] = []
 """Engines of linked objects: code lives as long as they do."""
-# Fields of xls.AotEntrypointProto, and of the layouts in it.
+# Fields of the list of entry points, of one, and of the layouts in it.
+_ENTRY = 1
 _TEMPORARY_BYTES, _INPUTS, _OUTPUTS = 13, 18, 19
 _LAYOUT, _LAYOUT_SIZE, _LAYOUT_LEAF = 1, 2, 3
 _LEAF_OFFSET, _LEAF_SIZE = 1, 2
@@ -62,11 +65,13 @@ def _fields(raw: bytes) -> Iterator[tuple[int, Any]]:
     while at < len(raw):
         key, at = _varint(raw, at)
         value, at = _varint(raw, at)
-        if key & 7 == 2:
-            value, at = raw[at : at + value], at + value
-        elif key & 7:
+        if key & 7 == 0:
+            yield key >> 3, value
+        elif key & 7 == 2:
+            yield key >> 3, raw[at : at + value]
+            at += value
+        else:
             raise HdlError(f"libxls describes a function in a way that is not known: field {key}")
-        yield key >> 3, value
 
 
 def _places(raw: bytes) -> tuple[_Place, ...]:
@@ -149,7 +154,7 @@ def _dtype(struct: str, place: _Place, what: str) -> np.dtype:
     for _, size in place.numbers:
         word = 1 << (size - 1).bit_length()
         formats.append(f"u{word}" if word <= 8 else ("u1", (size,)))
-    names = [leaf.name or "value" for leaf in leaves]
+    names = [leaf.name or PLAIN for leaf in leaves]
     offsets = [offset for offset, _ in place.numbers]
     return np.dtype(
         {"names": names, "formats": formats, "offsets": offsets, "itemsize": place.size}
@@ -163,7 +168,7 @@ class Native:
         self.symbol = xls.mangled(module, function)
         self.signature = signature.of(module, function)
         code, about = _object(module, function)
-        entry = next(value for number, value in _fields(about) if number == 1)
+        entry = next(value for number, value in _fields(about) if number == _ENTRY)
         described = dict(_fields(entry))
         self.temporary_bytes: int = described.get(_TEMPORARY_BYTES, 0)
         places, results = _places(described[_INPUTS]), _places(described[_OUTPUTS])
@@ -172,6 +177,10 @@ class Native:
             for (name, struct), place in zip(self.signature.parameters, places, strict=True)
         )
         self.result = _dtype(self.signature.result, results[0], function)
+        self.parameter_leaves = tuple(
+            (*signature.leaves(struct),) for _, struct in self.signature.parameters
+        )
+        self.result_leaves = (*signature.leaves(self.signature.result),)
         self.address = _linked(code, self.symbol)
         # What Numba declares as an ExternalFunction of this name is this function.
         llvm.add_symbol(self.symbol, self.address)
@@ -218,24 +227,21 @@ class Frame:
 
         Gives a number, or the result's numbers by name.
         """
-        for record, (_, struct), value in zip(
-            self.inputs, self.function.signature.parameters, values, strict=True
+        for record, leaves, value in zip(
+            self.inputs, self.function.parameter_leaves, values, strict=True
         ):
-            given = value if isinstance(value, Mapping) else {"value": value}
-            assert record.dtype.names is not None
-            for leaf, name in zip(signature.leaves(struct), record.dtype.names, strict=True):
+            given = value if isinstance(value, Mapping) else {PLAIN: value}
+            assert record.dtype.names is not None and given.keys() <= {*record.dtype.names}
+            for name, leaf in zip(record.dtype.names, leaves, strict=True):
                 _put(record, name, leaf.kind, given.get(name, 0))
         self._call(*(int(each) for each in self.arguments), 0, 0, 0, 0)
-        assert self.output.dtype.names is not None
+        names, leaves = self.output.dtype.names, self.function.result_leaves
+        assert names is not None
         found = {
             name: _number(self.output[name][0], leaf.kind)
-            for leaf, name in zip(
-                signature.leaves(self.function.signature.result),
-                self.output.dtype.names,
-                strict=True,
-            )
+            for name, leaf in zip(names, leaves, strict=True)
         }
-        return found if self.function.signature.result else found["value"]
+        return found if self.function.signature.result else found[PLAIN]
 
 
 def _put(record: np.ndarray, name: str, kind: str, value: int) -> None:

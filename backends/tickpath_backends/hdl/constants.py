@@ -169,7 +169,7 @@ def _dslx_literal(value: _Value) -> str:
 
 
 def _dslx_accessors(view: _View) -> Iterator[str]:
-    """A function for each field: its value, and where the hardware writes it, the message with it."""
+    """For each field its value, and where the hardware writes it the message with another."""
     whole = f"uN[{8 * view.length}]"
     for each in _fields(view):
         name = f"{view.prefix}_{view.message.name}_{each.name}"
@@ -249,7 +249,8 @@ def layout_sv() -> str:
     ``_AT`` is a field's first byte in its message, ``_BYTES`` how many it has.
     """
     lines = [f"// {MARK}", "`ifndef TICKPATH_LAYOUT_SVH", "`define TICKPATH_LAYOUT_SVH", ""]
-    lines += ["package layout;"]
+    # Nobody uses all of it.
+    lines += ["// verilator lint_off UNUSEDPARAM", "package layout;"]
     lines += map(_sv_literal, _values())
     lines += _sv_structs()
     lines += ["", "  // Length of a message by its type; 0 for a type that there is not."]
@@ -261,5 +262,5 @@ def layout_sv() -> str:
     ]
     lines += ["      default: itch50_length = 8'd0;", "    endcase", "  endfunction"]
     lines += _sv_offsets((*_views(), *_headers()))
-    lines += ["endpackage", "", "`endif"]
+    lines += ["endpackage", "// verilator lint_on UNUSEDPARAM", "", "`endif"]
     return "\n".join(lines) + "\n"

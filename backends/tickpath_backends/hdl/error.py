@@ -2,4 +2,4 @@
 
 
 class HdlError(RuntimeError):
-    """A source, tool or package that is missing or refuses; the message says which and what to do."""
+    """A source, tool or package that is missing or refuses; the message says what to do."""

@@ -95,7 +95,7 @@ ENUMS: tuple[tuple[type[IntEnum], int], ...] = ((Op, 3), (Kind, 3), (Trigger, 2)
 
 
 class Struct(NamedTuple):
-    """What a port carries: its name, what it is, and its fields (name, kind), highest bits first."""
+    """What a port carries: name, meaning, and fields (name, kind), highest bits first."""
 
     name: str
     what: str
@@ -254,7 +254,7 @@ STRUCTS: tuple[Struct, ...] = (
     Struct(
         "Stamp",
         "What a FIX session writes when it sends: nine digits of four bits, and the time as text.",
-        (("msg_seq_num", "u36"), ("time", "u168")),
+        (("msg_seq_num", "u36"), ("sending_time", "u168")),
     ),
     Struct(
         "FixMessage",

@@ -1,4 +1,4 @@
-"""Proofs: a DSLX property is true for every value of its arguments, or Z3 gives those for which not.
+"""Proofs: a DSLX property holds for every value of its arguments, or Z3 gives some for which not.
 
 A property is a function that gives one bit.  XLS writes it as a formula in SMT-LIB, here of the
 function as it was written, not as it was optimised; Z3 looks for arguments that make it 0.  A proof

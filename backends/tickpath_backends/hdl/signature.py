@@ -20,7 +20,7 @@ VALUE = ""
 
 
 class Leaf(NamedTuple):
-    """One number: its name, kind (``u32``, ``s40``, ...) and bits; no kind where it is no struct's."""
+    """One number: its name and kind (``u32``, ``s40``, ...); no kind where it is no struct's."""
 
     name: str
     kind: str
