@@ -100,7 +100,7 @@ def trigger_step(top: Numbers, parameters: Numbers, held: int) -> dict[str, int]
             sells, buys = tight and own_sells, tight and not own_sells
         elif kind == Trigger.IMBALANCE:
             buys = _outweighs(top["bid_sz"], top["ask_sz"], parameters)
-            sells = not buys and _outweighs(top["ask_sz"], top["bid_sz"], parameters)
+            sells = _outweighs(top["ask_sz"], top["bid_sz"], parameters)
     holds = int(buys) | int(sells) << 1
     new = holds & ~held
     is_sell = new == 2
@@ -117,7 +117,7 @@ def trigger_step(top: Numbers, parameters: Numbers, held: int) -> dict[str, int]
 
 
 def _outweighs(size: int, other: int, parameters: Numbers) -> bool:
-    return 16 * size > parameters["ratio"] * other and size >= parameters["least"]
+    return size > 2 ** parameters["ratio_log2"] * other and size >= parameters["least"]
 
 
 # ---------------------------------------------------------------- risk

@@ -67,7 +67,9 @@ def test_check_names_what_differs_and_build_mends_it(checkout):
 @WITH_XLS
 def test_a_changed_source_changes_its_module_only(checkout):
     source = checkout / "dslx" / "trigger.x"
-    source.write_text(source.read_text().replace("RATIO_BITS = u32:4", "RATIO_BITS = u32:3"))
+    source.write_text(
+        source.read_text().replace("size >= parameters.least", "size > parameters.least")
+    )
     assert generate.differing() == ["trigger_step.sv"]
 
 

@@ -156,8 +156,8 @@ def a_trigger(draw: random.Random):
     """A top and parameters that are often at the edge of what is waited for."""
     bid, spread = some(draw, 32), some(draw, 8)
     ask = min(bid + spread, 0xFFFFFFFF) if draw.random() < 0.9 else some(draw, 32)
-    ratio, ask_sz = some(draw, 8), some(draw, 32)
-    bid_sz = draw.choice((ratio * ask_sz // 16, ratio * ask_sz // 16 + 1, some(draw, 36)))
+    ratio, ask_sz = draw.randrange(8), some(draw, 32)
+    bid_sz = draw.choice((ask_sz << ratio, (ask_sz << ratio) + 1, some(draw, 36)))
     if draw.random() < 0.3:
         bid_sz, ask_sz = ask_sz, bid_sz
     top = {
@@ -177,7 +177,7 @@ def a_trigger(draw: random.Random):
         "is_sell": draw.randint(0, 1),
         "price": draw.choice((bid, ask, max(bid - 1, 0), min(ask + 1, 0xFFFFFFFF))),
         "spread": draw.choice((spread, max(spread - 1, 0), some(draw, 32))),
-        "ratio": ratio,
+        "ratio_log2": ratio,
         "least": draw.choice((0, bid_sz & 0xFFFFFFFF, ask_sz & 0xFFFFFFFF)),
         "quantity": some(draw, 32),
         "slippage": some(draw, 16),
@@ -191,7 +191,8 @@ def test_triggers_fire_as_their_words_say():
     for _ in range(8000):
         top, parameters, held = a_trigger(draw)
         found, expected = call(top, parameters, held), reference.trigger_step(top, parameters, held)
-        assert {name: found[name] for name in expected} == expected, (top, parameters, held)
+        said = [name for name in expected if found["fires"] or name in ("fires", "holds")]
+        assert all(found[name] == expected[name] for name in said), (top, parameters, held)
         assert found["intent_symbol"] == top["symbol"]
         for name in ("ts_event", "input_number", "tag"):
             assert found[f"intent_sideband_{name}"] == top[f"sideband_{name}"]

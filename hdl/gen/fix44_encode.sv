@@ -155,21 +155,19 @@ module fix44_encode(
   wire [7:0] p1_OUCH50_SIDE_SELL_SHORT_comb;
   wire [7:0] p1_OUCH50_SIDE_SELL_comb;
   wire [7:0] p1_OUCH50_SIDE_BUY_comb;
+  wire [31:0] p1_order_price_comb;
+  wire [31:0] p1_literal_9421_comb;
   wire p1_eq_9432_comb;
   wire p1_eq_9433_comb;
   wire p1_eq_9434_comb;
   wire p1_eq_9435_comb;
-  wire [3:0] p1_concat_9591_comb;
-  wire [31:0] p1_order_price_comb;
-  wire [31:0] p1_literal_9421_comb;
-  wire [4:0] p1_one_hot_10723_comb;
   wire [31:0] p1_literal_9537_comb;
   wire [63:0] p1_order_order_id__2_comb;
   wire [63:0] p1_umul_9583_comb;
+  wire [3:0] p1_concat_9591_comb;
   wire [1:0] p1_literal_9592_comb;
   wire [1:0] p1_literal_9593_comb;
   wire p1_or_9624_comb;
-  wire [3:0] p1_bit_slice_10724_comb;
   wire p1_or_9630_comb;
   wire [63:0] p1_order_symbol_comb;
   wire [167:0] p1_stamp_sending_time_comb;
@@ -195,7 +193,7 @@ module fix44_encode(
   wire [71:0] p1_bit_slice_10004_comb;
   wire [31:0] p1_bit_slice_10018_comb;
   wire [559:0] p1_bit_slice_10032_comb;
-  wire [1:0] p1_one_hot_sel_10728_comb;
+  wire [1:0] p1_one_hot_sel_10727_comb;
   wire [6:0] p1_bit_slice_10132_comb;
   wire [2:0] p1_bit_slice_10136_comb;
   wire [9:0] p1_bit_slice_10142_comb;
@@ -209,27 +207,24 @@ module fix44_encode(
   wire p1_bit_slice_10254_comb;
   wire p1_bit_slice_10260_comb;
   wire p1_or_10292_comb;
-  wire p1_eq_10725_comb;
   assign p1_order_side__1_comb = order__input_flop[135:128];
   assign p1_OUCH50_SIDE_SELL_SHORT_EXEMPT_comb = 8'h45;
   assign p1_OUCH50_SIDE_SELL_SHORT_comb = 8'h54;
   assign p1_OUCH50_SIDE_SELL_comb = 8'h53;
   assign p1_OUCH50_SIDE_BUY_comb = 8'h42;
+  assign p1_order_price_comb = order__input_flop[31:0];
+  assign p1_literal_9421_comb = 32'hd1b7_1759;
   assign p1_eq_9432_comb = p1_order_side__1_comb == p1_OUCH50_SIDE_SELL_SHORT_EXEMPT_comb;
   assign p1_eq_9433_comb = p1_order_side__1_comb == p1_OUCH50_SIDE_SELL_SHORT_comb;
   assign p1_eq_9434_comb = p1_order_side__1_comb == p1_OUCH50_SIDE_SELL_comb;
   assign p1_eq_9435_comb = p1_order_side__1_comb == p1_OUCH50_SIDE_BUY_comb;
-  assign p1_concat_9591_comb = {p1_eq_9432_comb, p1_eq_9433_comb, p1_eq_9434_comb, p1_eq_9435_comb};
-  assign p1_order_price_comb = order__input_flop[31:0];
-  assign p1_literal_9421_comb = 32'hd1b7_1759;
-  assign p1_one_hot_10723_comb = {p1_concat_9591_comb[3:0] == 4'h0, p1_concat_9591_comb[3] && p1_concat_9591_comb[2:0] == 3'h0, p1_concat_9591_comb[2] && p1_concat_9591_comb[1:0] == 2'h0, p1_concat_9591_comb[1] && !p1_concat_9591_comb[0], p1_concat_9591_comb[0]};
   assign p1_literal_9537_comb = 32'h7735_939d;
   assign p1_order_order_id__2_comb = order__input_flop[231:168];
   assign p1_umul_9583_comb = umul64b_32b_x_32b(p1_order_price_comb, p1_literal_9421_comb);
+  assign p1_concat_9591_comb = {p1_eq_9432_comb, p1_eq_9433_comb, p1_eq_9434_comb, p1_eq_9435_comb};
   assign p1_literal_9592_comb = 2'h1;
   assign p1_literal_9593_comb = 2'h2;
   assign p1_or_9624_comb = p1_eq_9432_comb | p1_eq_9433_comb;
-  assign p1_bit_slice_10724_comb = p1_one_hot_10723_comb[3:0];
   assign p1_or_9630_comb = in_valid__input_flop | rst;
   assign p1_order_symbol_comb = order__input_flop[95:32];
   assign p1_stamp_sending_time_comb = stamp__input_flop[167:0];
@@ -255,7 +250,7 @@ module fix44_encode(
   assign p1_bit_slice_10004_comb = head__input_flop[903:832];
   assign p1_bit_slice_10018_comb = head__input_flop[759:728];
   assign p1_bit_slice_10032_comb = head__input_flop[559:0];
-  assign p1_one_hot_sel_10728_comb = p1_literal_9592_comb & {2{p1_concat_9591_comb[0]}} | p1_literal_9593_comb & {2{p1_concat_9591_comb[1]}} | p1_literal_9592_comb & {2{p1_concat_9591_comb[2]}} | p1_literal_9593_comb & {2{p1_concat_9591_comb[3]}};
+  assign p1_one_hot_sel_10727_comb = p1_literal_9592_comb & {2{p1_concat_9591_comb[0]}} | p1_literal_9593_comb & {2{p1_concat_9591_comb[1]}} | p1_literal_9592_comb & {2{p1_concat_9591_comb[2]}} | p1_literal_9593_comb & {2{p1_concat_9591_comb[3]}};
   assign p1_bit_slice_10132_comb = p1_umul_9583_comb[54:48];
   assign p1_bit_slice_10136_comb = p1_umul_9583_comb[47:45];
   assign p1_bit_slice_10142_comb = p1_order_price_comb[13:4];
@@ -269,7 +264,6 @@ module fix44_encode(
   assign p1_bit_slice_10254_comb = p1_order_price_comb[1];
   assign p1_bit_slice_10260_comb = p1_order_price_comb[0];
   assign p1_or_10292_comb = p1_or_9624_comb | p1_eq_9434_comb | p1_eq_9435_comb;
-  assign p1_eq_10725_comb = p1_concat_9591_comb == p1_bit_slice_10724_comb;
 
   // Registers for pipe stage 1:
   reg [7:0] p0_constant_sum;
@@ -339,7 +333,7 @@ module fix44_encode(
     p0_bit_slice_5685 <= p1_or_9630_comb ? p1_bit_slice_10004_comb : p0_bit_slice_5685;
     p0_bit_slice_5686 <= p1_or_9630_comb ? p1_bit_slice_10018_comb : p0_bit_slice_5686;
     p0_bit_slice_5761 <= p1_or_9630_comb ? p1_bit_slice_10032_comb : p0_bit_slice_5761;
-    p0_priority_sel_6429 <= p1_or_9630_comb ? p1_one_hot_sel_10728_comb : p0_priority_sel_6429;
+    p0_priority_sel_6429 <= p1_or_9630_comb ? p1_one_hot_sel_10727_comb : p0_priority_sel_6429;
     p0_bit_slice_6882 <= p1_or_9630_comb ? p1_bit_slice_10132_comb : p0_bit_slice_6882;
     p0_bit_slice_6884 <= p1_or_9630_comb ? p1_bit_slice_10136_comb : p0_bit_slice_6884;
     p0_bit_slice_6885 <= p1_or_9630_comb ? p1_bit_slice_10142_comb : p0_bit_slice_6885;
@@ -2274,5 +2268,4 @@ module fix44_encode(
   end
   assign out_valid = out_valid__output_flop;
   assign out = out__output_flop;
-  __xls_invariant_priority_sel_10065_selector_one_hot_A: assert property (@(posedge clk) disable iff ($sampled(rst !== 1'h0 || $isunknown(p1_eq_10725_comb))) p1_eq_10725_comb) else $fatal(0, "Selector concat.9591 was expected to be one-hot, and is not.");
 endmodule

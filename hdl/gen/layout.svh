@@ -185,12 +185,12 @@ package layout;
     logic [0:0] is_sell;
     logic [31:0] price;
     logic [31:0] spread;
-    logic [7:0] ratio;
+    logic [2:0] ratio_log2;
     logic [31:0] least;
     logic [31:0] quantity;
     logic [15:0] slippage;
   } trigger_parameters_t;
-  localparam int TRIGGER_PARAMETERS_T_BITS = 155;
+  localparam int TRIGGER_PARAMETERS_T_BITS = 150;
 
   // Trigger to risk.
   typedef struct packed {

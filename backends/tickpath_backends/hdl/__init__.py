@@ -1,1 +1,1 @@
-"""The Python of the hardware: what its sources are generated from, how they are built and run."""
+"""The hardware pipeline's Python side: references, Verilated models, and how they are run."""

@@ -169,7 +169,7 @@ STRUCTS: tuple[Struct, ...] = (
             ("is_sell", "u1"),
             ("price", "u32"),
             ("spread", "u32"),
-            ("ratio", "u8"),
+            ("ratio_log2", "u3"),
             ("least", "u32"),
             ("quantity", "u32"),
             ("slippage", "u16"),

@@ -191,7 +191,11 @@ def verilog(kernel: Kernel) -> str:
         }
     try:
         generated = parsed.schedule_and_codegen(
-            use_system_verilog=True, module_name=kernel.function, **options
+            use_system_verilog=True,
+            module_name=kernel.function,
+            # Yosys does not read them.
+            add_invariant_assertions=False,
+            **options,
         )
     except Exception as error:
         raise HdlError(f"{kernel.module}.{kernel.function}: {error}") from None
