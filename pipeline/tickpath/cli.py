@@ -7,6 +7,7 @@ Exit codes: 0 fine; 1 finished with a finding; 2 usage, configuration or unreada
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 import click
@@ -86,7 +87,37 @@ def _caught(command: Callable[..., int], arguments: Any, options: Any) -> int:
         raise AssertionError("unreachable") from None
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class Commands(click.Group):
+    """Our own commands, and those that others add by the entry points ``tickpath.commands``."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        others = (each.name for each in entry_points(group="tickpath.commands"))
+        return sorted({*super().list_commands(ctx), *others})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        own = super().get_command(ctx, cmd_name)
+        found = [] if own else [*entry_points(group="tickpath.commands", name=cmd_name)]
+        return _loaded(found[0]) if found else own
+
+
+def _loaded(entry: EntryPoint) -> click.Command:
+    """Another's command; where it cannot be loaded, one that says so, so that help still works."""
+    try:
+        return entry.load()
+    except Exception as error:  # whatever its import raises
+        why = f"{entry.value} cannot be loaded: {type(error).__name__}: {error}"
+
+    def say(**_: Any) -> None:
+        raise Failure(f"{entry.name}: {why}")
+
+    anything: list[click.Parameter] = [click.Argument(["words"], nargs=-1, type=click.UNPROCESSED)]
+    ignoring = {"ignore_unknown_options": True}
+    return click.Command(
+        entry.name, callback=say, params=anything, help=why, context_settings=ignoring
+    )
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="tickpath", prog_name="tickpath")
 def main() -> None:
     """Exchange packets in, risk-checked orders out.
