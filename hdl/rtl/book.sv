@@ -59,7 +59,7 @@ module book #(
     output logic [11:0]    events       // one pulse each: see book_counters.sv
 );
   localparam int OW = 82;
-  localparam logic [2:0] ADD = 0, DELETE = 3, REPLACE = 4;
+  localparam logic [2:0] ADD = 0, DELETE = 3, REPLACE = 4, LOOK = 7;  // LOOK: publish only
   localparam int CW = 3 + 6 + 1 + 32 + 32 + 1;
 
   // ------------------------------------------------ after reset everything is cleared
@@ -78,30 +78,43 @@ module book #(
   (* ram_style = "distributed" *) logic cents[0:63];
   always_ff @(posedge clk) if (cfg_we) cents[cfg_symbol] <= cfg_cent;
 
+  // ------------------------------------------------ the rescan of the store
+  logic stop, scan_reading, scan_sell, publish;
+  logic [IW-1:0] scan_row;
+  logic [5:0] scan_sym;
+  logic [1:0] scan_v, pass_end, off_grid;
+  logic [OW-1:0] scan_order;
+
   // ------------------------------------------------ R0
   logic r0_v, ph1;
   logic [2:0] r0_op;
   logic [5:0] r0_sym;
-  logic r0_sell, stopped;
-  logic [63:0] r0_ref, r0_new;
+  logic r0_sell;
+  logic [63:0] r0_ref, r0_new, r0_keep;  // r0_ref is what is hashed
   logic [31:0] r0_px, r0_qty;
   logic [SBW-1:0] r0_sb;
   logic [63:0] blocked_b, blocked_a;
-  wire issue = r0_v & ~(blocked_b[r0_sym] | blocked_a[r0_sym]) & ~clr & ~stopped;
+  wire issue = r0_v & ~(blocked_b[r0_sym] | blocked_a[r0_sym]) & ~clr & ~stop;
   logic [8:1] v;
   logic [8:1][CW-1:0] c;
   (* shreg_extract = "no" *) logic [8:1][SBW-1:0] sb;
   always_ff @(posedge clk) begin
     if (in_valid & in_ready) begin
       {r0_op, r0_sym, r0_sell, r0_px, r0_qty} <= {in_op, in_symbol, in_is_sell, in_price, in_shares};
-      {r0_ref, r0_new, r0_sb} <= {in_op == ADD ? in_new_order_ref_or_ref : in_order_ref, in_new_order_ref_or_ref, in_sideband};
+      {r0_ref, r0_keep, r0_sb} <= {in_order_ref, in_order_ref, in_sideband};
+      // An add has its reference in order_ref, and only an inserting half.
+      r0_new <= in_op == ADD ? in_order_ref : in_new_order_ref;
       r0_v <= 1'b1;
       in_ready <= 1'b0;
     end else if (issue) begin
       r0_ref <= r0_new;
       r0_v <= 1'b0;
       in_ready <= 1'b1;
-    end else in_ready <= ~r0_v & ~clr;
+    end else begin
+      in_ready <= ~r0_v & ~clr & ~stop;
+      if (scan_reading) r0_ref <= {{(64 - IW) {1'b0}}, scan_row};
+      else if (r0_v) r0_ref <= r0_keep;
+    end
     ph1 <= issue & (r0_op == ADD | r0_op == REPLACE);
     if (rst) begin
       r0_v <= 1'b0;
@@ -109,14 +122,12 @@ module book #(
       in_ready <= 1'b0;
     end
   end
-  // An add has its reference in order_ref, and only an inserting half.
-  wire [63:0] in_new_order_ref_or_ref = in_op == ADD ? in_order_ref : in_new_order_ref;
-
   // ------------------------------------------------ the operation on its way
   always_ff @(posedge clk) begin
-    v  <= {v[7:1], issue};
-    c  <= {c[7:1], {r0_op, r0_sym, r0_sell, r0_px, r0_qty, r0_ref == r0_new}};
-    sb <= {sb[7:1], r0_sb};
+    v  <= {v[7:1], issue | publish};
+    c  <= {c[7:1], publish ? {LOOK, scan_sym, scan_sell, 65'd0}
+                           : {r0_op, r0_sym, r0_sell, r0_px, r0_qty, r0_keep == r0_new}};
+    sb <= {sb[7:1], publish ? {SBW{1'b0}} : r0_sb};
     if (rst) v <= '0;
   end
   `define OP(k) c[k][CW-1-:3]
@@ -175,7 +186,7 @@ module book #(
   wire all5 = rep5 | `OP(5) == DELETE;
   wire ins5 = add5 | rep5;
   wire zero5 = `QTY(5) == 0;
-  wire found5 = v[5] & ~add5 & s5_found & s5_own;
+  wire found5 = s5_v & ~s5_ins & s5_found & s5_own;
   wire red5 = found5 & (all5 | ~zero5);
   wire [32:0] left5 = {1'b0, old_qty} - {1'b0, `QTY(5)};  // negative: over
   wire gone5 = all5 | left5[32] | left5 == 0;
@@ -192,7 +203,7 @@ module book #(
   logic [32:0] difference6;
   always_ff @(posedge clk) begin
     {red6, gone6, sell6, found6} <= {red5, gone5, sell5, found5};
-    mismatch6 <= v[5] & ~add5 & s5_found & ~s5_own;
+    mismatch6 <= s5_v & ~s5_ins & s5_found & ~s5_own;
     want6 <= v[5] & ins5 & (add5 | found5) & ~zero5;
     zero6 <= v[5] & zero5 & `OP(5) != DELETE & (add5 | found5);
     over6 <= red5 & ~all5 & left5[32];
@@ -220,15 +231,15 @@ module book #(
                           : {s5_order[OW-1:32], left5[31:0]};
   wire odd6 = accepted6 & ~new_grid6 & ~new_far6;
   wire [7:0] status6 = {odd6, accepted6 & new_far6, over6, zero6, want6 & ~s5_room & ~duplicate6,
-                        want6 & duplicate6, mismatch6, v[6] & `OP(6) != ADD & ~found6 & ~mismatch6};
+                        want6 & duplicate6, mismatch6, v[6] & `OP(6) != ADD & `OP(6) != LOOK & ~found6 & ~mismatch6};
   logic [7:0] status7;
-  (* ram_style = "distributed" *) logic [1:0] sticky[0:63];
   logic [63:0] full_flags, odd_flags;
   always_ff @(posedge clk) begin
     status7 <= status6;
     out_status <= v[7] ? status7 : '0;
     if (v[6] & status6[3]) full_flags[`SYM(6)] <= 1'b1;
     if (v[6] & odd6) odd_flags[`SYM(6)] <= 1'b1;
+    if (|off_grid) odd_flags[scan_sym] <= 1'b1;
     if (rst) {full_flags, odd_flags} <= '0;
   end
 
@@ -237,8 +248,7 @@ module book #(
   logic [31:0] best_b, best_a;
   logic [5:0] e_sym_b, e_sym_a;
   logic cent_b, cent_a;
-  logic [1:0] rescan, did_move, did_drop, did_rescan;
-  logic [32:0] rescan_limit_b, rescan_limit_a;
+  logic [1:0] wanted, rescanned, did_move, did_drop;
   always_ff @(posedge clk) {cent_b, cent_a} <= {cents[e_sym_b], cents[e_sym_a]};
   wire tracked_out6 = red6 & old_grid6 & ~old_far6;
   wire tracked_want6 = want6 & new_grid6 & ~new_far6;
@@ -252,13 +262,18 @@ module book #(
       .red_pos6(old_pos6), .ins_pos6(new_pos6), .red_qty6(red_qty6), .ins_qty6(`QTY(6)), \
       .difference6(difference6), .some(some_``S), .best(best_``S), .best_qty(best_qty_``S), \
       .changed(changed_``S), .lost(lost_``S), .blocked(blocked_``S), .e_sym(e_sym_``S), \
-      .cent(cent_``S), .rescan(rescan[BIDS]), .rescan_limit(rescan_limit_``S), \
-      .rescan_done(1'b0), .rescan_far(1'b0), .rescan_key(32'd0), .did_move(did_move[BIDS]), \
-      .did_drop(did_drop[BIDS]), .did_rescan(did_rescan[BIDS]))
+      .cent(cent_``S), .rescan(wanted[BIDS]), .rescanned(rescanned[BIDS]), \
+      .order_v(scan_v[BIDS]), .order_grid(scan_order[74]), .order_slot(scan_order[73:64]), \
+      .order_px(scan_order[63:32]), .order_qty(scan_order[31:0]), .pass_end(pass_end[BIDS]), \
+      .off_grid(off_grid[BIDS]), .did_move(did_move[BIDS]), .did_drop(did_drop[BIDS]))
   logic [QW-1:0] best_qty_b, best_qty_a;
   `SIDE(1, ~sell6, b);
   `SIDE(0, sell6, a);
-  assign stopped = 1'b0;
+  rescan #(.IW(IW), .OW(OW)) scan (
+      .clk(clk), .rst(rst), .wanted(wanted), .finished(rescanned), .sym_b(e_sym_b),
+      .sym_a(e_sym_a), .stop(stop), .reading(scan_reading), .row(scan_row), .row_valid(row_valid),
+      .row_order(row_order), .order_v(scan_v), .order(scan_order), .pass_end(pass_end),
+      .symbol(scan_sym), .sell(scan_sell), .publish(publish));
 
   // ------------------------------------------------ R8
   assign out_valid = v[8];
@@ -268,9 +283,9 @@ module book #(
   assign out_bid_sz = some_b ? best_qty_b : '0;
   assign out_ask_px = best_a;
   assign out_ask_sz = some_a ? best_qty_a : '0;
-  assign out_bid_changed = v[8] & changed_b;
-  assign out_ask_changed = v[8] & changed_a;
-  assign out_rescanned = 1'b0;
+  assign out_rescanned = v[8] & `OP(8) == LOOK;
+  assign out_bid_changed = v[8] & (changed_b | (out_rescanned & ~`SELL(8)));
+  assign out_ask_changed = v[8] & (changed_a | (out_rescanned & `SELL(8)));
   assign out_flags = {lost_b, lost_a, odd_flags[`SYM(8)], full_flags[`SYM(8)]};
-  assign events = {1'b0, |did_rescan, |did_move, |did_drop, out_status};
+  assign events = {1'b0, out_rescanned, |did_move, |did_drop, out_status};
 endmodule

@@ -43,8 +43,7 @@ module cache_update #(
       else if (ins & ins_eq[i]) level[i][QW-1:0] = grown[i*QW+:QW];
     end
     // `up`: this place takes the next one's level, because one above has left.
-    up[0] = leaves & red_eq[0];
-    for (int i = 1; i < N; i = i + 1) up[i] = up[i-1] | (leaves & red_eq[i]);
+    for (int i = 0; i < N; i = i + 1) up[i] = leaves & |(red_eq & ~({N{1'b1}} << (i + 1)));
     for (int i = 0; i < N; i = i + 1)
       better[i] = up[i] ? (i == N - 1 ? 1'b0 : ins_after[i==N-1?i : i+1]) : ins_after[i];
     next = '0;

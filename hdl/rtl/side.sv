@@ -57,13 +57,16 @@ module side #(
     output logic [SW-1:0]    e_sym,
     input  logic             cent,
     output logic             rescan,
-    output logic [KW:0]      rescan_limit,
-    input  logic             rescan_done,
-    input  logic             rescan_far,
-    input  logic [KW-1:0]    rescan_key,
+    output logic             rescanned,
+    input  logic             order_v,
+    input  logic             order_grid,
+    input  logic [PW-1:0]    order_slot,
+    input  logic [KW-1:0]    order_px,
+    input  logic [DW-1:0]    order_qty,
+    input  logic             pass_end,
+    output logic             off_grid,
     output logic             did_move,
-    output logic             did_drop,
-    output logic             did_rescan
+    output logic             did_drop
 );
   localparam int E = 1 + KW + QW;
   localparam int RW = N * E + 1;
@@ -146,6 +149,8 @@ module side #(
       .row_in(row_read), .row_we(row_we), .row(engine_row), .cent(cent), .put(put),
       .put_none(put_none), .e_pos(e_pos), .put_qty(put_qty), .level_free(~(reduces | inserts)),
       .e_qty(e_qty), .e_group(e_group), .e_word(e_word), .e_groups(e_groups), .rescan(rescan),
-      .rescan_limit(rescan_limit), .rescan_done(rescan_done), .rescan_far(rescan_far),
-      .rescan_key(rescan_key), .did_move(did_move), .did_drop(did_drop), .did_rescan(did_rescan));
+      .rescanned(rescanned), .order_v(order_v), .order_grid(order_grid),
+      .order_pos(order_slot ^ {PW{BID}}), .order_key(order_px ^ {KW{BID}}),
+      .order_qty({{(QW-DW){1'b0}}, order_qty}), .pass_end(pass_end), .off_grid(off_grid),
+      .did_move(did_move), .did_drop(did_drop));
 endmodule

@@ -73,16 +73,19 @@ module window #(
     output logic [PW-6:0]        e_group,
     input  logic [31:0]          e_word,
     input  logic [31:0]          e_groups,
-    // the rescan: book.sv stops everything, and gives the side's orders one by one
+    // the rescan (rescan.sv): everything stands still, and the side's orders come one by one
     output logic                 rescan,
-    output logic [KW:0]          rescan_limit,
-    input  logic                 rescan_done,
-    input  logic                 rescan_far,
-    input  logic [KW-1:0]        rescan_key,
+    output logic                 rescanned,  // a pulse: the row is written
+    input  logic                 order_v,
+    input  logic                 order_grid,
+    input  logic [PW-1:0]        order_pos,
+    input  logic [KW-1:0]        order_key,
+    input  logic [QW-1:0]        order_qty,
+    input  logic                 pass_end,
+    output logic                 off_grid,   // a pulse: an order off the grid is within the window
     // what happened, one pulse each: moved, dropped a level, rescanned
     output logic                 did_move,
-    output logic                 did_drop,
-    output logic                 did_rescan
+    output logic                 did_drop
 );
   localparam int E = 1 + KW + QW;
   localparam int MORE = N * E;
@@ -152,16 +155,17 @@ module window #(
     ticks = of_cents ? {{(KW-PW-6){1'b0}}, n, 6'b0} + {{(KW-PW-5){1'b0}}, n, 5'b0} + {{(KW-PW-2){1'b0}}, n, 2'b0}
                      : {{(KW-PW){1'b0}}, n};
   endfunction
-  localparam logic [PW:0] SPAN = 1 << PW, MARGIN = 1 << (PW - 2), HALF = 1 << (PW - 1);
+  localparam logic [KW:0] SPAN = 1 << PW, MARGIN = 1 << (PW - 2), HALF = 1 << (PW - 1);
 
   // ------------------------------------------------ the engine
   localparam logic [4:0] IDLE = 0, DRAINING = 1, READ = 2, LOOK = 3, DECIDE = 4, MOVE = 5,
       DROP = 6, SETTLE = 7, PICK = 8, JUDGE = 9, PUT = 10, FOLLOW = 11, GAIN = 12, TABLES = 13,
       LAST = 14, SEEK = 15, FILL = 16, WRITE = 17, WROTE = 18, RELEASE = 19, RESCAN = 20,
-      SETTLED = 21, SHIFT = 22;
+      SETTLED = 21, SHIFT = 22, BEST = 23, BASE = 24, BOUND = 25, COLLECT = 26;
   logic [4:0] state, then_;
   logic [3:0] n, levels, wanted;
-  logic is_near, is_ahead, moving;
+  logic is_near, is_ahead, moving, changed, scanning;
+  logic [KW:0] seen;  // the best key that a rescan has seen
   logic [KW:0] reach;
   logic [E-1:0] one;
   logic one_far, one_near;
@@ -169,7 +173,9 @@ module window #(
   logic [PW-1:0] from, origin, s_pos;
   wire has = row[E-1];
   wire [KW:0] best = {1'b0, row[QW+:KW]};
-  wire [KW:0] margin = ticks(MARGIN, cent);
+  wire [KW:0] margin = cent ? 100 * MARGIN : MARGIN;
+  wire [KW:0] half = cent ? 100 * HALF : HALF;
+  wire [KW:0] span = cent ? 100 * SPAN : SPAN;
   wire is_placed = limit != NOWHERE;
   level_search #(.PW(PW)) search (
       .clk(clk), .rst(rst), .start(seek), .inclusive(inclusive), .from(from), .origin(origin),
@@ -183,10 +189,13 @@ module window #(
   wire dropping = state == DROP & s_found;
   wire putting = state == PUT & one_near;
   assign s_taken = reading | (dropping & level_free);
-  assign put = (dropping | putting) & level_free;
+  // In a rescan no operation is under way, and the levels are free.
+  wire collecting = state == COLLECT & order_v & order_grid & {1'b0, order_key} < new_limit;
+  assign put = collecting | ((dropping | putting) & level_free);
   assign put_none = dropping;
-  assign e_pos = putting ? position(one[QW+:KW], cent) : s_pos;
-  assign put_qty = one[QW-1:0];
+  assign e_pos = collecting ? order_pos : putting ? position(one[QW+:KW], cent) : s_pos;
+  assign put_qty = collecting ? order_qty : one[QW-1:0];
+  assign rescan = scanning;
   always_ff @(posedge clk) begin
     r1 <= reading; r2 <= r1; r3 <= r2;
     away1 <= s_pos - origin;
@@ -195,13 +204,15 @@ module window #(
     if (rst) {r1, r2, r3} <= '0;
   end
   always_ff @(posedge clk) begin
-    seek <= 1'b0; tables_we <= 1'b0; far_we <= 1'b0; row_we <= 1'b0; release_ <= 1'b0;
-    did_move <= 1'b0; did_drop <= dropping & level_free; did_rescan <= 1'b0;
+    rescanned <= 1'b0; off_grid <= 1'b0; seek <= 1'b0; tables_we <= 1'b0; far_we <= 1'b0; row_we <= 1'b0; release_ <= 1'b0;
+    did_move <= 1'b0; did_drop <= dropping & level_free; 
     case (state)
       IDLE: begin
         e_sym <= lowest(blocked);
         n <= '0;
         moving <= 1'b0;
+        changed <= 1'b0;
+        scanning <= 1'b0;
         if (|blocked & ~release_) state <= DRAINING;
       end
       DRAINING: begin
@@ -230,7 +241,7 @@ module window #(
         state <= DECIDE;
       end
       DECIDE: begin
-        new_limit <= new_base + ticks(SPAN, cent);
+        new_limit <= new_base + span;
         wanted <= N - levels;
         if (!has) state <= far[AW-1] | far[KW+1+:FW] != 0 ? RESCAN : SHIFT;
         else if (is_near) state <= MOVE;
@@ -260,15 +271,15 @@ module window #(
         n <= n + 4'd1;
         if (n == 4'd9) begin
           n <= '0;
-          state <= moving ? PICK : LAST;
+          state <= scanning ? TABLES : PICK;
         end
       end
       PICK: begin
         for (int i = 0; i < N; i = i + 1) if (n == i) one <= row[i*E+:E];
-        state <= n == N ? TABLES : JUDGE;
-        if (n == N) begin
+        state <= n == levels ? TABLES : JUDGE;
+        if (n == levels) begin
           {base, limit} <= {new_base, new_limit};
-          new_follow <= new_base + ticks(HALF, cent);
+          new_follow <= new_base + half;
           did_move <= 1'b1;
         end
       end
@@ -280,20 +291,20 @@ module window #(
       PUT:
         if (!one_near | level_free) begin
           for (int i = 0; i < N; i = i + 1) if (n == i & one_far) row[i*E+:E] <= '0;
-          if (one_far) did_drop <= 1'b1;
+          if (one_far) {did_drop, changed} <= 2'b11;
           n <= n + 4'd1;
           state <= PICK;
         end
       // ---- the window follows to worse prices: nothing leaves it, and nothing may be missing
       FOLLOW: begin
         reach <= new_limit < far[KW:0] ? new_limit : far[KW:0];
-        new_limit <= limit + ticks(MARGIN, cent);
+        new_limit <= limit + margin;
         state <= GAIN;
       end
       GAIN: begin
         if (reach >= new_limit) begin
           {base, limit} <= {new_base, reach};
-          new_follow <= new_base + ticks(HALF, cent);
+          new_follow <= new_base + half;
           did_move <= 1'b1;
         end else new_follow <= NOWHERE - 1;
         state <= TABLES;
@@ -301,15 +312,15 @@ module window #(
       TABLES:
         if (!v6) begin  // no operation writes its far orders in the next cycle
           tables_we <= 1'b1;
-          far_we <= moving;
-          state <= moving ? SETTLE : !has ? RELEASE : row[MORE] ? LAST : RELEASE;
-          if (moving) row[MORE] <= 1'b1;
+          far_we <= moving | scanning;
+          state <= row[MORE] | changed ? LAST : scanning ? WRITE : RELEASE;
           moving <= 1'b0;
         end
       // ---- the cache is filled up
       LAST: begin
         origin <= position(base[KW-1:0], cent);
-        inclusive <= 1'b0;
+        inclusive <= ~has;  // after a rescan the row is empty
+        from <= position(base[KW-1:0], cent);
         levels <= '0;
         wanted <= N;
         for (int i = 0; i < N; i = i + 1)
@@ -338,12 +349,48 @@ module window #(
           row_we <= 1'b1;
           state <= WROTE;
         end
-      WROTE: state <= RELEASE;
+      WROTE: begin
+        rescanned <= scanning;
+        state <= RELEASE;
+      end
       RELEASE: begin
         release_ <= 1'b1;
         state <= IDLE;
       end
-      RESCAN: state <= RELEASE;
+      // ---- the side's orders are looked for in the store: once for the best, once for all
+      RESCAN: begin
+        scanning <= 1'b1;
+        changed <= 1'b1;
+        seen <= NOWHERE;
+        state <= BEST;
+      end
+      BEST: begin
+        if (order_v & order_grid & {1'b0, order_key} < seen) seen <= {1'b0, order_key};
+        if (pass_end) state <= BASE;
+      end
+      BASE: begin
+        new_base <= seen == NOWHERE || seen < margin ? seen : seen - margin;
+        state <= BOUND;
+      end
+      BOUND: begin
+        new_limit <= seen == NOWHERE ? NOWHERE : new_base + span;
+        new_follow <= seen == NOWHERE ? NOWHERE : new_base + half;
+        far <= {{(AW-KW-1){1'b0}}, NOWHERE};
+        state <= COLLECT;
+      end
+      COLLECT: begin
+        if (order_v & {1'b0, order_key} >= new_limit) begin
+          far[KW+1+:FW] <= far[KW+1+:FW] + 1'b1;
+          if ({1'b0, order_key} < far[KW:0]) far[KW:0] <= {1'b0, order_key};
+        end else if (order_v & ~order_grid) off_grid <= 1'b1;
+        if (pass_end) begin
+          {base, limit} <= {new_base, new_limit};
+          row[MORE] <= seen != NOWHERE;
+          changed <= seen != NOWHERE;
+          n <= '0;
+          state <= SETTLE;
+        end
+      end
       default: state <= IDLE;
     endcase
     // Orders of dropped levels are far, and how many they are is not known.
@@ -353,7 +400,7 @@ module window #(
     end
     if (rst) begin
       state <= IDLE;
-      {seek, tables_we, far_we, row_we, release_} <= '0;
+      {seek, tables_we, far_we, row_we, release_, scanning, moving} <= '0;
     end
   end
 endmodule

@@ -54,6 +54,7 @@ def compare(
     """Apply operations to the reference, comparing each result.  Raises `Difference`."""
     seen = seen or Checked()
     full: set[int] = set()
+    lost: set[int] = set()  # symbols whose last top was not known
     for at, (o, r) in enumerate(zip(operations, results, strict=True)):
         symbol = int(o["symbol"])
         was = book.top(symbol)
@@ -73,7 +74,11 @@ def compare(
             size = {LOST_BID: "bid_sz", LOST_ASK: "ask_sz"}
             if any(flags & bit and r[name] for bit, name in size.items()):
                 raise Difference(f"operation {at}: a side that is lost has a size: {r}")
+            lost.add(symbol)
             continue
+        if symbol in lost and not r["rescans"]:
+            expected[2] = got[2]  # what was published before was not the book's top
+        lost.discard(symbol)
         seen.changes += was != now
         if expected != got or bool(flags & STORE_FULL) < (symbol in full):
             raise Difference(

@@ -23,6 +23,7 @@ MODULES = (
     "cache_update",
     "order_store",
     "ram",
+    "rescan",
 )
 SOURCES = tuple(RTL / f"{name}.sv" for name in MODULES)
 
