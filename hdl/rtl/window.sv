@@ -162,7 +162,7 @@ module window #(
       DROP = 6, SETTLE = 7, PICK = 8, JUDGE = 9, PUT = 10, FOLLOW = 11, GAIN = 12, TABLES = 13,
       LAST = 14, SEEK = 15, FILL = 16, WRITE = 17, WROTE = 18, RELEASE = 19, RESCAN = 20,
       SETTLED = 21, SHIFT = 22, BEST = 23, BASE = 24, BOUND = 25, COLLECT = 26;
-  logic [4:0] state, then_;
+  logic [4:0] state;
   logic [3:0] n, levels, wanted;
   logic is_near, is_ahead, moving, changed, scanning;
   logic [KW:0] seen;  // the best key that a rescan has seen
@@ -252,16 +252,15 @@ module window #(
       MOVE: begin
         moving <= 1'b1;
         inclusive <= 1'b1;
-        from <= position(new_limit > base ? new_limit[KW-1:0] : base[KW-1:0], cent);
         reach <= new_limit > base ? new_limit : base;
         state <= SHIFT;
-        then_ <= DROP;
       end
       SHIFT:
         if (!moving) begin  // the side is empty: the window is forgotten
           {base, limit, new_follow} <= {NOWHERE, NOWHERE, NOWHERE};
           state <= TABLES;
         end else if (is_placed & (reach < limit) & ~reach[KW]) begin
+          from <= position(reach[KW-1:0], cent);
           seek <= 1'b1;
           state <= SETTLED;
         end else state <= PICK;

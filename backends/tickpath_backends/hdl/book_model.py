@@ -52,17 +52,24 @@ def library(parameters: Mapping[str, int] | None = None, sources: Any = SOURCES)
     return build(list(sources), "book", parameters)
 
 
-@jit.entry
-def _drive(function, model, given, taken, at, operations, results, accepted, clock):
-    """Feed operations as fast as they are taken; gives how many tops came out.
+def library_with_fifo(parameters: Mapping[str, int] | None = None) -> Library:
+    """The compiled book behind its FIFO, which takes whatever comes.  Raises `HdlError`."""
+    around = [RTL / f"{name}.sv" for name in ("book_fifo", "book_counters", "book_top")]
+    return build([*SOURCES, *around], "book_top", parameters)
 
-    ``at`` names the places of ports in the records ``given`` and ``taken`` (words).
+
+@jit.entry
+def _drive(function, model, given, taken, at, operations, results, accepted, clock, until):
+    """Feed operations as fast as they are taken; gives the clock, or what went wrong.
+
+    ``at`` names the places of ports in the records ``given`` and ``taken`` (words).  The clock is
+    not let beyond ``until``.
     """
     inputs, outputs = given.ctypes.data, taken.ctypes.data
     fed, came, idle, rescans = 0, 0, 0, 0
     total = len(operations)
     gap = int(operations[0].gap) if total else 0
-    while came < total:
+    while came < total and clock < until:
         offered = fed < total and gap == 0
         given[at[0]] = np.uint64(offered)
         if offered:
@@ -128,7 +135,11 @@ class BookModel:
         self.cents = cents
         self.clock = 0
         places = []
+        # Behind the FIFO there is no in_ready: `ready` says that reset is over.
+        names = set(made.inputs.names or ()) | set(made.outputs.names or ())
+        self._ready = "in_ready" if "in_ready" in names else "ready"
         for name in self._PLACES:
+            name = self._ready if name == "in_ready" else name
             dtype = made.inputs if name in (made.inputs.names or ()) else made.outputs
             assert dtype.fields is not None
             places.append(dtype.fields[name][1] // 8)
@@ -148,12 +159,15 @@ class BookModel:
         given["cfg_we"] = 0
         for _ in range(1 << 20):
             self.model.step()
-            if self.model.outputs[0]["in_ready"]:
+            if self.model.outputs[0][self._ready]:
                 return
         raise AssertionError("the book is not ready a million cycles after reset")
 
-    def run(self, operations: np.ndarray) -> np.ndarray:
-        """Feed operations; gives one `RESULT` for each.  Raises `AssertionError` where it hangs."""
+    def run(self, operations: np.ndarray, cycles: int = 1 << 60) -> np.ndarray:
+        """Feed operations, for so many cycles at most; gives one `RESULT` for each.
+
+        Raises `AssertionError` where a top is missing or one comes too much.
+        """
         assert operations.dtype == OPERATION
         results = np.zeros(len(operations), RESULT)
         accepted = np.zeros(len(operations), np.uint64)
@@ -168,6 +182,7 @@ class BookModel:
             results,
             accepted,
             self.clock,
+            self.clock + cycles,
         )
         if end < 0:
             lost = end <= -1000000000
