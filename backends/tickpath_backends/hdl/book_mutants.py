@@ -63,8 +63,18 @@ MUTANTS = (
     Mutant("drain one less", "book", "parameter int DRAIN = 6", "parameter int DRAIN = 5"),
     Mutant("critical one less", "book", "parameter int CRITICAL = 5", "parameter int CRITICAL = 4"),
     Mutant("never blocked", "book", "r0_v & ~(blocked_b[r0_sym] | blocked_a[r0_sym])", "r0_v"),
-    Mutant("refill's write lost", "window", "if (!v7) begin  // no operation writes a row", "begin  // -"),
-    Mutant("tables' write lost", "window", "if (!v6) begin  // no operation writes its far", "begin  // -"),
+    Mutant(
+        "refill's write lost",
+        "window",
+        "if (!v7) begin  // no operation writes a row",
+        "begin  // -",
+    ),
+    Mutant(
+        "tables' write lost",
+        "window",
+        "if (!v6) begin  // no operation writes its far",
+        "begin  // -",
+    ),
     Mutant("refill reads in others' slots", "window", "wanted != 0 & level_free", "wanted != 0"),
     Mutant("row read in others' slots", "window", "if (row_free) begin", "begin"),
     Mutant("pushed out, and forgotten", "cache_update", "(enters & ~leaves & valid[N-1]) |", ""),
@@ -72,22 +82,56 @@ MUTANTS = (
     Mutant("net change as two", "side", "ins6 & red6 & same6", "1'b0"),
     Mutant("change not published", "cache_update", "| (enters & ~ins_after[0])", ""),
     Mutant("limit off by one", "book", "{1'b0, new_key5} >= limit5", "{1'b0, new_key5} > limit5"),
-    Mutant("old limit off by one", "book", "{1'b0, old_key5} >= limit5", "{1'b0, old_key5} > limit5"),
+    Mutant(
+        "old limit off by one", "book", "{1'b0, old_key5} >= limit5", "{1'b0, old_key5} > limit5"
+    ),
     Mutant("base off by one", "book", "{1'b0, new_key5} < base5", "{1'b0, new_key5} <= base5"),
     Mutant("far orders not dropped", "window", "(reach < limit) & ~reach[KW]", "1'b0"),
     Mutant("dropped not remembered", "window", "if (did_drop & moving) begin", "if (0) begin"),
     Mutant("far order not counted", "window", "far_op ? far_next : far;", "far;"),
-    Mutant("near level not written", "window", "assign put = collecting | (", "assign put = collecting | (dropping & "),
-    Mutant("window follows over far orders", "window", "reach <= new_limit < far[KW:0] ? new_limit : far[KW:0];", "reach <= new_limit;"),
-    Mutant("first word only once", "level_search", "tail <= ~last & (origin[4:0] != 0);", "tail <= 1'b0;"),
+    Mutant(
+        "near level not written",
+        "window",
+        "assign put = collecting | (",
+        "assign put = collecting | (dropping & ",
+    ),
+    Mutant(
+        "window follows over far orders",
+        "window",
+        "reach <= new_limit < far[KW:0] ? new_limit : far[KW:0];",
+        "reach <= new_limit;",
+    ),
+    Mutant(
+        "first word only once",
+        "level_search",
+        "tail <= ~last & (origin[4:0] != 0);",
+        "tail <= 1'b0;",
+    ),
     Mutant("search does not go around", "level_search", "around <= last |", "around <= 1'b1 |"),
-    Mutant("stuck valid", "book", "assign out_valid = v[8];", "assign out_valid = v[8] | (v[7] & `OP(7) == DELETE);"),
-    Mutant("more than the rest taken", "book", "red_qty6 <= gone5 ? old_qty : `QTY(5);", "red_qty6 <= all5 ? old_qty : `QTY(5);"),
+    Mutant(
+        "stuck valid",
+        "book",
+        "assign out_valid = v[8];",
+        "assign out_valid = v[8] | (v[7] & `OP(7) == DELETE);",
+    ),
+    Mutant(
+        "more than the rest taken",
+        "book",
+        "red_qty6 <= gone5 ? old_qty : `QTY(5);",
+        "red_qty6 <= all5 ? old_qty : `QTY(5);",
+    ),
     Mutant("last share left behind", "book", "left5[32] | left5 == 0", "left5[32]"),
     Mutant("zero added", "book", "(add5 | found5) & ~zero5;", "(add5 | found5);"),
     Mutant("duplicate added", "book", "want6 & s5_room & ~duplicate6;", "want6 & s5_room;"),
-    Mutant("own reference refused", "book", "s5_found & ~(`SELF(6) & `OP(6) == REPLACE)", "s5_found"),
-    Mutant("wrong symbol taken", "book", "s5_v & ~s5_ins & s5_found & s5_own;\n  wire red5", "s5_v & ~s5_ins & s5_found;\n  wire red5"),
+    Mutant(
+        "own reference refused", "book", "s5_found & ~(`SELF(6) & `OP(6) == REPLACE)", "s5_found"
+    ),
+    Mutant(
+        "wrong symbol taken",
+        "book",
+        "s5_v & ~s5_ins & s5_found & s5_own;\n  wire red5",
+        "s5_v & ~s5_ins & s5_found;\n  wire red5",
+    ),
     Mutant("ninth way", "order_store", "s5_room  <= ~&occ;", "s5_room  <= 1'b1;"),
     Mutant("fuller bucket", "order_store", "if (n2 < n1)", "if (n2 <= n1)"),
     Mutant("grid of 25", "book", "times3 <= 12'd163", "times3 <= 12'd164"),
@@ -110,7 +154,7 @@ def survives(mutant: Mutant, directory: Path) -> str | None:
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-m", "not long", str(tests)]
     env = {**os.environ, SOURCES_VARIABLE: str(directory)}
     done = subprocess.run(command, env=env, capture_output=True, text=True)
-    if done.returncode == 1 and "failed" in done.stdout and "HdlError" not in done.stdout:
+    if done.returncode == 1 and "FAILED" in done.stdout and "HdlError" not in done.stdout:
         return None
     return (done.stdout + done.stderr)[-400:]
 
@@ -122,7 +166,10 @@ def main(words: list[str]) -> int:
     for mutant in chosen:
         with tempfile.TemporaryDirectory() as directory:
             said = survives(mutant, Path(directory))
-        print(f"{'caught  ' if said is None else 'SURVIVED'} {mutant.module}: {mutant.name}", flush=True)
+        print(
+            f"{'caught  ' if said is None else 'SURVIVED'} {mutant.module}: {mutant.name}",
+            flush=True,
+        )
         if said is not None:
             survivors += 1
             print(said, file=sys.stderr)

@@ -73,14 +73,14 @@ def synthesise(top: str) -> dict[str, Any]:
         _yosys(timing.replace("DELAYS", "lutram_delays.v").replace("TOP", top), work)
         said = (work / "timing.txt").read_text()
         latest = next(line for line in said.splitlines() if line.startswith("Latest arrival"))
-        path = [line for line in said.splitlines() if line.startswith("    ")][:40]
+        longest = [line for line in said.splitlines() if line.startswith("    ")][:40]
         area = area_of(json.loads((work / "stat.json").read_text()))
     return {
         "top": top,
         "family": "xcup",
         "area": area,
         "logic_ps": int(latest.split()[-1].rstrip(":")),
-        "longest_path": [" ".join(line.split()) for line in path],
+        "longest_path": [" ".join(line.split()) for line in longest],
     }
 
 

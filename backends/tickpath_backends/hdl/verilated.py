@@ -1,8 +1,9 @@
 """A SystemVerilog top as compiled code, stepped cycle by cycle from Python or from Numba.
 
 Verilator turns the sources into C++; a small shim, generated from the ports that Verilator lists,
-is compiled with it into one shared library, which cffi loads in ABI mode and Numba calls by address.  The library is kept in the cache under a digest of all that it is made of, so
-a changed source, parameter or tool gives another one.
+is compiled with it into one shared library, which cffi loads in ABI mode and Numba calls by
+address.  The library is kept in the cache under a digest of all that it is made of, so a changed
+source, parameter or tool gives another one.
 
 Ports are exchanged as records of ``uint64`` words, the low word of wide ports first; `Model.inputs`
 and `Model.outputs` are the dtypes.  A step is one clock cycle: inputs are applied, outputs are
