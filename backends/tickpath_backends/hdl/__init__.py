@@ -1,0 +1,1 @@
+"""The hardware pipeline's Python side: references, Verilated models, and how they are run."""
