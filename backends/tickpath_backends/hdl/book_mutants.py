@@ -1,0 +1,181 @@
+"""Known faults put into the book's sources, one at a time: the checks must catch every one.
+
+    python -m tickpath_backends.hdl.book_mutants [WORD...]     # those whose names hold a word
+
+A mutant is a text of one module replaced by another.  It is caught where the book differs from the
+reference, hangs, or publishes too much, in any of the scenes of tests/test_hdl_book.py; those that
+pass all are named, and the exit code is 1.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+from tickpath_backends.hdl.book_model import SOURCES
+
+SOURCES_VARIABLE = "TICKPATH_BOOK_SOURCES"
+"""Where the tests take the book's sources from, instead of hdl/rtl."""
+
+
+class Mutant(NamedTuple):
+    """One fault: a name, the module, and what is replaced by what there."""
+
+    name: str
+    module: str
+    old: str
+    new: str
+
+
+MUTANTS = (
+    Mutant("row not forwarded at 2", "side", "by7 ? next7 : by8", "by8"),
+    Mutant("row not forwarded at 3", "side", "by8 ? row8 : row_read", "row_read"),
+    Mutant("order not forwarded at 1", "order_store", "same[1] && w_we", "same[1] && 1'b0"),
+    *(
+        Mutant(
+            f"order not forwarded at {d}",
+            "order_store",
+            "if (same[d] && q_we[d-2])",
+            f"if (d != {d} && same[d] && q_we[d-2])",
+        )
+        for d in range(2, 7)
+    ),
+    Mutant("bucket not forwarded at 2", "order_store", "if (w_we && s5_ins &&", "if (1'b0 &&"),
+    *(
+        Mutant(
+            f"bucket not forwarded at {d}",
+            "order_store",
+            "if (q_we[d-3] && q_loc[d-3] == w[2:0]",
+            f"if (d != {d} && q_we[d-3] && q_loc[d-3] == w[2:0]",
+        )
+        for d in range(3, 7)
+    ),
+    *(
+        Mutant(f"level not forwarded at {d}", "levels", f"m{d} <= e{d + 2} &&", f"m{d} <= 1'b0 &&")
+        for d in range(1, 5)
+    ),
+    Mutant("bits not forwarded", "levels", "e5 && a5[AW-1:5] == a4[AW-1:5] ? word5 :", ""),
+    Mutant("groups not forwarded", "levels", "e6 && a6[AW-1:PW] == a5[AW-1:PW] ? groups6 :", ""),
+    Mutant("group bit stays", "levels", "any6 <= |word5", "any6 <= 1'b1"),
+    Mutant("empty level stays", "levels", "was != d3", "1'b1"),
+    Mutant("drain one less", "book", "parameter int DRAIN = 6", "parameter int DRAIN = 5"),
+    Mutant("critical one less", "book", "parameter int CRITICAL = 5", "parameter int CRITICAL = 4"),
+    Mutant("never blocked", "book", "r0_v & ~(blocked_b[r0_sym] | blocked_a[r0_sym])", "r0_v"),
+    Mutant(
+        "refill's write lost",
+        "window",
+        "if (!v7) begin  // no operation writes a row",
+        "begin  // -",
+    ),
+    Mutant(
+        "tables' write lost",
+        "window",
+        "if (!v6) begin  // no operation writes its far",
+        "begin  // -",
+    ),
+    Mutant("refill reads in others' slots", "window", "wanted != 0 & level_free", "wanted != 0"),
+    Mutant("row read in others' slots", "window", "if (row_free) begin", "begin"),
+    Mutant("pushed out, and forgotten", "cache_update", "(enters & ~leaves & valid[N-1]) |", ""),
+    Mutant("below the cache", "cache_update", "| ~row[MORE])", "| 1'b1)"),
+    Mutant("net change as two", "side", "ins6 & red6 & same6", "1'b0"),
+    Mutant("change not published", "cache_update", "| (enters & ~ins_after[0])", ""),
+    Mutant("limit off by one", "book", "{1'b0, new_key5} >= limit5", "{1'b0, new_key5} > limit5"),
+    Mutant(
+        "old limit off by one", "book", "{1'b0, old_key5} >= limit5", "{1'b0, old_key5} > limit5"
+    ),
+    Mutant("base off by one", "book", "{1'b0, new_key5} < base5", "{1'b0, new_key5} <= base5"),
+    Mutant("far orders not dropped", "window", "(reach < limit) & ~reach[KW]", "1'b0"),
+    Mutant("dropped not remembered", "window", "if (did_drop & moving) begin", "if (0) begin"),
+    Mutant("far order not counted", "window", "far_op ? far_next : far;", "far;"),
+    Mutant(
+        "near level not written",
+        "window",
+        "assign put = collecting | (",
+        "assign put = collecting | (dropping & ",
+    ),
+    Mutant(
+        "window follows over far orders",
+        "window",
+        "reach <= new_limit < far[KW:0] ? new_limit : far[KW:0];",
+        "reach <= new_limit;",
+    ),
+    Mutant(
+        "first word only once",
+        "level_search",
+        "tail <= ~last & (origin[4:0] != 0);",
+        "tail <= 1'b0;",
+    ),
+    Mutant("search does not go around", "level_search", "around <= last |", "around <= 1'b1 |"),
+    Mutant(
+        "stuck valid",
+        "book",
+        "assign out_valid = v[8];",
+        "assign out_valid = v[8] | (v[7] & `OP(7) == DELETE);",
+    ),
+    Mutant(
+        "more than the rest taken",
+        "book",
+        "red_qty6 <= gone5 ? old_qty : `QTY(5);",
+        "red_qty6 <= all5 ? old_qty : `QTY(5);",
+    ),
+    Mutant("last share left behind", "book", "left5[32] | left5 == 0", "left5[32]"),
+    Mutant("zero added", "book", "(add5 | found5) & ~zero5;", "(add5 | found5);"),
+    Mutant("duplicate added", "book", "want6 & s5_room & ~duplicate6;", "want6 & s5_room;"),
+    Mutant(
+        "own reference refused", "book", "s5_found & ~(`SELF(6) & `OP(6) == REPLACE)", "s5_found"
+    ),
+    Mutant(
+        "wrong symbol taken",
+        "book",
+        "s5_v & ~s5_ins & s5_found & s5_own;\n  wire red5",
+        "s5_v & ~s5_ins & s5_found;\n  wire red5",
+    ),
+    Mutant("ninth way", "order_store", "s5_room  <= ~&occ;", "s5_room  <= 1'b1;"),
+    Mutant("fuller bucket", "order_store", "if (n2 < n1)", "if (n2 <= n1)"),
+    Mutant("grid of 25", "book", "times3 <= 12'd163", "times3 <= 12'd164"),
+    Mutant("reset leaves the pipeline", "book", "    if (rst) v <= '0;\n", ""),
+    Mutant("rescan skips a way", "rescan", "left <= mine;", "left <= mine & 8'h7f;"),
+    Mutant("rescan skips a row", "rescan", "row <= a4;", "row <= a4 + 1'b1;"),
+)
+
+
+def survives(mutant: Mutant, directory: Path) -> str | None:
+    """None where a test caught it; else what pytest said.  Raises `ValueError`: it is no text."""
+    for path in [*SOURCES, SOURCES[0].parent / "hash.svh"]:
+        text = path.read_text()
+        if path.stem == mutant.module:
+            if text.count(mutant.old) != 1:
+                raise ValueError(f"{mutant.name}: not once in {path.name}: {mutant.old!r}")
+            text = text.replace(mutant.old, mutant.new)
+        (directory / path.name).write_text(text)
+    tests = Path(__file__).resolve().parents[3] / "tests" / "test_hdl_book.py"
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-m", "not long", str(tests)]
+    env = {**os.environ, SOURCES_VARIABLE: str(directory)}
+    done = subprocess.run(command, env=env, capture_output=True, text=True)
+    if done.returncode == 1 and "FAILED" in done.stdout and "HdlError" not in done.stdout:
+        return None
+    return (done.stdout + done.stderr)[-400:]
+
+
+def main(words: list[str]) -> int:
+    """Try the mutants whose names hold one of the words, or all; gives the exit code."""
+    chosen = [m for m in MUTANTS if not words or any(word in m.name for word in words)]
+    survivors = 0
+    for mutant in chosen:
+        with tempfile.TemporaryDirectory() as directory:
+            said = survives(mutant, Path(directory))
+        print(
+            f"{'caught  ' if said is None else 'SURVIVED'} {mutant.module}: {mutant.name}",
+            flush=True,
+        )
+        if said is not None:
+            survivors += 1
+            print(said, file=sys.stderr)
+    print(f"{len(chosen) - survivors} of {len(chosen)} caught")
+    return min(survivors, 1)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

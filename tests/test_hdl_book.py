@@ -1,0 +1,318 @@
+"""The book in SystemVerilog, Verilated and in process, against dictionaries.
+
+The small store has 512 slots, so that buckets fill up and references collide all the time.
+"""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tickpath_backends.hdl import book_model, verilated
+from tickpath_backends.hdl.book_check import OFF_GRID, compare
+from tickpath_backends.hdl.book_flow import CENTS, Flow
+from tickpath_backends.hdl.book_mutants import SOURCES_VARIABLE
+from tickpath_backends.hdl.book_reference import Book, Op, Status, operations
+
+if reason := verilated.why_not():
+    pytest.skip(reason, allow_module_level=True)
+
+SMALL = 6
+LATENCY = 8
+ADD, EXECUTE, CANCEL, DELETE, REPLACE = Op
+SELL = 1
+
+HOT = Flow(3, symbols=1, live=12, recent=0.7, ticks=12, mix=(45, 20, 15, 10, 10))
+FLOWS = {
+    "mixed": Flow(1),
+    "gaps": Flow(2, gaps=0.5),
+    "one symbol": HOT,
+    "one symbol, gaps": replace(HOT, seed=4, gaps=0.3),
+    "six orders": replace(HOT, seed=12, live=6, ticks=4, recent=0.8, gaps=0.3),
+    "replaces": Flow(5, symbols=2, live=30, recent=0.6, ticks=15, mix=(20, 5, 5, 5, 65)),
+    "sparse": Flow(6, symbols=2, live=150, ticks=500, jump=0.05, mix=(52, 5, 3, 30, 10)),
+    "sparse, gaps": Flow(13, symbols=2, live=150, ticks=500, gaps=0.4, mix=(52, 5, 3, 30, 10)),
+    "full": Flow(7, symbols=16, live=420, recent=0.4, mix=(60, 10, 5, 15, 10)),
+    "sequential": Flow(14, symbols=16, live=400, recent=0.4, sequential=True),
+}
+"""Flows whose prices stay within a window of where the market is."""
+FAR_FLOWS = {
+    "far": Flow(8, symbols=3, live=100, ticks=1500, mix=(50, 10, 5, 25, 10)),
+    "jumps": Flow(9, symbols=2, live=60, ticks=300, jump=0.02, stride=1500),
+    "far jumps": Flow(10, symbols=2, live=20, ticks=1200, jump=0.02, stride=2500, gaps=0.3),
+    "off the grid": Flow(11, symbols=4, live=60, ticks=900, odd=0.1, gaps=0.1),
+}
+
+
+@pytest.fixture(scope="module")
+def library():
+    # book_mutants.py puts sources with a fault in their place.
+    directory = os.environ.get(SOURCES_VARIABLE)
+    sources = book_model.SOURCES
+    if directory:
+        sources = tuple(Path(directory) / path.name for path in sources)
+    # A fault is looked for once, so its model is compiled quickly rather than well.
+    return book_model.library({"IW": SMALL}, sources, "-O1" if directory else "-O2")
+
+
+@pytest.fixture
+def model(library):
+    made = book_model.BookModel(library, CENTS)
+    yield made
+    made.close()
+
+
+def checked(model, rows):
+    """Results of operations, all compared with the reference."""
+    made = rows if isinstance(rows, np.ndarray) else operations(rows)
+    results = model.run(made)
+    return results, compare(made, results, Book(SMALL, CENTS))
+
+
+@pytest.mark.parametrize("name", FLOWS)
+def test_random_operations(model, name):
+    made = replace(FLOWS[name]).operations(20_000)
+    results, seen = checked(model, made)
+    assert seen.lost == 0
+    for op in Op:
+        latency = results["latency"][made["op"] == op]
+        assert int(latency.min()) == LATENCY
+        # The others waited for the engine, whose symbol they are of, or behind such a one.
+        assert float((latency == LATENCY).mean()) > 0.93
+    assert seen.changes > 500
+
+
+@pytest.mark.parametrize("name", FAR_FLOWS)
+def test_prices_beyond_the_window(model, name):
+    results, seen = checked(model, replace(FAR_FLOWS[name]).operations(10_000))
+    assert seen.far > 100
+    assert int(results["rescans"].sum()) > 0
+    assert seen.statuses.get(Status.OFF_GRID, 0) > 0 or name != "off the grid"
+
+
+def test_every_anomaly_occurs(model):
+    _, seen = checked(model, Flow(21, symbols=8, live=440, bad=0.05, recent=0.4).operations(8000))
+    wanted = set(Status) - {Status.FAR, Status.OFF_GRID}
+    assert wanted <= set(seen.statuses)
+
+
+def test_an_operation_in_two_cycles_of_any_kind(model):
+    # One order is replaced all the time, each time by the next operation's old one.
+    rows = [(ADD, 0, 1, 0, SELL, 500000, 10)]
+    rows += [(REPLACE, 0, n, n + 1, 0, 500000 + 100 * (n % 3), 10 + n) for n in range(1, 2000)]
+    results, _ = checked(model, rows)
+    spacing = np.diff(results["accepted"].astype(np.int64))
+    assert set(spacing[20:]) == {2}
+    assert set(results["latency"][20:]) == {LATENCY}
+
+
+def test_a_reset_in_the_middle_forgets_everything(model):
+    flow = replace(FLOWS["replaces"])
+    for cycles in (301, 302, 317, 1000):
+        model.run(flow.operations(5000), cycles)
+        model.reset()
+        checked(model, Flow(cycles, symbols=3, live=40, ticks=30).operations(500))
+        model.reset()
+
+
+def test_quantities_of_zero(model):
+    rows = [
+        (ADD, 1, 10, 0, 0, 500000, 0),
+        (DELETE, 1, 10),
+        (ADD, 1, 10, 0, 0, 500000, 7),
+        (EXECUTE, 1, 10, 0, 0, 0, 0),
+        (CANCEL, 1, 10, 0, 0, 0, 0),
+        (REPLACE, 1, 10, 11, 0, 500100, 0),
+        (DELETE, 1, 10),
+        (DELETE, 1, 11),
+    ]
+    results, _ = checked(model, rows)
+    zero, unknown = int(Status.ZERO), int(Status.UNKNOWN)
+    assert list(results["status"]) == [zero, unknown, 0, zero, zero, zero, unknown, unknown]
+    assert list(results["changed"]) == [0, 0, 1, 0, 0, 1, 0, 0]
+
+
+def test_references_of_another_symbol(model):
+    rows = [
+        (ADD, 1, 10, 0, 0, 500000, 7),
+        (ADD, 2, 10, 0, 0, 500000, 7),
+        (EXECUTE, 2, 10, 0, 0, 0, 5),
+        (REPLACE, 2, 10, 12, 0, 500100, 5),
+        (DELETE, 2, 10),
+        (DELETE, 1, 10),
+    ]
+    for gap in (0, 1, 2, 3, 4, 5, 6, 20):
+        results, _ = checked(model, [(*row, *(0,) * (7 - len(row)), gap) for row in rows])
+        no, twice = int(Status.MISMATCH), int(Status.DUPLICATE)
+        assert list(results["status"]) == [0, twice, no, no, no, 0]
+        model.reset()
+
+
+@pytest.mark.parametrize("op", [EXECUTE, CANCEL, REPLACE])
+def test_an_order_is_acted_on_at_every_distance(model, op):
+    """Add, then reduce, then delete one order, so many cycles apart."""
+    rows, ref = [], 1 << 40
+    for first in range(10):
+        for second in range(10):
+            ref += 16
+            new = ref + 1
+            rows.append((ADD, 3, ref, 0, SELL, 500, 100))
+            rows.append((op, 3, ref, new, 0, 501, 40, first))
+            rows.append((DELETE, 3, new if op == REPLACE else ref, 0, 0, 0, 0, second))
+            rows.append((DELETE, 3, ref, 0, 0, 0, 0, first))
+    checked(model, rows)
+
+
+def levels(symbol, side, count, step, base=30000, first=1):
+    """Adds of one order on each of so many levels, worst first; references from ``first``."""
+    away = range(count, 0, -1)
+    return [
+        (ADD, symbol, first + n, 0, side, 100 * (base + (n if side else -n) * step), 10)
+        for n in away
+    ]
+
+
+@pytest.mark.parametrize("side", [0, 1])
+def test_changes_at_the_limit_of_the_drain(model, side):
+    """The last operations before a block come as late as they can, and the refill sees them.
+
+    A cache of eight is brought to five levels, which blocks the symbol; the four operations that
+    still follow delete the best ones, and one brings a level just below the cached ones, in a group
+    of 32 ticks where none was.
+    """
+    rows, first = [], 1 << 32
+    for last in range(5):
+        for gap in range(4):
+            rows += levels(4, side, 12, 40, first=first)
+            rows.append((DELETE, 5, 1, 0, 0, 0, 0, 200))
+            for n in range(1, 4):
+                rows.append((DELETE, 4, first + n))
+            for n in range(5):
+                away = 8 * 40 + 20 + n
+                price = 100 * (30000 + (away if side else -away))
+                new = first + 100 + n
+                if n == last:
+                    rows.append((ADD, 4, new, 0, side, price, 5, gap))
+                elif n == last + 1:
+                    rows.append((REPLACE, 4, first + 4 + n, new, 0, price, 6))
+                else:
+                    rows.append((DELETE, 4, first + 4 + n))
+            for n in range(1, 13):
+                rows.append((DELETE, 4, first + n, 0, 0, 0, 0, 3 * (n % 2)))
+            rows += [(DELETE, 4, first + 100 + n) for n in range(5)]
+            first += 1000
+    checked(model, rows)
+
+
+def test_a_refill_is_written_between_operations_of_others(model):
+    """While a symbol is refilled others' operations write their rows in every second cycle.
+
+    If one of them took the place of the refill's write, the burst that follows would run out.
+    """
+    rows, first, other = [], 1 << 32, 1 << 50
+    for between in range(12, 60):
+        rows += levels(4, SELL, 24, 9, first=first)
+        rows.append((DELETE, 5, 1, 0, 0, 0, 0, 200))
+        for burst in range(4):
+            rows += [(DELETE, 4, first + 1 + 6 * burst + n) for n in range(6)]
+            for n in range(between // 2):
+                rows.append((ADD, 6, other, 0, n % 2, 4000000 + 100 * (n % 2), 1))
+                other += 1
+            rows[-1] = (*rows[-1], between % 2)
+        rows += [(DELETE, 6, other - 1 - n) for n in range(between // 2 * 4)]
+        first += 1000
+    checked(model, rows)
+
+
+def test_windows_at_their_edges(model):
+    """Levels at the first and the last tick of a window, one before it and one behind it."""
+    rows, first = [], 1 << 32
+    for side in (0, 1):
+        for symbol, tick in ((8, 100), (7, 1)):
+            sign = 1 if side else -1
+            for away in (1023 - 256, 1024 - 256, 1023, 1024, -256, -257, -1024, -1025, 512, 513):
+                price = (40000 + sign * away) * tick
+                rows.append((ADD, symbol, first, 0, side, 40000 * tick, 1, 60))
+                rows.append((ADD, symbol, first + 1, 0, side, price, 2, 60))
+                rows.append((EXECUTE, symbol, first + 1, 0, 0, 0, 1, 60))
+                rows.append((DELETE, symbol, first, 0, 0, 0, 0, 60))
+                rows.append((EXECUTE, symbol, first + 1, 0, 0, 0, 1, 60))
+                first += 10
+    results, seen = checked(model, rows)
+    assert seen.far > 0
+    assert int(results["rescans"].sum()) > 0
+
+
+def test_prices_at_the_ends_of_their_range(model):
+    top = (1 << 32) - 1
+    rows, first = [], 1
+    for side in (0, 1):
+        for symbol, prices in (
+            (7, (0, 1, 300, top, top - 1, top - 400)),
+            (8, (0, 100, top // 100 * 100)),
+        ):
+            for price in prices:
+                rows.append((ADD, symbol, first, 0, side, price, top, 50))
+                rows.append((ADD, symbol, first + 1, 0, side, price, top, 0))
+                rows.append((EXECUTE, symbol, first, 0, 0, 0, top - 1, 0))
+                rows.append((DELETE, symbol, first, 0, 0, 0, 0, 50))
+                rows.append((DELETE, symbol, first + 1, 0, 0, 0, 0, 50))
+                first += 10
+    checked(model, rows)
+
+
+def test_every_price_near_a_tick_is_told_apart(model):
+    """On the grid or off it, for prices all over the range: the flag of a fresh symbol."""
+    draw = np.random.default_rng(5)
+    rows, expected = [], []
+    for n, price in enumerate(draw.integers(1, 1 << 32, 3000)):
+        near = int(price) if n % 2 else int(price) // 100 * 100
+        rows.append((ADD, 8, 1000 + n, 0, SELL, near, 1, 40))
+        rows.append((DELETE, 8, 1000 + n, 0, 0, 0, 0, 40))
+        expected.append(near % 100 != 0)
+    results, _ = checked(model, rows)
+    said = (results["status"][::2] & int(Status.OFF_GRID)) != 0
+    assert list(said) == expected
+    assert results["flags"][-1] & OFF_GRID
+
+
+def test_a_side_that_is_lost_is_found_again(model):
+    """Its window is empty while far orders live; the rescan publishes the true top.
+
+    The operation just behind the one that emptied the window is on its way already.
+    """
+    far = 100 * (40000 + 3000)
+    rows = [
+        (ADD, 8, 1, 0, SELL, 4000000, 5),
+        (ADD, 8, 2, 0, SELL, far, 6, 100),
+        (ADD, 8, 3, 0, SELL, far + 100, 7),
+        (DELETE, 8, 1, 0, 0, 0, 0, 100),
+        (EXECUTE, 8, 2, 0, 0, 0, 6, 0),
+        (DELETE, 8, 3, 0, 0, 0, 0, 255),
+    ]
+    results, seen = checked(model, rows)
+    assert (seen.lost, seen.far) == (2, 2)
+    assert list(results["rescans"]) == [0, 0, 0, 0, 0, 1]
+
+
+@pytest.mark.long
+def test_65536_live_orders_in_long_churn():
+    model = book_model.BookModel(book_model.library({"IW": 15}), CENTS)
+    book = Book(15, CENTS)
+    for sequential in (True, False):
+        live = {"live": 65_536, "ticks": 400, "bad": 0.002, "sequential": sequential}
+        flow = Flow(30 + sequential, mix=(100, 0, 0, 0, 0), **live)
+        for count, mix in ((66_000, (100, 0, 0, 0, 0)), (500_000, (60, 10, 8, 12, 10))):
+            flow.mix = mix
+            made = flow.operations(count)
+            results = model.run(made)
+            seen = compare(made, results, book)
+            assert seen.lost == 0
+            assert Status.FULL not in seen.statuses
+            assert int(results["latency"].min()) == LATENCY
+        assert len(book.orders) > 64_000
+        model.reset()
+        book = Book(15, CENTS)
+    model.close()
