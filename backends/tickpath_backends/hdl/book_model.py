@@ -128,7 +128,7 @@ def _drive(function, model, given, taken, at, operations, results, accepted, clo
 class BookModel:
     """A Verilated book; ``cents`` are the symbols whose tick is 100."""
 
-    _PLACES = [
+    _PLACES = (
         "in_valid",
         "in_op",
         "in_symbol",
@@ -151,7 +151,7 @@ class BookModel:
         "out_flags",
         "out_rescanned",
         "out_sideband",
-    ]
+    )
 
     def __init__(self, made: Library, cents: frozenset[int], seed: int = 1):
         self.model = Model(made, seed)
