@@ -356,7 +356,7 @@ class Reference:
         if book.venue and book.symbol == symbol:
             return
         position = self.positions.get(symbol) or self._free_position(number)
-        ours = any(each.is_open and each.book == number for each in self.desk.opened)
+        ours = book.venue and any(each.is_open and each.book == number for each in self.desk.opened)
         if self.queues[number, 0] or self.queues[number, 1] or ours or not position:
             self.counters["symbol_mismatch"] += 1  # a book with orders keeps its symbol
             return

@@ -9,11 +9,10 @@ records are sorted.  A capture that ends early ends alone: it leaves a finding, 
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
-from tickpath.backend import Native
 from tickpath.capture import open_capture
 from tickpath.packet import PACKET
 
@@ -123,12 +122,7 @@ class FileTransport:
             source.capture.close()
 
     @property
-    def native(self) -> Native:
-        """Captures are mapped and merged by Python, burst by burst."""
-        raise NotImplementedError("the file transport is not live")
-
-    @property
-    def environment(self) -> dict[str, Any]:
+    def environment(self) -> dict[str, int]:
         """Nothing but what the result says of its sources."""
         return {}
 

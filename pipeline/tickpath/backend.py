@@ -54,8 +54,8 @@ class Native(NamedTuple):
 class Transport(Protocol):
     """Where packets come from.  Packets are lent in place by `poll` and given back by `release`.
 
-    Those that read files are made with the files' paths; live ones, which have `is_live` set, with
-    the `Config`, and have `native`.
+    Those that read files are made with the files' paths; live ones, which have `is_live` set and
+    are a `LiveTransport`, with the `Config`.
     """
 
     counters: Mapping[str, int]
@@ -82,10 +82,6 @@ class Transport(Protocol):
         """Let go of everything."""
 
     @property
-    def native(self) -> Native:
-        """Its functions for the live loop, as long as it is open; of live transports only."""
-
-    @property
     def environment(self) -> Mapping[str, Any]:
         """What a result says of it: interface, driver, mode, queues, sizes; JSON-ready."""
 
@@ -96,6 +92,14 @@ class Transport(Protocol):
     @property
     def position(self) -> tuple[int, int]:
         """(done, total) of its sources, in bytes, for progress; total 0 where there is no end."""
+
+
+class LiveTransport(Transport, Protocol):
+    """A transport that receives: what `tickpath.live` calls, and what results say of it."""
+
+    @property
+    def native(self) -> Native:
+        """Its functions for the live loop, as long as it is open; of live transports only."""
 
 
 class Executor(Protocol):

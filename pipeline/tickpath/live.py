@@ -23,7 +23,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from tickpath.backend import Native, Transport
+from tickpath.backend import LiveTransport, Native
 from tickpath.clock import Clock, calibrate, now_cycles
 from tickpath.engine import Engine
 from tickpath.jit import entry, leaf
@@ -192,7 +192,9 @@ class Live:
     what is fed between steps.
     """
 
-    def __init__(self, engine: Engine, transport: Transport, clock: Clock | None = None) -> None:
+    def __init__(
+        self, engine: Engine, transport: LiveTransport, clock: Clock | None = None
+    ) -> None:
         """Compiles what is not compiled yet.  ``clock`` saves a calibration."""
         self.engine, self.transport = engine, transport
         self.clock = clock or calibrate()

@@ -222,10 +222,11 @@ def open_book(eng, book_index, venue, symbol):
     held = holding.position(_holding(eng, symbol))
     index = held if held != ZERO else _free_position(eng, book_index)
     is_used = (side.best(bids) != ZERO) | (side.best(offers) != ZERO)
-    if is_used or index == ZERO or own_orders.is_in_use(eng, book_index):
+    known = book.venue(b) != ZERO
+    if is_used or index == ZERO or (known and own_orders.is_in_use(eng, book_index)):
         count(eng, _MISMATCH)
         return
-    if book.venue(b) != ZERO:
+    if known:
         _forget(b)
     book.set_venue(b, venue)
     book.set_symbol(b, symbol)

@@ -17,7 +17,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from tickpath import backend
-from tickpath.backend import Transport
+from tickpath.backend import LiveTransport
 from tickpath.config import ConfigError, parse_group
 from tickpath.engine import Engine
 from tickpath.live import Live
@@ -63,7 +63,7 @@ class Market:
         groups = [(each.group, each.port) for each in (*lines_a, *lines_b)]
         self._stack = ExitStack()
         self._live: Live | None = None
-        self.transport: Transport | None = None
+        self.transport: LiveTransport | None = None
         self.feed: Feed | None = None
         if trade.backend is not None:
             self.transport = _opened(trade.backend, config)
@@ -219,11 +219,11 @@ class Market:
         ]
 
 
-def _opened(name: str, config: TradeConfig) -> Transport:
+def _opened(name: str, config: TradeConfig) -> LiveTransport:
     """The transport of a live backend.  Raises `BackendError`, `ConfigError`."""
     found = backend.find(name)
     if not found.transport.is_live:  # type: ignore[attr-defined]
         raise ConfigError(f"trade.backend: {name}: it receives nothing live")
-    transport: Transport = found.transport(config)
+    transport: LiveTransport = found.transport(config)
     transport.open()
     return transport
