@@ -14,17 +14,30 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from tickpath import Engine
 from tickpath.cli import main
 from tickpath.exchange.server import Server
+from tickpath.packet import PACKET
+from tickpath.recovery.engine_lines import EngineLines
 from tickpath.trade.run import Trader
 from trading import CREDENTIALS, exchange_config, free_udp_port, trade_config
 
 TICKPATH = [sys.executable, "-m", "tickpath.cli"]
 QUOTER = "tickpath.samples:two_sided_quoter"
 PATIENCE_S = 60.0
+
+
+@pytest.fixture(autouse=True, scope="module")
+def compiled():
+    """A trader's first start compiles for longer than anybody waits for here: do that before."""
+    engine = Engine()
+    engine.process(np.zeros(0, PACKET))
+    engine.go_on()
+    EngineLines.warm_up()
 
 
 @pytest.fixture(autouse=True)
