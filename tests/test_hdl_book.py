@@ -206,6 +206,19 @@ def test_changes_at_the_limit_of_the_drain(model, side):
     checked(model, rows)
 
 
+@pytest.mark.parametrize("side", [0, 1])
+def test_a_burst_of_deletes_never_runs_out(model, side):
+    """As many levels as can be leave before a block shows, for every number of levels cached."""
+    rows, first = [], 1 << 32
+    for ahead in range(9):
+        rows += levels(4, side, 40, 7, first=first)
+        rows.append((DELETE, 5, 1, 0, 0, 0, 0, 200))
+        rows += [(DELETE, 4, first + n, 0, 0, 0, 0, 100) for n in range(1, ahead + 1)]
+        rows += [(DELETE, 4, first + n) for n in range(ahead + 1, 41)]
+        first += 1000
+    checked(model, rows)
+
+
 def test_a_refill_is_written_between_operations_of_others(model):
     """While a symbol is refilled others' operations write their rows in every second cycle.
 
@@ -295,6 +308,28 @@ def test_a_side_that_is_lost_is_found_again(model):
     results, seen = checked(model, rows)
     assert (seen.lost, seen.far) == (2, 2)
     assert list(results["rescans"]) == [0, 0, 0, 0, 0, 1]
+
+
+@pytest.mark.parametrize("side", [0, 1])
+def test_dropped_levels_are_remembered_while_others_are_busy(model, side):
+    """A window moves and drops levels while far orders of another symbol come in every 2 cycles."""
+    rows, first, sign = [], 1 << 32, 1 if side else -1
+    rows.append((ADD, 6, 1, 0, side, 4000000, 5, 100))
+    for busy in range(24):
+        for n, away in enumerate((0, 700, -900)):
+            price = 100 * (30000 + sign * away)
+            rows.append((ADD, 4, first + n, 0, side, price, 5, 100 * (n < 2)))
+        others = range(first + 100, first + 130)
+        rows += [(ADD, 6, n, 0, side, 4000000 + sign * 300000, 1) for n in others]
+        rows[-30] = (*rows[-30], busy)
+        rows += [(DELETE, 6, n) for n in others]
+        # The best leaves: what was dropped is found again.
+        rows.append((DELETE, 4, first + 2, 0, 0, 0, 0, 100))
+        rows.append((EXECUTE, 4, first, 0, 0, 0, 1, 200))
+        rows += [(DELETE, 4, first + 1, 0, 0, 0, 0, 100), (DELETE, 4, first, 0, 0, 0, 0, 100)]
+        first += 1000
+    _, seen = checked(model, rows)
+    assert seen.lost > 0
 
 
 @pytest.mark.long

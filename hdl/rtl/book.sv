@@ -171,7 +171,7 @@ module book #(
       .clk(clk), .rst(rst), .clr(clr), .clr_a(clr_a[IW-1:0]),
       .s0_v(ph1 | (issue & r0_op != ADD)), .s0_ins(ph1), .s0_sym(ph1 ? `SYM(1) : r0_sym),
       .s0_ref(r0_ref), .s5_v(s5_v), .s5_ins(s5_ins), .s5_found(s5_found), .s5_own(s5_own),
-      .s5_room(s5_room), .s5_order(s5_order), .w_we(w_we), .w_val(w_val), .w_order(w_order),
+      .s5_room(s5_room), .s5_order(s5_order), .w_we(w_we), .w_val(w_val), .w_order(w_order), .new_we(accepted6), .new_order(new_order6),
       .row_valid(row_valid), .row_order(row_order));
 
   // ------------------------------------------------ R5 to R6: the reducing half
@@ -188,8 +188,8 @@ module book #(
   wire zero5 = `QTY(5) == 0;
   wire found5 = s5_v & ~s5_ins & s5_found & s5_own;
   wire red5 = found5 & (all5 | ~zero5);
-  wire [32:0] left5 = {1'b0, old_qty} - {1'b0, `QTY(5)};  // negative: over
-  wire gone5 = all5 | left5[32] | left5 == 0;
+  wire [31:0] left5 = old_qty - `QTY(5);
+  wire gone5 = all5 | `QTY(5) >= old_qty;
   wire sell5 = add5 ? `SELL(5) : old_sell;
   logic [32:0] base_b5, limit_b5, base_a5, limit_a5;
   wire [32:0] base5 = sell5 ? base_a5 : base_b5;
@@ -206,7 +206,7 @@ module book #(
     mismatch6 <= s5_v & ~s5_ins & s5_found & ~s5_own;
     want6 <= v[5] & ins5 & (add5 | found5) & ~zero5;
     zero6 <= v[5] & zero5 & `OP(5) != DELETE & (add5 | found5);
-    over6 <= red5 & ~all5 & left5[32];
+    over6 <= red5 & ~all5 & `QTY(5) > old_qty;
     same6 <= old_px == `PX(5);
     {old_key6, new_key6} <= {old_key5, new_key5};
     {old_grid6, new_grid6} <= {old_grid, grid5};
@@ -227,8 +227,8 @@ module book #(
   wire accepted6 = want6 & s5_room & ~duplicate6;
   assign w_we = s5_ins ? accepted6 : red5 & s5_v;
   assign w_val = s5_ins | ~gone5;
-  assign w_order = s5_ins ? {`SYM(6), sell6, new_grid6, new_slot6, `PX(6), `QTY(6)}
-                          : {s5_order[OW-1:32], left5[31:0]};
+  wire [OW-1:0] new_order6 = {`SYM(6), sell6, new_grid6, new_slot6, `PX(6), `QTY(6)};
+  assign w_order = s5_ins ? new_order6 : {s5_order[OW-1:32], left5};
   wire odd6 = accepted6 & ~new_grid6 & ~new_far6;
   wire [7:0] status6 = {odd6, accepted6 & new_far6, over6, zero6, want6 & ~s5_room & ~duplicate6,
                         want6 & duplicate6, mismatch6, v[6] & `OP(6) != ADD & `OP(6) != LOOK & ~found6 & ~mismatch6};

@@ -37,6 +37,8 @@ module order_store #(
     input  logic          w_we,
     input  logic          w_val,
     input  logic [OW-1:0] w_order,
+    input  logic          new_we,     // the same, where s5_ins: a shorter way to the half behind
+    input  logic [OW-1:0] new_order,
     // What the rescan of the whole store sees: the entries read three edges ago.
     output logic [7:0]         row_valid,
     output logic [7:0][OW-1:0] row_order
@@ -136,7 +138,7 @@ module order_store #(
       occ_n[w] = q[w][EW-1];
       for (int d = 6; d >= 3; d = d - 1)
         if (q_we[d-3] && q_loc[d-3] == w[2:0] && (w < 4 ? b1[d] : b2[d])) occ_n[w] = q_val[d-3];
-      if (w_we && s5_ins && way == w[2:0] && (w < 4 ? b1[2] : b2[2])) occ_n[w] = 1'b1;
+      if (new_we && s5_ins && way == w[2:0] && (w < 4 ? b1[2] : b2[2])) occ_n[w] = 1'b1;
     end
   end
   always_ff @(posedge clk) begin
@@ -167,8 +169,8 @@ module order_store #(
         f_any = 1'b1; f_val = q_val[d-2]; f_own = same_sym[d];
         f_loc = q_loc[d-2]; f_order = q_order[d-2];
       end
-    if (same[1] && w_we) begin  // the inserting half just ahead
-      f_any = 1'b1; f_val = w_val; f_own = same_sym[1]; f_loc = way; f_order = w_order;
+    if (same[1] && new_we) begin  // the inserting half just ahead
+      f_any = 1'b1; f_val = 1'b1; f_own = same_sym[1]; f_loc = way; f_order = new_order;
     end
     h_loc = '0; h_order = '0;
     for (int w = 0; w < 8; w = w + 1) begin

@@ -125,33 +125,35 @@ def _drive(function, model, given, taken, at, operations, results, accepted, clo
     return clock
 
 
+PLACES = (
+    "in_valid",
+    "in_op",
+    "in_symbol",
+    "in_order_ref",
+    "in_new_order_ref",
+    "in_is_sell",
+    "in_price",
+    "in_shares",
+    "in_sideband",
+    "in_ready",
+    "out_valid",
+    "out_symbol",
+    "out_bid_px",
+    "out_bid_sz",
+    "out_ask_px",
+    "out_ask_sz",
+    "out_bid_changed",
+    "out_ask_changed",
+    "out_status",
+    "out_flags",
+    "out_rescanned",
+    "out_sideband",
+)
+"""Ports in the order in which `_drive` is told their places."""
+
+
 class BookModel:
     """A Verilated book; ``cents`` are the symbols whose tick is 100."""
-
-    _PLACES = (
-        "in_valid",
-        "in_op",
-        "in_symbol",
-        "in_order_ref",
-        "in_new_order_ref",
-        "in_is_sell",
-        "in_price",
-        "in_shares",
-        "in_sideband",
-        "in_ready",
-        "out_valid",
-        "out_symbol",
-        "out_bid_px",
-        "out_bid_sz",
-        "out_ask_px",
-        "out_ask_sz",
-        "out_bid_changed",
-        "out_ask_changed",
-        "out_status",
-        "out_flags",
-        "out_rescanned",
-        "out_sideband",
-    )
 
     def __init__(self, made: Library, cents: frozenset[int], seed: int = 1):
         self.model = Model(made, seed)
@@ -161,7 +163,7 @@ class BookModel:
         # Behind the FIFO there is no in_ready: `ready` says that reset is over.
         names = set(made.inputs.names or ()) | set(made.outputs.names or ())
         self._ready = "in_ready" if "in_ready" in names else "ready"
-        for name in self._PLACES:
+        for name in PLACES:
             name = self._ready if name == "in_ready" else name
             dtype = made.inputs if name in (made.inputs.names or ()) else made.outputs
             assert dtype.fields is not None

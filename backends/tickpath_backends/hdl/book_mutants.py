@@ -32,7 +32,7 @@ class Mutant(NamedTuple):
 MUTANTS = (
     Mutant("row not forwarded at 2", "side", "by7 ? next7 : by8", "by8"),
     Mutant("row not forwarded at 3", "side", "by8 ? row8 : row_read", "row_read"),
-    Mutant("order not forwarded at 1", "order_store", "same[1] && w_we", "same[1] && 1'b0"),
+    Mutant("order not forwarded at 1", "order_store", "same[1] && new_we", "same[1] && 1'b0"),
     *(
         Mutant(
             f"order not forwarded at {d}",
@@ -42,7 +42,7 @@ MUTANTS = (
         )
         for d in range(2, 7)
     ),
-    Mutant("bucket not forwarded at 2", "order_store", "if (w_we && s5_ins &&", "if (1'b0 &&"),
+    Mutant("bucket not forwarded at 2", "order_store", "if (new_we && s5_ins &&", "if (1'b0 &&"),
     *(
         Mutant(
             f"bucket not forwarded at {d}",
@@ -58,7 +58,7 @@ MUTANTS = (
     ),
     Mutant("bits not forwarded", "levels", "e5 && a5[AW-1:5] == a4[AW-1:5] ? word5 :", ""),
     Mutant("groups not forwarded", "levels", "e6 && a6[AW-1:PW] == a5[AW-1:PW] ? groups6 :", ""),
-    Mutant("group bit stays", "levels", "any6 <= |word5", "any6 <= 1'b1"),
+    Mutant("group bit lost", "levels", "any6 <= |word5", "any6 <= some5"),
     Mutant("empty level stays", "levels", "was != d3", "1'b1"),
     Mutant("drain one less", "book", "parameter int DRAIN = 6", "parameter int DRAIN = 5"),
     Mutant("critical one less", "book", "parameter int CRITICAL = 5", "parameter int CRITICAL = 4"),
@@ -120,7 +120,9 @@ MUTANTS = (
         "red_qty6 <= gone5 ? old_qty : `QTY(5);",
         "red_qty6 <= all5 ? old_qty : `QTY(5);",
     ),
-    Mutant("last share left behind", "book", "left5[32] | left5 == 0", "left5[32]"),
+    Mutant(
+        "last share left behind", "book", "all5 | `QTY(5) >= old_qty", "all5 | `QTY(5) > old_qty"
+    ),
     Mutant("zero added", "book", "(add5 | found5) & ~zero5;", "(add5 | found5);"),
     Mutant("duplicate added", "book", "want6 & s5_room & ~duplicate6;", "want6 & s5_room;"),
     Mutant(

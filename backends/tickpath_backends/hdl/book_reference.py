@@ -218,7 +218,10 @@ class Book:
 
 
 def operations(rows: Sequence[Sequence[int]]) -> np.ndarray:
-    """Operations from rows of op, symbol, order_ref and, if there are more, the other fields."""
+    """Operations from rows of op, symbol, order_ref, and as many of the other fields as needed.
+
+    Those are new_order_ref, is_sell, price, shares and gap.
+    """
     made = np.zeros(len(rows), OPERATION)
     names = ("op", "symbol", "order_ref", "new_order_ref", "is_sell", "price", "shares", "gap")
     for at, row in enumerate(rows):
