@@ -1,6 +1,6 @@
-"""Hot standby: who is active, who may say so, and what happens when the answer changes.
+"""Failover: who trades, decided so that two never do.
 
-lease           who holds the right to be active: the interface of every lease store
-witness         the built-in store: processes that promise and grant, an odd number of them
-lease_etcd      etcd by its JSON gateway; lease_redis, lease_kubernetes likewise
+The core is sans-I/O: `role` is one node, `breaker` says when a line or a venue is not to be used.
+Events come in with a time, actions go out; the shells around them read clocks, call the lease
+store and move bytes.
 """

@@ -35,7 +35,7 @@ Clock = Callable[[], int]
 
 MAX_NODE = 32
 """Longest name of a node, in printable ASCII characters without spaces."""
-MAX_NOTE = 512
+MAX_NOTE = 4096
 """Longest note, in bytes."""
 MARGIN_PERCENT = 20
 
