@@ -105,3 +105,6 @@ class Counter(IntEnum):
     REVERTS_FULL = auto()
     AUDIT_LOST = auto()
     TIMERS = auto()
+    INPUTS_OVERSIZE = auto()  # a run too long for the ring: followers have lost their place
+    INPUTS_REPEATED = auto()  # a record that was followed already
+    INPUTS_FENCED = auto()  # a record of an epoch that is over

@@ -22,12 +22,19 @@ from tickpath import depth
 from tickpath.config import Config, check
 from tickpath.counters import Counter
 from tickpath.digest import VENUE_NAMES, VENUES, symbol_number, symbol_text
+from tickpath.follower import Divergence
 from tickpath.invoke import explain
 from tickpath.layout import LineKind, LineState, Stage
 from tickpath.own_orders import State
-from tickpath.packet import LINK_COMMANDS, LINK_ETHERNET, LINK_MESSAGES, LINK_RESPONSES, PACKET
-from tickpath.pipeline import go_on, process, whole_messages
-from tickpath.repair import end_windows
+from tickpath.packet import (
+    LINK_COMMANDS,
+    LINK_ETHERNET,
+    LINK_MESSAGES,
+    LINK_NOTHING,
+    LINK_RESPONSES,
+    PACKET,
+)
+from tickpath.pipeline import process, whole_messages
 from tickpath.risk import Reject
 from tickpath.state import BBO_COLUMNS, Block
 from tickpath.strategy import Strategy, load
@@ -128,19 +135,12 @@ class Engine:
 
     def go_on(self) -> None:
         """Take the packets that waited, after recovery did something about what is missing."""
-        while True:
-            go_on(self._address)
-            paused = self.block.get("pause")
-            self.empty_buffers()
-            if not paused or self.block.get("stopped"):
-                return
+        self.advance(_nothing(0))
 
     def pass_time(self, ts_recv: int) -> None:
         """Receive time has come to this without a packet: windows of lines may end."""
         if self.block.get("waiting"):
-            self.block.set("ts_recv", max(ts_recv, self.block.get("ts_recv")))
-            end_windows(self._address)
-            self.go_on()
+            self.advance(_nothing(ts_recv))
 
     def process(self, packets: np.ndarray) -> None:
         """Take all of an array of lent packets through the pipeline."""
@@ -187,6 +187,18 @@ class Engine:
         values.setdefault("timestamp", self.block.get("engine_time"))
         raw = CONTROL[name].encode(who=who, why=why, **values)
         self.feed_commands(_join([raw]))
+
+    def publish_to(self, address: int | np.uint64) -> None:
+        """Write every input from here on into a ring (`tickpath.publish`); 0: none.
+
+        The ring at ``address`` has to stay where it is.
+        """
+        self.block.set("publishes", int(address))
+
+    @property
+    def divergence(self) -> Divergence:
+        """Why this engine follows no more; NONE as long as it does."""
+        return Divergence(self.block.get("diverged"))
 
     # ------------------------------------------------------------ outputs
 
@@ -437,6 +449,13 @@ def state_digest(block: Block) -> int:
 def _lend(raw: np.ndarray, length: int, link: int, ts_recv: int) -> np.ndarray:
     packets = np.zeros(1, PACKET)
     packets[0] = (raw.ctypes.data, ts_recv, length, length, link, 0, 0)
+    return packets
+
+
+def _nothing(ts_recv: int) -> np.ndarray:
+    """No packet, at a receive time."""
+    packets = np.zeros(1, PACKET)
+    packets["link"], packets["ts_recv"] = LINK_NOTHING, ts_recv
     return packets
 
 

@@ -25,7 +25,7 @@ from typing import Any, TypeVar
 
 import numba
 import numpy as np
-from numba import njit, types
+from numba import cfunc, njit, types
 from numba.core.compiler import CompilerBase, DefaultPassBuilder
 from numba.core.compiler_machinery import register_pass
 from numba.core.lowering import Lower
@@ -132,6 +132,16 @@ def entry(function: F) -> F:
     """Compile a function that Python calls: released GIL, no bounds checks, cached on disk."""
     with _cached_in(cache_directory(Path(function.__code__.co_filename).resolve())):
         return njit(cache=True, **HOT)(function)
+
+
+def callback(signature: Any) -> Callable[[F], Any]:
+    """Compile a function that is called by its address (``.address``), cached on disk."""
+
+    def compiled(function: F) -> Any:
+        with _cached_in(cache_directory(Path(function.__code__.co_filename).resolve())):
+            return cfunc(signature, cache=True, **HOT)(function)
+
+    return compiled
 
 
 class _OutOfLineLower(Lower):

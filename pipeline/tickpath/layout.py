@@ -584,6 +584,12 @@ ENGINE = _record(
     ("message_limit", "u8"),
     ("stopped", "u8"),  # 1: the limit was reached
     ("pause", "u8"),  # 1: a buffer is nearly full, stop after this message
+    # The input stream
+    ("publishes", "u8"),  # address of the ring that inputs are written to; 0: none
+    ("record_number", "u8"),  # of the record written or followed last
+    ("epoch", "u8"),  # of whoever is active
+    ("order_position", "u8"),  # bytes of encoded orders so far, each with its length before it
+    ("diverged", "u8"),  # why following ended: a number of `follow.Divergence`
     # Lines
     ("groups", "u8"),  # those that are taken; 0: all
     ("group_venues", "u8"),  # records of groups, with those of which only the venue is known

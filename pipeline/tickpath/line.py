@@ -17,7 +17,7 @@ the rest as missing.  What is declared missing is not asked for here.
 
 import numpy as np
 
-from tickpath import held, latency, span
+from tickpath import held, latency, publish, span
 from tickpath.counters import Counter
 from tickpath.jit import cold, leaf
 from tickpath.layout import (
@@ -92,6 +92,13 @@ def mark_stale(eng, index):
 
 
 @cold
+def doubt(eng, index):
+    """The line's session changed: its books may be wrong from here on."""
+    publish.stale(eng, index)
+    mark_stale(eng, index)
+
+
+@cold
 def make_good(eng, index):
     """A snapshot stands for everything that was missed: the line's books are right again."""
     engine.set_input_number(eng, engine.input_number(eng) + ONE)
@@ -141,8 +148,7 @@ def comes_on(record, address, port):
 
 
 @cold
-def start(eng, record, address, port, session, tail, sequence):
-    """Begin a line, or begin it again with another session."""
+def _start(eng, record, address, port, session, tail, sequence):
     line.set_group(record, address)
     line.set_port(record, port)
     line.set_session(record, session)
@@ -157,6 +163,14 @@ def start(eng, record, address, port, session, tail, sequence):
 
 
 @cold
+def restart(eng, index, address, port, session, tail, sequence):
+    """Begin a line again with another session."""
+    record = line.at(eng, index)
+    _start(eng, record, address, port, session, tail, sequence)
+    publish.line_begins(eng, index, line.first(record), ZERO)
+
+
+@cold
 def make(eng, address, port, session, tail, sequence, kind):
     """Index of a new line; `NO_LINE`, counted, if all are taken."""
     index = engine.lines(eng)
@@ -165,15 +179,19 @@ def make(eng, address, port, session, tail, sequence, kind):
         return NO_LINE
     engine.set_lines(eng, index + ONE)
     record = line.at(eng, index)
-    start(eng, record, address, port, session, tail, sequence)
+    _start(eng, record, address, port, session, tail, sequence)
     line.set_kind(record, kind)
     _twin(eng, record)
+    publish.line_begins(eng, index, line.first(record), ONE)
     return index
 
 
 @cold
-def _declare_gap(eng, index, first, last):
+def declare_gap(eng, index, first, last):
+    """Messages ``first`` to ``last`` of a line will not come: an input, listed; on behind it."""
+    publish.gap(eng, index, first, last)
     record = line.at(eng, index)
+    line.set_expected(record, last + ONE)
     missing = last - first + ONE
     line.set_gap_messages(record, line.gap_messages(record) + missing)
     count(eng, _GAPS)
@@ -206,8 +224,7 @@ def pass_hole(eng, index):
     """What is missing on a line will not come: declare the gap, go on behind it."""
     record, end = line.at(eng, index), held.hole_end(eng, index)
     if end > line.expected(record):
-        _declare_gap(eng, index, line.expected(record), end - ONE)
-        line.set_expected(record, end)
+        declare_gap(eng, index, line.expected(record), end - ONE)
         line.set_waits_since(record, engine.ts_recv(eng))
 
 
@@ -240,8 +257,7 @@ def _ahead(eng, index, sequence, number, at, end):
     if is_far and not _is_believed(eng, record, sequence, number):
         return ALL
     if engine.reorder_packets(eng) == ZERO and engine.recovers(eng) == ZERO:
-        _declare_gap(eng, index, expected, sequence - ONE)
-        line.set_expected(record, sequence)
+        declare_gap(eng, index, expected, sequence - ONE)
         line.set_seen(record, max(line.seen(record), sequence + number))
         return ZERO
     # What a damaged packet says of itself would open a hole that nobody can fill.

@@ -110,6 +110,27 @@ load_i64 = _load(64, signed=True)
 
 
 @intrinsic
+def load_acquire(context, address):
+    """A 64-bit word that another process stores: what it stored before can be read after this."""
+
+    def generate(context, builder, signature, args):
+        return builder.load_atomic(_pointer(builder, args[0], 64), "acquire", 8)
+
+    return U64(types.uint64), generate
+
+
+@intrinsic
+def store_release(context, address, value):
+    """Store a 64-bit word for another process: whoever sees it sees all that was stored before."""
+
+    def generate(context, builder, signature, args):
+        builder.store_atomic(args[1], _pointer(builder, args[0], 64), "release", 8)
+        return context.get_dummy_value()
+
+    return types.void(types.uint64, U64), generate
+
+
+@intrinsic
 def prefetch(context, address):
     """Bring the cache line at ``address`` close, for writing.  Never faults."""
 

@@ -19,11 +19,11 @@ from tickpath.line import (
     ONE,
     ZERO,
     comes_on,
+    doubt,
     follow,
     line_a,
     make,
-    mark_stale,
-    start,
+    restart,
 )
 from tickpath.span import MOLD_HEADER, PREFIX, is_whole, of_mold
 from tickpath.wire import moldudp64 as wire
@@ -56,10 +56,10 @@ def _find(eng, address, port, session, tail, sequence, is_whole):
         if comes_on(record, address, port) and line.kind(record) == _KIND:
             if line.session(record) != session or line.session_tail(record) != tail:
                 count(eng, _SESSION_CHANGES)
-                start(eng, record, address, port, session, tail, sequence)
+                restart(eng, index, address, port, session, tail, sequence)
                 forget(eng, index, NEVER)
                 if engine.orders_live(eng) != ZERO:
-                    mark_stale(eng, index)
+                    doubt(eng, index)
             return index
     if engine.recovers(eng) != ZERO and not is_whole:
         count(eng, _INVALID)

@@ -259,8 +259,10 @@ def _take(eng, i, order_id):
     if warned != ZERO:
         count(eng, _WARNED)
     _note_sent(eng, i, old, order_id, wire_side)
+    length += _block.LENGTH
+    engine.set_order_position(eng, engine.order_position(eng) + length)
     if engine.orders_wanted(eng) != ZERO:
-        used = engine.egress_used(eng) + length + _block.LENGTH
+        used = engine.egress_used(eng) + length
         engine.set_egress_used(eng, used)
         if used > engine.egress_limit(eng):
             engine.set_pause(eng, ONE)

@@ -27,6 +27,10 @@ LINK_IPV4 = 228
 LINK_LINUX_SLL2 = 276
 LINK_PITCH = 0xFFFA
 """Not of pcap: messages of multicast PITCH back to back, each of which begins with its length."""
+LINK_INPUT = 0xFFF9
+"""Not of pcap: one record of another engine's input stream (`tickpath.wire.inputs`)."""
+LINK_NOTHING = 0xFFF8
+"""Not of pcap: no packet, only its receive time; what waited is looked at again."""
 LINK_FOREIGN = 0xFFFB
 """What a file's link type becomes that is one of ours below: no capture may give commands."""
 LINK_DATAGRAM = 0xFFFC

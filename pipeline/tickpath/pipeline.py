@@ -14,6 +14,7 @@ from tickpath import (
     commands,
     event,
     fills,
+    follower,
     frame,
     glance,
     held,
@@ -24,6 +25,7 @@ from tickpath import (
     orders,
     pitch,
     pitch_lookahead,
+    publish,
     responses,
     span,
     stamps,
@@ -69,7 +71,9 @@ from tickpath.memory import cycles, lend_message, lend_run, prefetch
 from tickpath.packet import (
     LINK_COMMANDS,
     LINK_DATAGRAM,
+    LINK_INPUT,
     LINK_MESSAGES,
+    LINK_NOTHING,
     LINK_PITCH,
     LINK_RESPONSES,
 )
@@ -86,7 +90,8 @@ _STRATEGY, _STALE = np.uint64(Watch.STRATEGY), np.uint64(Watch.STALE)
 _OWN, _FILLS = np.uint64(Watch.OWN), np.uint64(Watch.FILLS)
 _LINK_MESSAGES, _LINK_DATAGRAM = np.uint64(LINK_MESSAGES), np.uint64(LINK_DATAGRAM)
 _LINK_RESPONSES, _LINK_PITCH = np.uint64(LINK_RESPONSES), np.uint64(LINK_PITCH)
-_LINK_COMMANDS = np.uint64(LINK_COMMANDS)
+_LINK_COMMANDS, _LINK_INPUT = np.uint64(LINK_COMMANDS), np.uint64(LINK_INPUT)
+_LINK_NOTHING = np.uint64(LINK_NOTHING)
 _UNIT = np.uint64(LineKind.UNIT)
 _AUTO, _PITCH = np.uint64(FeedFormat.AUTO), np.uint64(FeedFormat.PITCH)
 _HELD_BYTES = np.uint64(HELD_BYTES)
@@ -514,6 +519,8 @@ def _tail(eng, length):
 
 @leaf
 def _begin_run(eng, begin, end, number):
+    if engine.publishes(eng) != ZERO:
+        publish.run(eng, begin, end, number)
     engine.set_run_end(eng, end)
     engine.set_run_left(eng, number)
     engine.set_cursor(eng, begin)
@@ -542,6 +549,19 @@ def _begin_bare(eng, link, address, length):
     if is_market:
         _begin_bare_market(eng)
     _begin_run(eng, address, address + length, _ENDLESS)
+
+
+@cold
+def _begin_input(eng, address, length):
+    """One record of another engine's input stream."""
+    if not follower.take(eng, address, length):
+        count_by(eng, _BYTES_SKIPPED, length)
+        return
+    run_length, number = follower.record.length(address), follower.record.number(address)
+    count_by(eng, _BYTES_HEADERS, length - run_length)
+    begin = address + follower.HEADER
+    _begin_run(eng, begin, begin + run_length, follower.messages_of(address))
+    engine.set_record_number(eng, number)
 
 
 @leaf
@@ -651,6 +671,9 @@ def _begin(eng, p):
     if is_market | (link == _LINK_RESPONSES) | (link == _LINK_COMMANDS):
         _begin_bare(eng, link, address, length)
         return
+    if link == _LINK_INPUT:
+        _begin_input(eng, address, length)
+        return
     engine.set_bare(eng, ZERO)
     start, end, group, port = address, address + length, packet.group(p), packet.line(p)
     if link != _LINK_DATAGRAM:
@@ -661,6 +684,14 @@ def _begin(eng, p):
         count_by(eng, _BYTES_SKIPPED, length)
         return
     _begin_datagram(eng, address, length, start, end, group, port)
+
+
+@cold
+def _pass_time(eng, ts_recv):
+    """No packet: receive time has come to this (0: as it was), and windows of lines may end."""
+    if engine.waiting(eng) != ZERO and ts_recv != ZERO:
+        engine.set_ts_recv(eng, max(ts_recv, engine.ts_recv(eng)))
+        line.end_windows(eng)
 
 
 @leaf
@@ -677,6 +708,27 @@ def _is_due(eng, p):
     return True
 
 
+@leaf
+def _begin_packet(eng, packets, at, number):
+    """Begin with a packet of those that are lent; False where it is not due yet."""
+    p = packets + at * packet.SIZE
+    if packet.link(p) == _LINK_NOTHING:
+        _pass_time(eng, packet.ts_recv(p))
+        return True
+    if engine.paced(eng) != ZERO and not _is_due(eng, p):
+        return False
+    sampled = np.uint64(engine.packets(eng) & engine.sample_mask(eng) == ZERO)
+    engine.set_packets(eng, engine.packets(eng) + ONE)
+    glance.behind(eng, packets, at, number)
+    _set_watch(eng, sampled)
+    polled_at = engine.polled_at(eng)
+    engine.set_lent_at(eng, polled_at if polled_at != ZERO else cycles())
+    if sampled != ZERO:
+        stamps.start(eng)
+    _begin(eng, p)
+    return True
+
+
 @entry
 def process(eng, packets, first, number):
     """Take packets ``first .. number - 1`` of the array at address ``packets`` through all stages.
@@ -686,19 +738,8 @@ def process(eng, packets, first, number):
     """
     at = first
     while at < number:
-        p = packets + at * packet.SIZE
-        if engine.cursor(eng) == ZERO:
-            if engine.paced(eng) != ZERO and not _is_due(eng, p):
-                break
-            sampled = np.uint64(engine.packets(eng) & engine.sample_mask(eng) == ZERO)
-            engine.set_packets(eng, engine.packets(eng) + ONE)
-            glance.behind(eng, packets, at, number)
-            _set_watch(eng, sampled)
-            polled_at = engine.polled_at(eng)
-            engine.set_lent_at(eng, polled_at if polled_at != ZERO else cycles())
-            if sampled != ZERO:
-                stamps.start(eng)
-            _begin(eng, p)
+        if engine.cursor(eng) == ZERO and not _begin_packet(eng, packets, at, number):
+            break
         if engine.cursor(eng) != ZERO:
             _run(eng, at >= first + glance.FIRST)
             if engine.pause(eng) != ZERO:
@@ -707,15 +748,6 @@ def process(eng, packets, first, number):
             break
         at += ONE
     return at
-
-
-@entry
-def go_on(eng):
-    """Go on with what waited, after recovery did something about what is missing."""
-    if engine.cursor(eng) != ZERO:
-        _run(eng, False)
-    if engine.pause(eng) == ZERO:
-        _take_held(eng)
 
 
 @entry

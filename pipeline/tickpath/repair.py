@@ -1,12 +1,12 @@
 """What recovery does to a line: give a hole up, empty its books, splice a snapshot in.
 
 Each is an input of the engine.  Messages that were recovered are no matter of this module: they
-come as datagrams, and what waited for them is taken by `pipeline.go_on`.
+come as datagrams, and what waited for them is taken by `Engine.go_on`.
 """
 
 import numpy as np
 
-from tickpath import held, line
+from tickpath import held, line, publish
 from tickpath.by_ref import dense, sparse
 from tickpath.jit import cold, entry
 from tickpath.layout import LineState, book, engine
@@ -33,9 +33,9 @@ def _clear(eng, b):
         sparse.clear(eng, b)
 
 
-@entry
-def clear(eng, index):
-    """Empty the books of a line, because a snapshot of all of them comes."""
+@cold
+def empty(eng, index):
+    """Empty the books of a line: one input."""
     engine.set_input_number(eng, engine.input_number(eng) + ONE)
     note_refs(eng)
     for b in range(engine.books(eng)):
@@ -44,11 +44,19 @@ def clear(eng, index):
 
 
 @entry
+def clear(eng, index):
+    """Empty the books of a line, because a snapshot of all of them comes."""
+    publish.clear(eng, index)
+    empty(eng, index)
+
+
+@entry
 def splice(eng, index, next_sequence):
     """A snapshot stands for everything before a message; what waits from there on follows.
 
     Where later messages were seen that do not wait here, they are the next hole.
     """
+    publish.splice(eng, index, next_sequence)
     record = record_of.at(eng, index)
     seen = max(record_of.seen(record), record_of.expected(record))
     line.make_good(eng, index)

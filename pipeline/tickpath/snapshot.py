@@ -55,6 +55,7 @@ SCALARS = (
     *("input_number", "messages", "engine_time", "timer_next", "alarm", "user_ref_num"),
     *("newest_ref", "next_match", "revert_next", "own_event_first", "own_event_end"),
     *("sparse_age", "bare_ns", "hours_said"),
+    *("record_number", "epoch", "order_position"),
     *("strategy_latched", "gapped", "market_hours", "packets", "lines", "gaps"),
 )
 """Numbers of the `ENGINE` record that outcomes depend on."""
@@ -62,7 +63,7 @@ STALE_UNTOLD = "stale_untold"
 """1: a gap was declared and the strategy has not been told yet (`Watch.STALE`)."""
 RUN_OPTIONS = (
     *("multiplier", "shift", "message_limit", "orders_wanted", "bbo_wanted", "audit_wanted"),
-    "strategy",
+    *("strategy", "publishes"),
 )
 """Those that say how this engine is run: restoring keeps them."""
 

@@ -51,6 +51,15 @@ def _venue_of(eng, address, port):
 
 
 @cold
+def make_unit(eng, address, port, unit, sequence):
+    """Index of a unit's new line; `NO_LINE`, counted, if all are taken."""
+    index = make(eng, address, port, ZERO, unit, sequence, _KIND)
+    if index != NO_LINE:
+        line.set_venue(line.at(eng, index), _venue_of(eng, address, port))
+    return index
+
+
+@cold
 def _find(eng, address, port, unit, sequence):
     """Index of the unit's line, which is made at its first packet; `NO_LINE` if all are taken."""
     address, port = line_a(eng, address, port)
@@ -59,10 +68,7 @@ def _find(eng, address, port, unit, sequence):
         is_unit = line.session_tail(record) == unit and line.kind(record) == _KIND
         if is_unit and comes_on(record, address, port):
             return index
-    index = make(eng, address, port, ZERO, unit, sequence, _KIND)
-    if index != NO_LINE:
-        line.set_venue(line.at(eng, index), _venue_of(eng, address, port))
-    return index
+    return make_unit(eng, address, port, unit, sequence)
 
 
 @cold

@@ -19,7 +19,6 @@ from tickpath.counters import Counter
 from tickpath.engine import Engine
 from tickpath.layout import LineKind, LineState
 from tickpath.packet import LINK_DATAGRAM, LINK_MESSAGES, LINK_PITCH, PACKET
-from tickpath.pipeline import go_on
 from tickpath.recovery import sequenced_unit
 from tickpath.recovery.engine import LineName
 from tickpath.recovery.feed import FeedRecovery
@@ -64,7 +63,6 @@ _FUNCTIONS: dict[Any, int] = {
     repair.give_up: 2,
     repair.clear: 2,
     repair.splice: 3,
-    go_on: 1,
 }
 """What is called only when something is missing, and the number of its arguments."""
 

@@ -1,0 +1,291 @@
+"""Publishing inputs: the hot path writes each one into a ring of memory before it applies it.
+
+    Ring (header, `RING`)   head: bytes ever written; number; epoch; beat; what followers have
+    behind it               `capacity` bytes (a power of two) of records (`wire.inputs`)
+
+There is one writer, the engine, which never waits: a follower that lags by more than the ring holds
+has lost its place, sees it by the numbers, and needs a snapshot.  `head` is stored after the bytes
+before it, so whoever loads it can read all of them.  A record never wraps: where it does not fit
+before the ring's end a pad does, or nothing where not even that fits.
+
+Worst case: a run of 64 KiB costs a copy of it and its checksum, some 15 us.
+"""
+
+import numpy as np
+
+from tickpath.counters import Counter
+from tickpath.jit import cold, entry, leaf
+from tickpath.layout import count, engine
+from tickpath.layout import line as line_record
+from tickpath.memory import accessors, copy_bytes, load_u64, store_release, store_u64
+from tickpath.wire import hot
+from tickpath.wire.inputs import ALIGNMENT, INPUTS, Flag, Kind
+
+RING_MAGIC = int.from_bytes(b"tickring", "little")
+RING_VERSION = 1
+FOLLOWERS = 8
+"""Most that can follow one ring."""
+DATA_OFFSET = 4096
+"""Where the records begin, from the ring's address."""
+
+RING = np.dtype(
+    {
+        "names": [
+            *("magic", "version", "capacity", "identity"),
+            *("head", "number", "broken"),
+            "beat",
+            "epoch",
+        ],
+        "formats": ["<u8"] * 9,
+        # What is written often has cache lines of its own.
+        "offsets": [0, 8, 16, 24, 64, 72, 80, 128, 192],
+        "itemsize": 256,
+    }
+)
+FOLLOWER = np.dtype(
+    {
+        "names": ["taken", "acknowledged", "book_digest", "state", "name"],
+        "formats": ["<u8", "<u8", "<u8", "<u8", "S24"],
+        "itemsize": 64,
+    }
+)
+FOLLOWERS_OFFSET = RING.itemsize
+
+ring = accessors("ring", RING)
+record = hot.message(INPUTS["record"])
+line_start = hot.message(INPUTS["line"])
+gap_body = hot.message(INPUTS["gap"])
+
+ZERO, ONE = np.uint64(0), np.uint64(1)
+HEAD_OFFSET = np.uint64(RING.fields["head"][1])  # type: ignore[index]
+LARGEST = np.uint64(8)
+"""A record takes at most this part of the ring."""
+_OVERSIZE = np.uint64(Counter.INPUTS_OVERSIZE)
+HEADER = record.LENGTH
+_DATA = np.uint64(DATA_OFFSET)
+_PADDING = np.uint64(ALIGNMENT - 1)
+_WORD = np.uint64(8)
+_ENDLESS = np.uint64((1 << 64) - 1)
+_RUN, _LINE, _GAP = np.uint64(Kind.RUN), np.uint64(Kind.LINE), np.uint64(Kind.GAP)
+_STALE, _CLEAR, _SPLICE = np.uint64(Kind.STALE), np.uint64(Kind.CLEAR), np.uint64(Kind.SPLICE)
+_PAD = np.uint64(Kind.PAD)
+_NUMBERED, _BARE = np.uint64(Flag.NUMBERED), np.uint64(Flag.BARE)
+_IS_ENDLESS, _NEW = np.uint64(Flag.ENDLESS), np.uint64(Flag.NEW)
+_FACTORS = tuple(
+    np.uint64(each)
+    for each in (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0xD6E8FEB86659FD93)
+)
+_K0, _K1, _K2, _K3 = _FACTORS
+_SHIFT = np.uint64(29)
+_FOUR_WORDS = np.uint64(32)
+
+
+@leaf
+def _mixed(lane, word, factor):
+    """One more word into a lane: a bijection of either, so that no single change gets lost."""
+    lane = (lane ^ word) * factor
+    return lane ^ (lane >> _SHIFT)
+
+
+@leaf
+def checksum_of(at, end):
+    """64 bits over the words from ``at`` to ``end``: four lanes, mixed at the end."""
+    a, b, c, d = _K0, _K1, _K2, _K3
+    while at + _FOUR_WORDS <= end:
+        a = _mixed(a, load_u64(at), _K0)
+        b = _mixed(b, load_u64(at + np.uint64(8)), _K1)
+        c = _mixed(c, load_u64(at + np.uint64(16)), _K2)
+        d = _mixed(d, load_u64(at + np.uint64(24)), _K3)
+        at += _FOUR_WORDS
+    while at < end:
+        a = _mixed(a, load_u64(at), _K1)
+        at += _WORD
+    return _mixed(_mixed(_mixed(a, b, _K2), c, _K3), d, _K0)
+
+
+@entry
+def checksum(address, length):
+    """The checksum of a record of ``length`` bytes (a multiple of 8) at ``address``."""
+    return checksum_of(address + _WORD, address + length)
+
+
+@leaf
+def size_of(length):
+    """Bytes of a record whose payload has ``length``."""
+    return HEADER + ((length + _PADDING) & ~_PADDING)
+
+
+@cold
+def _wrap(r, head, left):
+    """Fill the ring up to its end; gives where the next record begins."""
+    if left >= HEADER:
+        out = r + _DATA + (head & (ring.capacity(r) - ONE))
+        at = out
+        while at < out + HEADER:
+            store_u64(at, ZERO)
+            at += _WORD
+        record.set_kind(out, _PAD)
+        record.set_length(out, left - HEADER)
+    return head + left
+
+
+@leaf
+def _room(r, size):
+    """Where the next record of ``size`` bytes begins, as a count of bytes ever written."""
+    head = ring.head(r)
+    left = ring.capacity(r) - (head & (ring.capacity(r) - ONE))
+    return head if size <= left else _wrap(r, head, left)
+
+
+@leaf
+def _begin(eng, r, size):
+    """Write what every record says at its place; gives its address."""
+    head = _room(r, size)
+    out = r + _DATA + (head & (ring.capacity(r) - ONE))
+    number = engine.record_number(eng) + ONE
+    engine.set_record_number(eng, number)
+    record.set_number(out, number)
+    record.set_input_number(out, engine.input_number(eng))
+    record.set_epoch(out, engine.epoch(eng))
+    record.set_book_digest(out, engine.book_digest(eng))
+    record.set_order_position(out, engine.order_position(eng))
+    record.set_ts_recv(out, engine.ts_recv(eng))
+    return head, out
+
+
+@leaf
+def _end(eng, r, head, out, size):
+    record.set_checksum(out, checksum_of(out + _WORD, out + size))
+    ring.set_number(r, engine.record_number(eng))
+    store_release(r + HEAD_OFFSET, head + size)
+
+
+@leaf
+def _is_too_long(eng, r, size):
+    """A run that would fill a good part of the ring is not published: followers have to go."""
+    if size > ring.capacity(r) // LARGEST:
+        ring.set_broken(r, ONE)
+        count(eng, _OVERSIZE)
+        return True
+    return False
+
+
+@cold
+def run(eng, begin, end, number):
+    """A run of messages is about to be taken."""
+    r = engine.publishes(eng)
+    length = end - begin
+    size = size_of(length)
+    if _is_too_long(eng, r, size):
+        return
+    head, out = _begin(eng, r, size)
+    of = engine.run_line(eng)
+    numbered = engine.run_numbered(eng)
+    sequence = line_record.expected(line_record.at(eng, of - ONE)) if of != ZERO else ZERO
+    endless = np.uint64(number == _ENDLESS)
+    record.set_unit_ns(out, engine.unit_ns(eng))
+    record.set_sequence(out, sequence * numbered)
+    record.set_length(out, length)
+    record.set_messages(out, ZERO if endless != ZERO else number)
+    record.set_link(out, engine.run_kind(eng))
+    record.set_line(out, of)
+    record.set_venue(out, engine.run_venue(eng))
+    record.set_kind(out, _RUN)
+    record.set_flags(out, numbered * _NUMBERED | engine.bare(eng) * _BARE | endless * _IS_ENDLESS)
+    if length != ZERO:
+        # What fills the payload up is zero: the copy overwrites the rest of this word.
+        store_u64(out + size - _WORD, ZERO)
+        copy_bytes(out + HEADER, begin, length)
+    _end(eng, r, head, out, size)
+
+
+@leaf
+def _event(eng, r, kind, index, sequence, flags, length):
+    """Begin a record about a line: see `_begin`."""
+    head, out = _begin(eng, r, size_of(length))
+    record.set_unit_ns(out, ZERO)
+    record.set_sequence(out, sequence)
+    record.set_length(out, length)
+    record.set_messages(out, ZERO)
+    record.set_link(out, ZERO)
+    record.set_line(out, index + ONE)
+    record.set_venue(out, ZERO)
+    record.set_kind(out, kind)
+    record.set_flags(out, flags)
+    return head, out
+
+
+@cold
+def line_begins(eng, index, first, is_new):
+    """A line was made, or begun again; it says itself what it is."""
+    r = engine.publishes(eng)
+    if r == ZERO:
+        return
+    of = line_record.at(eng, index)
+    head, out = _event(eng, r, _LINE, index, first, is_new * _NEW, line_start.LENGTH)
+    body = out + HEADER
+    line_start.set_session(body, line_record.session(of))
+    line_start.set_group(body, line_record.group(of))
+    line_start.set_port(body, line_record.port(of))
+    line_start.set_session_tail(body, line_record.session_tail(of))
+    line_start.set_line_kind(body, line_record.kind(of))
+    line_start.set_reserved(body, ZERO)
+    _end(eng, r, head, out, size_of(line_start.LENGTH))
+
+
+@cold
+def gap(eng, index, first, last):
+    """Messages of a line will not come."""
+    r = engine.publishes(eng)
+    if r == ZERO:
+        return
+    head, out = _event(eng, r, _GAP, index, first, ZERO, gap_body.LENGTH)
+    gap_body.set_last(out + HEADER, last)
+    _end(eng, r, head, out, size_of(gap_body.LENGTH))
+
+
+@leaf
+def _plain(eng, kind, index, sequence):
+    r = engine.publishes(eng)
+    if r != ZERO:
+        head, out = _event(eng, r, kind, index, sequence, ZERO, ZERO)
+        _end(eng, r, head, out, HEADER)
+
+
+@cold
+def stale(eng, index):
+    """The books of a line may be wrong from here on."""
+    _plain(eng, _STALE, index, ZERO)
+
+
+@cold
+def clear(eng, index):
+    """The books of a line are emptied."""
+    _plain(eng, _CLEAR, index, ZERO)
+
+
+@cold
+def splice(eng, index, next_sequence):
+    """A snapshot stands for what was before a message."""
+    _plain(eng, _SPLICE, index, next_sequence)
+
+
+@cold
+def say(eng, kind, begin, length):
+    """What the failover layer says, an `inputs.Kind.EPOCH` or ``NOTE``; its text at ``begin``."""
+    r = engine.publishes(eng)
+    if r == ZERO:
+        return
+    size = size_of(length)
+    head, out = _event(eng, r, kind, ZERO, ZERO, ZERO, length)
+    record.set_line(out, ZERO)
+    if length != ZERO:
+        store_u64(out + size - _WORD, ZERO)
+        copy_bytes(out + HEADER, begin, length)
+    _end(eng, r, head, out, size)
+
+
+@entry
+def note(eng, kind, begin, length):
+    """`say`, from Python."""
+    say(eng, kind, begin, length)

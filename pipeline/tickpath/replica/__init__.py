@@ -1,0 +1,1 @@
+"""Replication of an engine's inputs: rings and links, the journal, what standbys follow."""
