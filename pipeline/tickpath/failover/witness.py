@@ -86,15 +86,16 @@ class Witness:
         """Before that it asks nobody for what it may have forgotten."""
         self._token, self._number = token, 0
         self._now_ns = now_ns
-        self._may_be_granted = bool(kept.token)
-        self._until_ns = now_ns + kept.ttl_ns
+        longest_ns = max(kept.max_ttl_ns, kept.ttl_ns, max_ttl_ns)
+        # An epoch that is nobody's is one of which only the number is known.
+        self._may_be_granted = bool(kept.epoch)
+        self._until_ns = now_ns + (kept.ttl_ns if kept.token else longest_ns)
         self._is_released = False
         self._told: dict[int, Answer] = {}
         self._ask_next_ns = now_ns
         self._pending: tuple[Question | None, Kept, bool] | None = None
         if not self.is_voting:
-            longest = max(kept.max_ttl_ns, kept.ttl_ns, max_ttl_ns)
-            self.votes_from_ns = self._ask_next_ns = now_ns + longest
+            self.votes_from_ns = self._ask_next_ns = now_ns + longest_ns
 
     # ------------------------------------------------------------ questions
 

@@ -145,11 +145,9 @@ class Call:
             return
         if now_ns >= self._deadline_ns:
             self._go_on(now_ns)
-        elif now_ns >= self._again_ns and self._ask is None:
-            self._go_on(now_ns)
         elif now_ns >= self._again_ns:
             self._was_resent = True
-            if self._ask.is_enough(self._answers, True):
+            if self._ask is None or self._ask.is_enough(self._answers, True):
                 self._go_on(now_ns)
             else:
                 self._send(now_ns)

@@ -4,24 +4,20 @@
 `WireError` that says why, so that the reader can count it and go on.
 """
 
-from enum import IntEnum
+import struct
 from hashlib import blake2b
-from typing import Any
 
 import msgspec
 
 from tickpath.failover.lease import MAX_NOTE
 from tickpath.wire.table import Message, WireError
-from tickpath.wire.witness import CODES, FLAGS, VERSION, WITNESS
+from tickpath.wire.witness import FLAGS, VERSION, WITNESS, Code
 
 PREPARE, LEASE = WITNESS["prepare"], WITNESS["lease"]
 RELEASE, NOTE, READ = WITNESS["release"], WITNESS["note"], WITNESS["read"]
 ANSWER = WITNESS["answer"]
 MAX_DATAGRAM = ANSWER.length + MAX_NOTE
 VOTING, RUNNING, NEW = (1 << FLAGS.index(name) for name in ("voting", "running", "new"))
-
-Code = IntEnum("Code", {name.upper(): int(code) for code, name in CODES.items()})  # type: ignore[misc]
-"""What became of a question."""
 
 ABSENT = frozenset({Code.NOT_VOTING, Code.DISK})
 """Answers of a witness that has no say now, but may have one when it is asked again."""
@@ -79,6 +75,21 @@ class Answer(msgspec.Struct, frozen=True):
         return bool(self.flags & RUNNING)
 
 
+def _packing(layout: Message, fields: int | None = None) -> struct.Struct:
+    """The first fields of a message as a `struct`, which is ten times faster than the table."""
+    codes = {"u8": "B", "u64": "Q", "ascii:1": "c", _NODE.kind: f"{_NODE.size}s"}
+    fixed = [each for each in layout.fields if not each.is_variable]
+    return struct.Struct(">" + "".join(codes[each.kind] for each in fixed[:fields]))
+
+
+_NODE = ANSWER["node"]
+_FRONT, _QUESTION, _ANSWER = _packing(READ, 3), _packing(READ), _packing(ANSWER)
+_CODES = frozenset(Code)
+
+assert READ.fields[2].name == "cluster"
+assert (_QUESTION.size, _ANSWER.size) == (READ.length, ANSWER.length)
+
+
 def cluster_id(name: str) -> int:
     """The digest of a cluster's name."""
     return int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), "big")
@@ -86,46 +97,62 @@ def cluster_id(name: str) -> int:
 
 def question_bytes(question: Question, cluster: int) -> bytes:
     """A question as it is sent."""
-    values = msgspec.structs.asdict(question)
-    layout = WITNESS[values.pop("name")]
-    if layout is not NOTE:
-        del values["note"]
-    return layout.encode(version=VERSION, cluster=cluster, **values)
+    layout = WITNESS[question.name]
+    front = _QUESTION.pack(
+        layout.type.encode(),
+        VERSION,
+        cluster,
+        question.number,
+        question.token,
+        question.epoch,
+        question.ttl_ns,
+        _text(question.node),
+    )
+    return front + question.note if layout is NOTE else front
 
 
 def answer_bytes(answer: Answer, cluster: int) -> bytes:
     """An answer as it is sent."""
-    return ANSWER.encode(
-        version=VERSION,
-        cluster=cluster,
-        number=answer.number,
-        code=answer.code,
-        flags=answer.flags,
-        remaining_ns=answer.remaining_ns,
-        **msgspec.structs.asdict(answer.kept),
+    *numbers, node, note_epoch, note_number, note = msgspec.structs.astuple(answer.kept)
+    front = _ANSWER.pack(
+        ANSWER.type.encode(),
+        VERSION,
+        cluster,
+        answer.number,
+        answer.code,
+        answer.flags,
+        answer.remaining_ns,
+        *numbers,
+        _text(node),
+        note_epoch,
+        note_number,
     )
+    return front + note
 
 
 def asked(datagram: bytes, cluster: int) -> Question:
     """The question in a datagram.  Raises `WireError`."""
-    layout, values = _read(datagram, cluster)
+    layout = _checked(datagram, cluster)
     if layout is ANSWER:
         raise WireError("an answer where a question belongs")
-    if not values["token"]:
+    *_, number, token, epoch, ttl_ns, node = _QUESTION.unpack_from(datagram)
+    if not token:
         raise WireError("a question without a token")
-    return Question(layout.name, **values)
+    note = datagram[layout.length :]
+    return Question(layout.name, number, token, epoch, ttl_ns, _name(node), note)
 
 
 def answered(datagram: bytes, cluster: int) -> Answer:
     """The answer in a datagram.  Raises `WireError`."""
-    layout, values = _read(datagram, cluster)
-    if layout is not ANSWER:
+    if _checked(datagram, cluster) is not ANSWER:
         raise WireError("a question where an answer belongs")
-    if str(values["code"]) not in CODES:
-        raise WireError(f"an answer with code {values['code']}")
-    kept = Kept(**{name: values[name] for name in Kept.__struct_fields__})
-    front = {name: values[name] for name in ("number", "code", "flags", "remaining_ns")}
-    return Answer(**front, kept=kept)
+    _, _, _, number, code, flags, remaining_ns, *rest = _ANSWER.unpack_from(datagram)
+    if code not in _CODES:
+        raise WireError(f"an answer with code {code}")
+    epoch, token, ttl_ns, max_ttl_ns, node, note_epoch, note_number = rest
+    note = datagram[ANSWER.length :]
+    whole = Kept(epoch, token, ttl_ns, max_ttl_ns, _name(node), note_epoch, note_number, note)
+    return Answer(number, code, flags, remaining_ns, whole)
 
 
 def is_answer(datagram: bytes) -> bool:
@@ -133,15 +160,22 @@ def is_answer(datagram: bytes) -> bool:
     return datagram[WITNESS.type_offset : WITNESS.type_offset + 1] == ANSWER.type.encode()
 
 
-def _read(datagram: bytes, cluster: int) -> tuple[Message, dict[str, Any]]:
+def _checked(datagram: bytes, cluster: int) -> Message:
+    """The layout of a datagram of this cluster.  Raises `WireError`."""
     layout = WITNESS.message_of(datagram)
     if len(datagram) > layout.length + MAX_NOTE:
         raise WireError(f"a note of {len(datagram) - layout.length} bytes")
-    values = layout.decode(datagram)
-    version, of = values.pop("version"), values.pop("cluster")
+    _, version, of = _FRONT.unpack_from(datagram)
     if version != VERSION:
         raise WireError(f"version {version} of the protocol, not {VERSION}")
     if of != cluster:
         raise WireError("a message of another cluster")
-    del values["message_type"]
-    return layout, values
+    return layout
+
+
+def _text(name: str) -> bytes:
+    return name.encode("latin-1").ljust(_NODE.size)
+
+
+def _name(raw: bytes) -> str:
+    return raw.decode("latin-1").rstrip(" ")

@@ -17,20 +17,28 @@ The state file has a header, then two slots, written in turn; the one with the h
 and a right checksum counts.
 """
 
+from enum import IntEnum
+
 from tickpath.wire.table import Message, Protocol
 
 VERSION = 1
-CODES = {
-    "0": "done",
-    "1": "held",
-    "2": "outbid",
-    "3": "lapsed",
-    "4": "released",
-    "5": "not_voting",
-    "6": "disk",
-    "7": "too_long",
-    "8": "too_high",
-}
+
+
+class Code(IntEnum):
+    """What became of a question."""
+
+    DONE = 0
+    HELD = 1  # a lease runs
+    OUTBID = 2  # an epoch as high, or higher, is promised to another
+    LAPSED = 3  # the lease ran out
+    RELEASED = 4  # it was given back
+    NOT_VOTING = 5  # no say yet
+    DISK = 6  # the disk did not take it
+    TOO_LONG = 7  # a longer lease than is granted
+    TOO_HIGH = 8  # too far above the last epoch
+
+
+CODES = {str(each.value): each.name.lower() for each in Code}
 FLAGS = ("voting", "running", "new")
 """Bits of `flags`, from the lowest: it votes; its lease may run; it began without a state."""
 
