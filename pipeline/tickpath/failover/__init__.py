@@ -1,0 +1,1 @@
+"""Hot standby: who trades, how that is decided, and what keeps anybody else from sending."""
