@@ -9,6 +9,7 @@ from gateway_hall import MILLISECOND, Hall, Node, stream
 from tickpath.failover.gateway import Accepted, Rejected
 from tickpath.failover.gateway_client_link import Group
 from tickpath.failover.gateway_error import GatewayError
+from tickpath.failover.gateway_event import Accepted as AcceptedEvent
 from tickpath.failover.gateway_event import (
     Answer,
     Confirmed,
@@ -19,7 +20,6 @@ from tickpath.failover.gateway_event import (
     Told,
     Welcomed,
 )
-from tickpath.failover.gateway_event import Accepted as AcceptedEvent
 from tickpath.failover.gateway_settings import GatewaySettings
 from tickpath.session.ouch_event import End
 from tickpath.wire.gateway import NO_POSITION, NotWelcome, Outcome, Refusal, Session
@@ -101,9 +101,7 @@ def test_epoch_is_on_the_disk_before_anything_is_taken_in_it(hall, monkeypatch):
     done = []
     monkeypatch.setattr(os, "fdatasync", lambda file: done.append("sync"))
     append = hall.store.append_handed
-    monkeypatch.setattr(
-        hall.store, "append_handed", lambda *a: done.append("handed") or append(*a)
-    )
+    monkeypatch.setattr(hall.store, "append_handed", lambda *a: done.append("handed") or append(*a))
     hall.hand("a", 1, 0, stream(hall.words.enter(1)))
     hall.hand("a", 1, hall.gateway.order_position, stream(hall.words.enter(2)))
     assert done == ["sync", "handed", "handed"]
@@ -240,9 +238,7 @@ def test_orders_beyond_the_rate_wait_and_are_given_back_with_the_line(tmp_path):
     assert not hall.store.outcomes
     hall.cut()
     each = len(stream(orders[0]))
-    assert outcomes(hall) == [
-        (each * at, Outcome.LINE_LOST, orders[at]) for at in range(sent, 5)
-    ]
+    assert outcomes(hall) == [(each * at, Outcome.LINE_LOST, orders[at]) for at in range(sent, 5)]
     assert hall.gateway.waiting == 0
     hall.kill()
 
@@ -261,6 +257,7 @@ def test_ended_session_gives_orders_back(hall):
 
 def test_session_journal_that_cannot_be_written(hall, monkeypatch):
     """What was not recorded is not sent, and its node is told."""
+
     def full(content, now_ns):
         hall.journal._file._fail("full")
 
@@ -277,9 +274,7 @@ def test_full_disk_takes_nothing_and_answers_go_on(tmp_path):
     number = 0
     while True:
         number += 1
-        said = hall.hand(
-            "a", 1, hall.gateway.order_position, stream(hall.words.enter(number))
-        )
+        said = hall.hand("a", 1, hall.gateway.order_position, stream(hall.words.enter(number)))
         if isinstance(said, Rejected):
             break
     hall.pump()
@@ -345,9 +340,7 @@ def test_killed_between_session_journal_and_socket(hall50):
     hall.start()
     assert outcomes(hall) == []
     hall.up()
-    assert hall.orders() == [] and outcomes(hall) == [
-        (NO_POSITION, Outcome.NEVER_RECEIVED, one)
-    ]
+    assert hall.orders() == [] and outcomes(hall) == [(NO_POSITION, Outcome.NEVER_RECEIVED, one)]
 
 
 def test_killed_before_a_settlement_was_noted(hall50, monkeypatch):

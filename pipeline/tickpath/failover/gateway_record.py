@@ -12,8 +12,9 @@ import struct
 from collections.abc import Iterator
 from enum import IntEnum
 from mmap import mmap
-from typing import NamedTuple
 from zlib import crc32
+
+import msgspec
 
 from tickpath.wire.table import Message
 
@@ -110,7 +111,7 @@ assert _WHOLE.size == RECORD.length == _FRONT.size + _REST.size
 assert (HANDED_FIELDS.size, OUTCOME_FIELDS.size) == (HANDED.length, OUTCOME.length)
 
 
-class Record(NamedTuple):
+class Record(msgspec.Struct, frozen=True):
     """One record, read back."""
 
     index: int
@@ -118,9 +119,10 @@ class Record(NamedTuple):
     body: bytes
 
 
-def packed(index: int, kind: Kind, body: bytes) -> bytes:
+def packed(record: Record) -> bytes:
     """The bytes of a record."""
-    rest = _REST.pack(RECORD.length + len(body), kind, index) + body
+    length = RECORD.length + len(record.body)
+    rest = _REST.pack(length, record.kind, record.index) + record.body
     return _FRONT.pack(MARKER, crc32(rest)) + rest
 
 

@@ -234,7 +234,7 @@ class GatewayServer:
 
     def _write(self, connection: _Connection, now_ns: int) -> None:
         stream, link = connection.stream, connection.link
-        if not stream.write(lambda: link.take_output(now_ns), now_ns):
+        if not stream.write(functools.partial(link.take_output, now_ns), now_ns):
             link.disconnected()
         if link.left is not None:
             self._drop(connection, now_ns)
@@ -253,7 +253,7 @@ class GatewayServer:
         now_ns = self._clock()
         for connection in list(self._connections.values()):
             connection.link.leave(Left.CLOSED)
-            connection.stream.write(lambda link=connection.link: link.take_output(now_ns), now_ns)
+            connection.stream.write(functools.partial(connection.link.take_output, now_ns), now_ns)
             self._drop(connection, now_ns)
 
     def _notice(self) -> None:

@@ -183,7 +183,7 @@ class GatewayStore:
 
     def _append(self, kind: Kind, body: bytes, now_ns: int) -> None:
         record = Record(self.counters.records, kind, body)
-        self._file.append(packed(*record), now_ns)
+        self._file.append(packed(record), now_ns)
         self._apply(record)
 
     # ------------------------------------------------------------ opening
