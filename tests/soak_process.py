@@ -190,10 +190,21 @@ class Receiver:
         to, here = self.wire.engine, self.wire.exchange
         job = {
             **{name: self.job[name] for name in ("packets", "rate")},
-            **{"groups": [GROUP], "mtu": self.wire.mtu, "window": 0, "in_order": False},
-            **{"keeps_tags": 0, "pace": 1.0, "mac": to.mac, "own_mac": here.mac},
-            **{"own_address": here.address, "namespace": here.namespace, "page": self.memory},
-            **{"interface": here.interface, "parent": os.getpid(), "core": core, "sends": True},
+            "groups": [GROUP],
+            "mtu": self.wire.mtu,
+            "window": 0,
+            "in_order": False,
+            "keeps_tags": 0,
+            "pace": 1.0,
+            "mac": to.mac,
+            "own_mac": here.mac,
+            "own_address": here.address,
+            "namespace": here.namespace,
+            "page": self.memory,
+            "interface": here.interface,
+            "parent": os.getpid(),
+            "core": core,
+            "sends": True,
         }
         return subprocess.Popen(
             [sys.executable, __file__, json.dumps(job)],
