@@ -8,10 +8,9 @@ import queue
 import threading
 import time
 
-from tickpath.failover.lease import Held, Lease, LeaseError, LeaseStore, Lost
-
 from tickpath.failover import role_action as act
 from tickpath.failover import role_event as told
+from tickpath.failover.lease import Held, Lease, LeaseError, LeaseStore, Lost
 
 StoreAction = act.Acquire | act.Renew | act.Release | act.RecordNote | act.ReadStore
 
