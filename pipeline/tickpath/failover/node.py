@@ -172,7 +172,7 @@ class Node:
 
     def _warm_up(self) -> None:
         """Compile, or load from the cache, all that is called later: a lease does not wait."""
-        note.compile((types.uint64,) * 5)
+        note.compile((types.uint64,) * 5)  # type: ignore[attr-defined]
         transport = RingTransport(self.ring, "warm-up")
         Live(self.engine, transport, self.clock)
         transport.close()
@@ -275,6 +275,12 @@ class Node:
         if found is None:
             return 0
         number = self.engine.block.get("record_number")
+        is_older = self.engine.block.get("epoch") < found.ring.header["epoch"]
+        if self._is_whole and is_older and found.ring.header["epoch_began"] <= number:
+            # We have records of the old epoch that the new one does not know of.
+            self._note(f"records from {int(found.ring.header['epoch_began']):,} on are not theirs")
+            self._begin_anew()
+            return 1
         try:
             behind = number if self._is_whole else None
             self.transport = RingTransport(found.ring, self.settings.name, behind)
@@ -517,6 +523,7 @@ class Node:
         block = self.engine.block
         block.set("record_number", action.next_number - 1)
         block.set("epoch", action.epoch)
+        self.ring.header["epoch_began"] = action.next_number
         self.ring.header["epoch"] = action.epoch
         self.outbox.go_on_from(action.order_position)
         block.set("order_position", max(block.get("order_position"), action.order_position))
@@ -547,10 +554,9 @@ class Node:
         self.engine.say(Kind.HOLD, why.encode(), holds | bit if is_held else holds & ~bit)
 
     def _stop_leading(self, reason: str) -> None:
-        """Nothing leaves, nothing is published; what is here is not known to be the group's."""
+        """Nothing leaves and nothing is published.  The state stays: it may be all there is."""
         self._is_leading, self._gate, self._until_ns = False, None, 0
         self._note(f"stopped: {reason}")
-        self._begin_anew()
 
     # ------------------------------------------------------------ people and other nodes
 
