@@ -34,7 +34,7 @@ from tickpath.failover import role_event as told
 from tickpath.failover.control import Answer, Control, ask, tell
 from tickpath.failover.control_error import ControlError
 from tickpath.failover.feed_tail import FeedTail
-from tickpath.failover.gateway_client import GatewayClient, Group, Sent
+from tickpath.failover.gateway_client import GatewayClient, Sent
 from tickpath.failover.gateway_event import (
     Accepted,
     Confirmed,
@@ -49,9 +49,11 @@ from tickpath.failover.lease import open_store
 from tickpath.failover.member import Member
 from tickpath.failover.node_answers import Answers
 from tickpath.failover.node_config import NodeConfig
+from tickpath.failover.node_error import NodeError
 from tickpath.failover.outbox import Outbox
 from tickpath.failover.peers import Peers
 from tickpath.failover.role import Role
+from tickpath.failover.role_state import RoleState
 from tickpath.failover.store_thread import StoreThread
 from tickpath.failover.versions import group_of
 from tickpath.follower import Divergence
@@ -82,10 +84,6 @@ Say = Callable[[str], None]
 def bit_of(source: str) -> int:
     """The bit of a source among the engine's ``holds``."""
     return 1 << (SOURCES.index(source) if source in SOURCES else len(SOURCES))
-
-
-class NodeError(RuntimeError):
-    """A node that cannot go on; one line: what, where, what to do."""
 
 
 class Node:
@@ -188,6 +186,13 @@ class Node:
         """Turn the loop until stopped, or for so long."""
         end_ns = None if duration_s is None else self._clock() + int(duration_s * 1e9)
         while not self.is_stopped and (end_ns is None or self._clock() < end_ns):
+            self.round()
+
+    def retire(self, most_s: float = 2.0) -> None:
+        """Stop for good in an orderly way: the lease is given back, so that nobody waits for it."""
+        self._step(told.Retire())
+        end_ns = self._clock() + int(most_s * 1e9)
+        while self.role.state is not RoleState.RETIRED and self._clock() < end_ns:
             self.round()
 
     # ------------------------------------------------------------ the loop
@@ -640,4 +645,4 @@ def _words(action: act.Action) -> str:
     return repr(action)
 
 
-__all__ = ["Group", "Node", "NodeError"]
+__all__ = ["Node", "NodeError"]
