@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from lease_doubles import EtcdDouble, KubernetesDouble, RedisDouble
@@ -30,7 +31,7 @@ from tickpath.failover.witness_server import WitnessServer, WitnessSettings
 
 MS = 1_000_000
 CLUSTER = "tickpath"
-TIMEOUT_MS = 300
+TIMEOUT_MS = 200
 
 
 class World:
@@ -199,17 +200,24 @@ class SocketWorld(World):
             self.servers.append((server, thread))
 
     def _open(self) -> LeaseStore:
-        settings = {"addresses": self.addresses, "timeout_ms": TIMEOUT_MS, "resend_ms": 20}
+        settings = {"addresses": self.addresses, "timeout_ms": 25 * TIMEOUT_MS, "resend_ms": 20}
         return open_store("witness", settings)
 
     def cut(self) -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as waker:
+            for server, _ in self.servers:
+                server.stop()
+                waker.sendto(b"wake up", server.address)
         for server, thread in self.servers:
-            server.stop()
             thread.join()
             server.close()
         self.servers.clear()
+        for each in self.stores:
+            each._client._timeout_ns = TIMEOUT_MS * MS
 
     def mend(self) -> None:
+        for each in self.stores:
+            each._client._timeout_ns = 25 * TIMEOUT_MS * MS
         self._begin()
 
     def restart(self) -> None:
@@ -293,6 +301,12 @@ class ProcessWorld(World):
 
     def cut(self) -> None:
         self.process.send_signal(signal.SIGSTOP)
+        for each in self.stores:
+            self._hurry(each)
+
+    def _hurry(self, store: Any) -> None:
+        """Let a store that need not wait in vain not wait long."""
+        raise NotImplementedError
 
     def restart(self) -> None:
         self._kill()
@@ -328,8 +342,11 @@ class EtcdWorld(ProcessWorld):
         ]
 
     def _open(self) -> LeaseStore:
-        settings = {"urls": [f"http://{self.address}"], "timeout_ms": 10 * TIMEOUT_MS}
+        settings = {"urls": [f"http://{self.address}"], "timeout_ms": 25 * TIMEOUT_MS}
         return open_store("etcd", settings, clock=self.clock)
+
+    def _hurry(self, store: Any) -> None:
+        store._cell._timeout_s = TIMEOUT_MS / 1e3
 
 
 class RedisWorld(ProcessWorld):
@@ -348,7 +365,10 @@ class RedisWorld(ProcessWorld):
         ]
 
     def _open(self) -> LeaseStore:
-        return open_store("redis", {"address": self.address, "timeout_ms": 10 * TIMEOUT_MS})
+        return open_store("redis", {"address": self.address, "timeout_ms": 25 * TIMEOUT_MS})
+
+    def _hurry(self, store: Any) -> None:
+        store.settings = msgspec.structs.replace(store.settings, timeout_ms=TIMEOUT_MS)
 
 
 WORLDS = {
