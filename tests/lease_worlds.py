@@ -24,7 +24,8 @@ import pytest
 from lease_doubles import EtcdDouble, KubernetesDouble, RedisDouble
 from tickpath.failover.lease import LeaseError, LeaseStore, open_store
 from tickpath.failover.witness import Witness
-from tickpath.failover.witness_client import Call, WitnessClient
+from tickpath.failover.witness_call import Call
+from tickpath.failover.witness_client import WitnessClient
 from tickpath.failover.witness_file import new_file, next_slot, slot_bytes, state_of
 from tickpath.failover.witness_message import Kept, cluster_id
 from tickpath.failover.witness_server import WitnessServer, WitnessSettings

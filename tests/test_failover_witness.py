@@ -176,6 +176,7 @@ def test_no_say_until_a_majority_of_others_was_heard():
     assert tells(1, Kept(), flags=4).write is None  # one that has no say itself does not count
     assert tells(2, Kept(8, A, TTL_NS, TTL_NS, "A", 8, 1, b"newest")).write is None
     assert tells(3, Kept(20, A), number=question.number + 1).write is None  # never asked
+    assert tells(3, Kept(20, A), number=1).write is None  # asked in an earlier life
     step = tells(3, Kept(9, A, TTL_NS, TTL_NS, "A"))
     assert step.write == Kept(9, 0, TTL_NS, 4 * TTL_NS, "B", 8, 1, b"newest")  # 9 is nobody's
     assert it.written() is None and it.is_voting and it.next_deadline is None

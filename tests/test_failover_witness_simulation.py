@@ -74,6 +74,14 @@ class AsksOne(Witness):
         return [(other, read) for _, read in asked for other in range(self._sent_to)]
 
 
+class AsksAtOnce(Witness):
+    """It does not wait for what it may have had a part in."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._ask_next_ns = self.votes_from_ns = self._now_ns
+
+
 class PromisesWhileALeaseRuns(Witness):
     def _remaining_ns(self, now_ns: int) -> int:
         return 0
@@ -145,6 +153,7 @@ WRONG = {
     "forgets that it granted": (1, 0, {"witness_class": ForgetsThatItGranted}),
     "trusts its file": (3, 0, {"witness_class": TrustsItsFile}),
     "asks one": (5, 14, {"witness_class": AsksOne}),
+    "asks at once": (3, 15, {"witness_class": AsksAtOnce}),
     "promises while a lease runs": (3, 0, {"witness_class": PromisesWhileALeaseRuns}),
     "grants to anybody": (3, 0, {"witness_class": GrantsToAnybody}),
     "promises old epochs": (3, 8, {"witness_class": PromisesOldEpochs}),
