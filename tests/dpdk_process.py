@@ -201,6 +201,9 @@ class Driver:
     def findings(self) -> list[str]:
         return self.transport.findings
 
+    def is_finished(self) -> bool:
+        return self.transport.is_finished
+
     def leftovers(self) -> list[tuple[str, str]]:
         from tickpath_backends.dpdk import DpdkTransport
 

@@ -3,6 +3,8 @@
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -43,6 +45,33 @@ print("ready", flush=True)
 for _ in range(int(sys.argv[1])):
     print(sock.recv(65536).hex(), flush=True)
 """
+
+
+@contextmanager
+def listening(namespace: str) -> Iterator[subprocess.Popen]:
+    """A process that prints the IPv4 frames that arrive at `A`, until the block is over."""
+    command = ["ip", "netns", "exec", namespace, sys.executable, "-c", LISTENER, str(1 << 20)]
+    listener = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    try:
+        assert listener.stdout and listener.stdout.readline() == "ready\n"
+        yield listener
+    finally:
+        listener.kill()
+        listener.wait()
+        listener.stdout.close()
+
+
+def heard(listener: subprocess.Popen, last: bytes) -> list[bytes]:
+    """The frames up to ``last``; all, where that does not come."""
+    found: list[bytes] = []
+    assert listener.stdout
+    for line in listener.stdout:
+        found.append(bytes.fromhex(line))
+        if found[-1] == last:
+            break
+    return found
 
 
 def refusal(child: Child) -> str:
@@ -131,19 +160,82 @@ def test_packets_that_are_lent_stay_as_they_are(shared):
         assert child.frames(364) == frames[200:]
 
 
-def test_an_interface_that_goes_down_and_up(shared):
-    with Child(config(PACKET), shared) as child:
+@DRIVERS
+def test_an_interface_that_goes_down_and_up(shared, device):
+    with Child(config(device, **ORDERS), shared) as child:
         child.open()
         for n in range(2):
             transmit(shared, [frame(b"%d" % n)])
             assert child.frames(1) == [frame(b"%d" % n)]
             inside(shared, "ip", "link", "set", B, "down")
-            assert child.frames(0) == []
+            assert child.frames(0) == [] and not child.ask("is_finished")
             inside(shared, "ip", "link", "set", B, "up")
             time.sleep(0.2)
+        transmit(shared, [frame(b"again")])
+        assert child.frames(1) == [frame(b"again")]
         counters, findings = child.counters, child.ask("findings")
     assert counters["interface_down"] >= 2 <= counters["interface_up"]
-    assert f"{B} went down: packets were lost meanwhile" in findings
+    down, up, orders = findings
+    assert down == f"{B} went down: packets were lost meanwhile" and up == f"{B} came up again"
+    assert orders.startswith(f"dpdk: {B} went down: orders that its driver had taken by then")
+
+
+@DRIVERS
+def test_orders_leave_again_when_the_interface_is_up(shared, device):
+    with Child(config(device, **ORDERS), shared) as child:
+        mac = child.open()["mac"]
+        inside(shared, "ip", "link", "set", B, "down")
+        assert child.frames(0) == []
+        with listening(shared) as listener:
+            inside(shared, "ip", "link", "set", B, "up")
+            time.sleep(0.2)
+            # A packet socket first says that it was down: that order leaves with the next one.
+            orders = [b"%d" % n for n in range(5)]
+            assert [child.send([each]) for each in orders] == [1] * 5
+            expected = of_orders(orders, mac)
+            assert [each for each in heard(listener, expected[-1]) if each in expected] == expected
+
+
+@DRIVERS
+def test_a_changed_mtu_is_told_and_larger_packets_are_counted(device):
+    """Packets that are larger than a buffer, once the wire lets them through."""
+    with veth() as namespace, Child(config(device), namespace) as child:
+        child.open()
+        inside(namespace, "ip", "link", "set", B, "mtu", "1400")
+        transmit(namespace, [frame(b"small enough")])
+        assert child.frames(1) == [frame(b"small enough")]
+        assert child.counters["mtu_changes"] == 1
+        assert child.ask("findings") == [f"{B}: its MTU changed from 1500 to 1400"]
+        for end in (A, B):
+            inside(namespace, "ip", "link", "set", end, "mtu", "3000")
+        transmit(namespace, [frame(bytes(2900)), frame(b"behind it")])
+        assert child.frames(1) == [frame(b"behind it")]
+        counters = child.counters
+    assert counters["mtu_changes"] == 2
+    assert counters["oversize"] + counters.get("kernel_dropped", 0) == 1
+
+
+@DRIVERS
+def test_an_interface_that_is_deleted(device):
+    with veth() as namespace, Child(config(device, **ORDERS), namespace) as child:
+        child.open()
+        transmit(namespace, [frame(b"before")])
+        assert child.frames(1) == [frame(b"before")] and not child.ask("is_finished")
+        inside(namespace, "ip", "link", "del", A)
+        assert child.frames(0) == [] and child.ask("is_finished")
+        child.send([b"too late"])
+        for _ in range(2):  # open, and closed
+            assert f"{B} was deleted: nothing comes from it any more" in child.ask("findings")
+            assert child.counters["packets"] == 1
+            child.ask("close")
+        assert child.ask("leftovers") == []
+        # Another one of the same name is as good as the first.
+        inside(namespace, "ip", "link", "add", A, "type", "veth", "peer", "name", B)
+        for end in (A, B):
+            inside(namespace, "ip", "link", "set", end, "up")
+        child.open()
+        transmit(namespace, [frame(b"after")])
+        assert child.frames(1) == [frame(b"after")]
 
 
 def test_groups_are_joined_while_it_is_open(shared):

@@ -15,7 +15,7 @@ from tickpath.generate import SessionPlan
 from tickpath.packet import LINK_INPUT, PACKET
 from tickpath.replica.error import ReplicaError
 from tickpath.replica.ring import Ring, RingTransport
-from tickpath.wire.inputs import INPUTS
+from tickpath.wire.inputs import INPUTS, Kind
 
 TAKER = "tickpath.samples:imbalance_taker"
 RECORD = INPUTS["record"].dtype
@@ -143,12 +143,64 @@ def test_commands_answers_and_bare_messages_are_inputs_too(pair):
             pair.active.command("cancel_all", who="test", why="less")
         if rng.random() < 0.1:
             pair.active.command("kill", who="test", why="on and off", scope="G", level=0)
-        pair.active.feed_responses(b"\x00\x03???")
+        pair.active.feed_responses(b"\x00\x03???", answered=begin)
         pair.follow()
+        assert pair.standby.block.get("answered") == begin
     pitch_scenes.feed(pair.active, [])
     pair.follow()
     pair.assert_same()
     assert pair.standby.counters["commands"] == pair.active.counters["commands"] > 10
+
+
+def test_a_hold_keeps_the_strategy_quiet_on_both(pair):
+    packets = packets_of(session())
+    third = len(packets) // 3
+    pair.active.process(packets[:third])
+    pair.active.say(Kind.EPOCH, b"node a", 1)
+    pair.active.say(Kind.HOLD, b"an operator", 0b100)
+    pair.follow()
+    before = pair.standby.block.get("order_position")
+    assert pair.standby.block.get("holds") == 0b100 and before > 0
+    pair.active.process(packets[third : 2 * third])
+    pair.follow()
+    assert pair.standby.block.get("order_position") == before
+    pair.active.say(Kind.HOLD, b"an operator", 0)
+    pair.active.process(packets[2 * third :])
+    pair.follow()
+    pair.assert_same()
+    assert pair.standby.block.get("order_position") > before
+
+
+@pytest.mark.parametrize("capacity", [1 << 20, 1 << 22])
+def test_a_follower_finds_its_place_by_the_number(tmp_path, capacity):
+    pair = Pair(tmp_path / "ring", capacity=capacity)
+    packets = packets_of(session(plan=SessionPlan(messages=40_000, symbols=50, seed=12)))
+    pair.active.process(packets[:100])
+    at_first = pair.active.block.get("record_number")
+    for begin in range(100, len(packets), 100):
+        pair.active.process(packets[begin : begin + 100])
+    last = pair.active.block.get("record_number")
+    for behind in (last, last - 1, last - 500):
+        other = RingTransport(pair.ring, "other", behind)
+        assert other.first <= behind + 1
+        numbers = []
+        while len(lent := other.poll(64)):
+            numbers += [
+                int.from_bytes(
+                    pair.ring._bytes[int(each["address"]) - int(pair.ring.address) + 8 :][
+                        :8
+                    ].tobytes(),
+                    "little",
+                )
+                for each in lent
+            ]
+            other.release()
+        assert numbers == list(range(other.first, last + 1))
+    if capacity == 1 << 20:
+        with pytest.raises(ReplicaError, match="a snapshot is needed"):
+            RingTransport(pair.ring, "other", at_first)
+    with pytest.raises(ReplicaError, match="a snapshot is needed"):
+        RingTransport(pair.ring, "other", last + 1)
 
 
 def test_a_late_standby_begins_with_a_snapshot(pair):
@@ -163,6 +215,7 @@ def test_a_late_standby_begins_with_a_snapshot(pair):
     pair.orders[0].extend(pair.active.take_orders())
     pair.orders[1].extend(pair.orders[0][len(pair.orders[1]) :])
     late.restore(pair.active.snapshot())
+    late.begin_to_follow()
     pair.active.process(packets[2 * third :])
     pair.follow()
     assert late.counters["inputs_repeated"] >= 1

@@ -543,7 +543,7 @@ def test_every_field_of_the_engine_is_saved_or_is_known_not_to_matter():
         "intents egress_used bbo_used stopped pause line cursor run_end run_left bare watch "
     )
     under_way += "run_line run_venue run_numbered unit_ns run_kind own_event audit_used warned "
-    under_way += "reference_px ts_recv bare_line run_held kept"
+    under_way += "reference_px ts_recv bare_line run_held kept diverged"
     latency = "sample_mask lent_at polled_at due_at stamp paced pace_ts pace_cycles pace_multiplier"
     outside = "strategy_error"  # its text is in the header
     places = [f"{region.name}_{what}" for region in REGIONS for what in ("at", "count")]

@@ -294,6 +294,18 @@ class DpdkTransport(LiveTransport):
         return counts
 
     @property
+    def findings(self) -> list[str]:
+        """What is not as it was asked for; of an interface that was down, what became of orders."""
+        found = super().findings
+        if self._watch and self._watch.counters["interface_down"]:
+            if self._config.transport.orders_to is not None:
+                found.append(
+                    f"dpdk: {self._watch.name} went down: orders that its driver had taken by "
+                    "then, or meanwhile, may leave when it comes up again"
+                )
+        return found
+
+    @property
     def environment(self) -> dict[str, Any]:
         """For a result: DPDK, EAL's arguments, device, driver, rings, link, placement."""
         if self._module is None:

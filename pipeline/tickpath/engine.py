@@ -35,10 +35,12 @@ from tickpath.packet import (
     PACKET,
 )
 from tickpath.pipeline import process, whole_messages
+from tickpath.publish import note
 from tickpath.risk import Reject
 from tickpath.state import BBO_COLUMNS, Block
 from tickpath.strategy import Strategy, load
 from tickpath.wire.control import CONTROL
+from tickpath.wire.inputs import Kind
 from tickpath.wire.itch50 import ITCH50
 from tickpath.wire.moldudp64 import MOLDUDP64
 from tickpath.wire.pitch241 import PITCH241
@@ -167,9 +169,17 @@ class Engine:
         raw = np.frombuffer(packet, np.uint8)
         self.process(_lend(raw, len(raw), link, ts_recv))
 
-    def feed_responses(self, messages: bytes | bytearray | memoryview) -> None:
-        """Whole messages of an exchange to us, each behind a 2-byte big-endian length."""
+    def feed_responses(
+        self, messages: bytes | bytearray | memoryview, answered: int | None = None
+    ) -> None:
+        """Whole messages of an exchange to us, each behind a 2-byte big-endian length.
+
+        ``answered`` is the number that their session gave the last of them, if it gave one: who
+        follows this engine knows by it where to go on.
+        """
         raw = np.frombuffer(messages, np.uint8)
+        if answered is not None:
+            self.block.set("answered", answered)
         if len(raw):
             self.process(_lend(raw, len(raw), LINK_RESPONSES, 0))
 
@@ -194,6 +204,32 @@ class Engine:
         The ring at ``address`` has to stay where it is.
         """
         self.block.set("publishes", int(address))
+
+    def say(self, kind: Kind, text: bytes = b"", value: int = 0) -> None:
+        """Put a word of the failover layer into the input stream: EPOCH, NOTE or HOLD.
+
+        A hold's ``value`` has the bits that are in force from here on: the strategy is not called
+        while there are any.
+        """
+        raw = np.frombuffer(text or b"\0", np.uint8)
+        note(
+            self._address,
+            np.uint64(kind),
+            np.uint64(value),
+            np.uint64(raw.ctypes.data),
+            np.uint64(len(text)),
+        )
+
+    def begin_to_follow(self) -> None:
+        """Wait for nothing on any line: whoever is followed decides what is missing.
+
+        Before the first record behind a snapshot.  What waited here is dropped.
+        """
+        for name in ("held", "waiting"):
+            self.block.set(name, 0)
+        self.block.line["held"] = 0
+        self.block.line["state"] = LineState.STEADY
+        self.block.held_packet["line"] = 0
 
     @property
     def divergence(self) -> Divergence:

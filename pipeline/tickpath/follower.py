@@ -19,6 +19,7 @@ from tickpath.jit import cold, leaf
 from tickpath.layout import LineKind, count, engine
 from tickpath.layout import line as line_record
 from tickpath.memory import lend_message
+from tickpath.packet import LINK_RESPONSES
 from tickpath.publish import HEADER, checksum_of, gap_body, line_start, record, size_of
 from tickpath.wire.inputs import Flag, Kind
 
@@ -44,6 +45,7 @@ class Divergence(IntEnum):
 
 ZERO, ONE = np.uint64(0), np.uint64(1)
 _WORD = np.uint64(8)
+_LINK_RESPONSES = np.uint64(LINK_RESPONSES)
 _ENDLESS = np.uint64((1 << 64) - 1)
 _UNIT = np.uint64(LineKind.UNIT)
 _REPEATED, _FENCED = np.uint64(Counter.INPUTS_REPEATED), np.uint64(Counter.INPUTS_FENCED)
@@ -54,6 +56,7 @@ _UNKNOWN = np.uint64(Divergence.UNKNOWN)
 _RUN, _LINE, _GAP = np.uint64(Kind.RUN), np.uint64(Kind.LINE), np.uint64(Kind.GAP)
 _STALE, _CLEAR, _SPLICE = np.uint64(Kind.STALE), np.uint64(Kind.CLEAR), np.uint64(Kind.SPLICE)
 _EPOCH, _NOTE = np.uint64(Kind.EPOCH), np.uint64(Kind.NOTE)
+_HOLD = np.uint64(Kind.HOLD)
 _NUMBERED, _BARE = np.uint64(Flag.NUMBERED), np.uint64(Flag.BARE)
 _IS_ENDLESS, _NEW = np.uint64(Flag.ENDLESS), np.uint64(Flag.NEW)
 
@@ -122,8 +125,8 @@ def _splice(eng, r, index):
 def _event(eng, r):
     """Take a record that is no run; gives a `Divergence`."""
     kind, index = record.kind(r), record.line(r) - ONE
-    if kind == _EPOCH or kind == _NOTE:
-        publish.say(eng, kind, r + HEADER, record.length(r))
+    if kind == _EPOCH or kind == _NOTE or kind == _HOLD:
+        publish.say(eng, kind, record.sequence(r), r + HEADER, record.length(r))
         return ZERO
     if kind == _LINE:
         return _line(eng, r)
@@ -154,6 +157,8 @@ def _run(eng, r):
         known = line_record.at(eng, of - ONE)
         line_record.set_expected(known, record.sequence(r))
         line_record.set_seen(known, max(record.sequence(r), line_record.seen(known)))
+    if record.link(r) == _LINK_RESPONSES:
+        engine.set_answered(eng, record.sequence(r))
     engine.set_run_line(eng, of)
     engine.set_run_numbered(eng, numbered)
     engine.set_run_kind(eng, record.link(r))

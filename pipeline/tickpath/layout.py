@@ -589,6 +589,8 @@ ENGINE = _record(
     ("record_number", "u8"),  # of the record written or followed last
     ("epoch", "u8"),  # of whoever is active
     ("order_position", "u8"),  # bytes of encoded orders so far, each with its length before it
+    ("answered", "u8"),  # number that its session gave the exchange's last answer
+    ("holds", "u8"),  # bits of what keeps the strategy from being called: the failover layer's
     ("diverged", "u8"),  # why following ended: a number of `follow.Divergence`
     # Lines
     ("groups", "u8"),  # those that are taken; 0: all

@@ -32,6 +32,7 @@ from tickpath.memory import accessors, cycles
 from tickpath.orders import AUDIT_LIMIT
 from tickpath.packet import PACKET
 from tickpath.pipeline import process
+from tickpath.publish import ring
 
 STEP_NS = 1_000_000
 
@@ -154,9 +155,13 @@ def _take(eng, record):
 @entry
 def _spin(eng, record, until):
     """Poll and take until cycle ``until``, or until Python has to do something."""
+    r = engine.publishes(eng)
     while True:
         if live.lent(record) == ZERO:
             now = cycles()
+            if r != ZERO:
+                # That the hot path lives is said by the hot path.
+                ring.set_beat(r, now)
             number = _poll(
                 live.poll(record), live.transport(record), live.packets(record), live.burst(record)
             )

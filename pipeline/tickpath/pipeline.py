@@ -263,7 +263,8 @@ def _set_watch(eng, sampled):
     """Choose what the next messages are watched for; a gap that was not told stays."""
     watch = engine.watch(eng) & _STALE
     watch |= _SAMPLED * sampled | _BBO * np.uint64(engine.bbo_wanted(eng) != ZERO)
-    if engine.strategy(eng) != ZERO and engine.strategy_latched(eng) == ZERO:
+    is_called = (engine.strategy_latched(eng) == ZERO) & (engine.holds(eng) == ZERO)
+    if engine.strategy(eng) != ZERO and is_called:
         watch |= _STRATEGY
     g = gate.at(eng, ZERO)
     if gate.open_orders(g) != ZERO and gate.fill_model(g) != ZERO:
@@ -664,15 +665,15 @@ def _begin(eng, p):
     if packet.wire_length(p) > length:
         count(eng, _PACKETS_CUT)
     engine.set_ts_recv(eng, packet.ts_recv(p))
+    lend_run(address, address + length)
+    if link == _LINK_INPUT:
+        _begin_input(eng, address, length)
+        return
     if engine.waiting(eng) != ZERO:
         line.end_windows(eng)
-    lend_run(address, address + length)
     is_market = (link == _LINK_MESSAGES) | (link == _LINK_PITCH)
     if is_market | (link == _LINK_RESPONSES) | (link == _LINK_COMMANDS):
         _begin_bare(eng, link, address, length)
-        return
-    if link == _LINK_INPUT:
-        _begin_input(eng, address, length)
         return
     engine.set_bare(eng, ZERO)
     start, end, group, port = address, address + length, packet.group(p), packet.line(p)

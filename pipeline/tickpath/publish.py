@@ -18,6 +18,7 @@ from tickpath.jit import cold, entry, leaf
 from tickpath.layout import count, engine
 from tickpath.layout import line as line_record
 from tickpath.memory import accessors, copy_bytes, load_u64, store_release, store_u64
+from tickpath.packet import LINK_RESPONSES
 from tickpath.wire import hot
 from tickpath.wire.inputs import ALIGNMENT, INPUTS, Flag, Kind
 
@@ -33,25 +34,30 @@ RING = np.dtype(
         "names": [
             *("magic", "version", "capacity", "identity"),
             *("head", "number", "broken"),
-            "beat",
+            *("beat", "committed"),
             "epoch",
         ],
-        "formats": ["<u8"] * 9,
+        "formats": ["<u8"] * 10,
         # What is written often has cache lines of its own.
-        "offsets": [0, 8, 16, 24, 64, 72, 80, 128, 192],
+        "offsets": [0, 8, 16, 24, 64, 72, 80, 128, 136, 192],
         "itemsize": 256,
     }
 )
 FOLLOWER = np.dtype(
     {
-        "names": ["taken", "acknowledged", "book_digest", "state", "name"],
-        "formats": ["<u8", "<u8", "<u8", "<u8", "S24"],
+        "names": ["taken", "acknowledged", "echo", "incarnation", "epoch", "ready", "name"],
+        "formats": ["<u8"] * 6 + ["S16"],
         "itemsize": 64,
     }
 )
 FOLLOWERS_OFFSET = RING.itemsize
+MARK = np.dtype([("position", "<u8"), ("number", "<u8")])
+MARKS = 64
+"""Places of records by their number, one in every such part of the ring: where to begin reading."""
+MARKS_OFFSET = 2048
 
 ring = accessors("ring", RING)
+mark = accessors("ring_mark", MARK)
 record = hot.message(INPUTS["record"])
 line_start = hot.message(INPUTS["line"])
 gap_body = hot.message(INPUTS["gap"])
@@ -63,12 +69,14 @@ LARGEST = np.uint64(8)
 _OVERSIZE = np.uint64(Counter.INPUTS_OVERSIZE)
 HEADER = record.LENGTH
 _DATA = np.uint64(DATA_OFFSET)
+_MARKS, _MARKS_AT = np.uint64(MARKS), np.uint64(MARKS_OFFSET)
 _PADDING = np.uint64(ALIGNMENT - 1)
 _WORD = np.uint64(8)
+_LINK_RESPONSES = np.uint64(LINK_RESPONSES)
 _ENDLESS = np.uint64((1 << 64) - 1)
 _RUN, _LINE, _GAP = np.uint64(Kind.RUN), np.uint64(Kind.LINE), np.uint64(Kind.GAP)
 _STALE, _CLEAR, _SPLICE = np.uint64(Kind.STALE), np.uint64(Kind.CLEAR), np.uint64(Kind.SPLICE)
-_PAD = np.uint64(Kind.PAD)
+_PAD, _HOLD = np.uint64(Kind.PAD), np.uint64(Kind.HOLD)
 _NUMBERED, _BARE = np.uint64(Flag.NUMBERED), np.uint64(Flag.BARE)
 _IS_ENDLESS, _NEW = np.uint64(Flag.ENDLESS), np.uint64(Flag.NEW)
 _FACTORS = tuple(
@@ -138,12 +146,23 @@ def _room(r, size):
 
 
 @leaf
+def set_mark(r, position, number):
+    """Note where a record begins, if it is the first in its part of the ring."""
+    step = ring.capacity(r) // _MARKS
+    m = r + _MARKS_AT + (position // step % _MARKS) * mark.SIZE
+    if mark.number(m) == ZERO or mark.position(m) // step != position // step:
+        mark.set_position(m, position)
+        mark.set_number(m, number)
+
+
+@leaf
 def _begin(eng, r, size):
     """Write what every record says at its place; gives its address."""
     head = _room(r, size)
     out = r + _DATA + (head & (ring.capacity(r) - ONE))
     number = engine.record_number(eng) + ONE
     engine.set_record_number(eng, number)
+    set_mark(r, head, number)
     record.set_number(out, number)
     record.set_input_number(out, engine.input_number(eng))
     record.set_epoch(out, engine.epoch(eng))
@@ -181,10 +200,14 @@ def run(eng, begin, end, number):
     head, out = _begin(eng, r, size)
     of = engine.run_line(eng)
     numbered = engine.run_numbered(eng)
-    sequence = line_record.expected(line_record.at(eng, of - ONE)) if of != ZERO else ZERO
+    sequence = (
+        line_record.expected(line_record.at(eng, of - ONE)) * numbered if of != ZERO else ZERO
+    )
+    if engine.run_kind(eng) == _LINK_RESPONSES:
+        sequence = engine.answered(eng)
     endless = np.uint64(number == _ENDLESS)
     record.set_unit_ns(out, engine.unit_ns(eng))
-    record.set_sequence(out, sequence * numbered)
+    record.set_sequence(out, sequence)
     record.set_length(out, length)
     record.set_messages(out, ZERO if endless != ZERO else number)
     record.set_link(out, engine.run_kind(eng))
@@ -271,13 +294,18 @@ def splice(eng, index, next_sequence):
 
 
 @cold
-def say(eng, kind, begin, length):
-    """What the failover layer says, an `inputs.Kind.EPOCH` or ``NOTE``; its text at ``begin``."""
+def say(eng, kind, value, begin, length):
+    """What the failover layer says: `inputs.Kind.EPOCH`, ``NOTE`` or ``HOLD``; text at ``begin``.
+
+    ``value`` is the record's ``sequence``: of a hold its bits, which count from here on.
+    """
+    if kind == _HOLD:
+        engine.set_holds(eng, value)
     r = engine.publishes(eng)
     if r == ZERO:
         return
     size = size_of(length)
-    head, out = _event(eng, r, kind, ZERO, ZERO, ZERO, length)
+    head, out = _event(eng, r, kind, ZERO, value, ZERO, length)
     record.set_line(out, ZERO)
     if length != ZERO:
         store_u64(out + size - _WORD, ZERO)
@@ -286,6 +314,6 @@ def say(eng, kind, begin, length):
 
 
 @entry
-def note(eng, kind, begin, length):
+def note(eng, kind, value, begin, length):
     """`say`, from Python."""
-    say(eng, kind, begin, length)
+    say(eng, kind, value, begin, length)

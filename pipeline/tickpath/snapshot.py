@@ -55,7 +55,7 @@ SCALARS = (
     *("input_number", "messages", "engine_time", "timer_next", "alarm", "user_ref_num"),
     *("newest_ref", "next_match", "revert_next", "own_event_first", "own_event_end"),
     *("sparse_age", "bare_ns", "hours_said"),
-    *("record_number", "epoch", "order_position"),
+    *("record_number", "epoch", "order_position", "answered", "holds"),
     *("strategy_latched", "gapped", "market_hours", "packets", "lines", "gaps"),
 )
 """Numbers of the `ENGINE` record that outcomes depend on."""

@@ -22,6 +22,7 @@ from tickpath.packet import LINK_DATAGRAM, LINK_MESSAGES, LINK_PITCH, PACKET
 from tickpath.recovery import sequenced_unit
 from tickpath.recovery.engine import LineName
 from tickpath.recovery.feed import FeedRecovery
+from tickpath.state import Block
 
 UNTOLD_PACKETS = 2
 """Of a line, until which one that was refused may still turn out right."""
@@ -71,10 +72,15 @@ class EngineLines:
     """See the module's text.  Lines are made by their first packet; others raise `KeyError`."""
 
     def __init__(self, engine: Engine) -> None:
-        self._engine, self._block = engine, engine.block
+        self._engine = engine
         self._told: dict[LineName, _Told] = {}
         self._names: dict[LineName, int] = {}  # a line's place, name and kind are for good
         self._are_units: dict[LineName, bool] = {}
+
+    @property
+    def _block(self) -> Block:
+        """The engine's state, which is another block once a snapshot was restored."""
+        return self._engine.block
 
     @staticmethod
     def warm_up() -> None:

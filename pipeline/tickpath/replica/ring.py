@@ -33,6 +33,9 @@ from tickpath.publish import (
     HEAD_OFFSET,
     HEADER,
     LARGEST,
+    MARK,
+    MARKS,
+    MARKS_OFFSET,
     RING,
     RING_MAGIC,
     RING_VERSION,
@@ -132,6 +135,8 @@ class Ring:
         self.header = self._bytes[: RING.itemsize].view(RING)[0]
         end = FOLLOWERS_OFFSET + FOLLOWERS * FOLLOWER.itemsize
         self.followers = self._bytes[FOLLOWERS_OFFSET:end].view(FOLLOWER)
+        marks_end = MARKS_OFFSET + MARKS * MARK.itemsize
+        self.marks = self._bytes[MARKS_OFFSET:marks_end].view(MARK)
         self.address = np.uint64(self._bytes.ctypes.data)
 
     @classmethod
@@ -193,6 +198,58 @@ class Ring:
             if int(self.header["head"]) == head:
                 return head, number
 
+    def place_behind(self, number: int) -> tuple[int, int]:
+        """A place at or before the record behind ``number``, and the number of the one before it.
+
+        Raises `ReplicaError` where that record is not kept any more, or was never here.
+        """
+        head, last = self.place
+        if number == last:
+            return head, last
+        capacity = int(self.header["capacity"])
+        known = self.marks[(self.marks["number"] > 0) & (self.marks["number"] <= number + 1)]
+        kept = known[head - known["position"] <= capacity - capacity // int(LARGEST)]
+        if number > last or not len(kept):
+            raise ReplicaError(
+                f"{self.path}: record {number + 1:,} is not in it (its last is {last:,}): a "
+                "snapshot is needed"
+            )
+        best = kept[np.argmax(kept["number"])]
+        return int(best["position"]), int(best["number"]) - 1
+
+    def place_of(self, name: str) -> int | None:
+        """One of the places for followers, now ``name``'s; None where all are taken."""
+        known = self.followers["name"]
+        same = np.flatnonzero(known == name.encode())
+        free = same if len(same) else np.flatnonzero(known == b"")
+        if not len(free):
+            return None
+        slot = int(free[0])
+        mine = self.followers[slot]
+        mine["taken"] = mine["acknowledged"] = self.place[1]
+        mine["name"] = name.encode()
+        return slot
+
+    def leave(self, slot: int) -> None:
+        """Give a follower's place back."""
+        self.followers["name"][slot] = b""
+
+    def read(self, position: int, most: int) -> bytes:
+        """Up to ``most`` bytes from a position on, as far as they lie in one piece."""
+        capacity = int(self.header["capacity"])
+        at = position % capacity
+        begin = DATA_OFFSET + at
+        return self._bytes[begin : begin + min(most, capacity - at)].tobytes()
+
+    def write(self, position: int, raw: bytes) -> None:
+        """Put bytes at a position; they go on at the ring's begin where it ends."""
+        capacity = int(self.header["capacity"])
+        at = position % capacity
+        first = raw[: capacity - at]
+        for begin, part in ((at, first), (0, raw[len(first) :])):
+            to = self._bytes[DATA_OFFSET + begin : DATA_OFFSET + begin + len(part)]
+            to[:] = np.frombuffer(part, np.uint8)
+
     def __enter__(self) -> "Ring":
         return self
 
@@ -206,7 +263,7 @@ class Ring:
 
     def close(self) -> None:
         """Let go of the memory; the file stays."""
-        del self.header, self.followers, self._bytes
+        del self.header, self.followers, self.marks, self._bytes
         self._map.close()
 
 
@@ -217,27 +274,23 @@ class RingTransport:
     counters: Mapping[str, int] = {}
     findings: Sequence[str] = ()
 
-    def __init__(self, ring: Ring, name: str) -> None:
-        """Take one of the ring's places for followers.  Raises `ReplicaError` where all are."""
+    def __init__(self, ring: Ring, name: str, behind: int | None = None) -> None:
+        """Take one of the ring's places for followers, from the record behind ``behind`` on.
+
+        None: from the next one on.  Raises `ReplicaError` where all are taken, or the record is
+        not there.
+        """
+        at, number = ring.place if behind is None else ring.place_behind(behind)
         self.ring, self.name = ring, name
         self.state = np.zeros(1, FOLLOWING)
-        self._slot = self._free_slot(name)
-        at, number = ring.place
+        slot = ring.place_of(name)
+        if slot is None:
+            raise ReplicaError(f"{ring.path}: it has {FOLLOWERS} followers already")
+        self._slot = slot
         self.first = number + 1
         """Number of the first record that will be lent."""
-        mine = ring.followers[self._slot]
-        mine["taken"] = mine["acknowledged"] = number
         self.state["ring"], self.state["at"], self.state["number"] = ring.address, at, number
-        self.state["slot"] = ring.followers[self._slot : self._slot + 1].ctypes.data
-
-    def _free_slot(self, name: str) -> int:
-        followers = self.ring.followers
-        same = np.flatnonzero(followers["name"] == name.encode())
-        free = same if len(same) else np.flatnonzero(followers["name"] == b"")
-        if not len(free):
-            raise ReplicaError(f"{self.ring.path}: it has {FOLLOWERS} followers already")
-        followers["name"][free[0]] = name.encode()
-        return int(free[0])
+        self.state["slot"] = ring.followers[slot : slot + 1].ctypes.data
 
     @staticmethod
     def why_not() -> str | None:
@@ -252,9 +305,15 @@ class RingTransport:
         return Native(self.state.ctypes.data, *functions)
 
     @property
+    def mine(self) -> np.void:
+        """Our record among the ring's followers, which can be written."""
+        return self.ring.followers[self._slot]
+
+    @property
     def is_lapped(self) -> bool:
-        """True once the writer was ahead by more than the ring keeps: a snapshot is needed."""
-        return bool(self.state["lapped"][0])
+        """True once the writer was ahead by more than the ring keeps, or the ring has ended: a
+        snapshot is needed."""
+        return bool(self.state["lapped"][0] or self.ring.header["broken"])
 
     @property
     def lag(self) -> int:
@@ -288,4 +347,4 @@ class RingTransport:
 
     def close(self) -> None:
         """Leave the ring."""
-        self.ring.followers["name"][self._slot] = b""
+        self.ring.leave(self._slot)

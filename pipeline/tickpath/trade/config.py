@@ -7,7 +7,7 @@ what is missing is asked for, of whoever is named here, and declared where nobod
 
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -100,13 +100,16 @@ class TradeConfig(Config, frozen=True):
     trade: Trade = Trade()
 
 
-def load(path: str | Path, backend: str | None = None) -> TradeConfig:
-    """Read a TOML file; ``backend`` goes before `trade.backend`.
+C = TypeVar("C", bound="TradeConfig")
+
+
+def decoded(path: str | Path, kind: type[C]) -> C:
+    """A TOML file as a configuration of this kind, not checked beyond its fields.
 
     Raises `ConfigError` with one line: file, key, what is expected.
     """
     try:
-        config = msgspec.toml.decode(Path(path).read_bytes(), type=TradeConfig)
+        return msgspec.toml.decode(Path(path).read_bytes(), type=kind)
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from None
     except msgspec.ValidationError as error:
@@ -115,13 +118,18 @@ def load(path: str | Path, backend: str | None = None) -> TradeConfig:
         raise ConfigError(f"{path}: {f'{key}: ' if key else ''}{what}") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not TOML: {error}") from None
+
+
+def load(path: str | Path, backend: str | None = None) -> TradeConfig:
+    """Read a TOML file; ``backend`` goes before `trade.backend`.  Raises as `decoded` does."""
+    config = decoded(path, TradeConfig)
     if backend is not None:
         trade = msgspec.structs.replace(config.trade, backend=backend)
         config = msgspec.structs.replace(config, trade=trade)
     return checked(config, str(path))
 
 
-def checked(config: TradeConfig, source: str = "configuration") -> TradeConfig:
+def checked(config: C, source: str = "configuration") -> C:
     """The configuration as it is traded with: see the module's text.  Raises `ConfigError`.
 
     `feed.groups` are all groups then, but for the second lines.

@@ -16,6 +16,8 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 
+import numpy as np
+
 from tickpath import backend
 from tickpath.backend import LiveTransport
 from tickpath.config import ConfigError, parse_group
@@ -96,11 +98,19 @@ class Market:
 
     # ------------------------------------------------------------ the start
 
+    def begin(self) -> None:
+        """Compile what is called when something is missing; a live transport begins to lend."""
+        self._lines.warm_up()
+        if self.transport is not None and self._live is None:
+            self._live = self._stack.enter_context(Live(self._engine, self.transport))
+
+    def give(self, packets: np.ndarray) -> None:
+        """Packets that were received before, into the engine."""
+        self._sessions.give(packets)
+
     def start(self, is_stopped: Callable[[], bool], say: Callable[[str], None]) -> None:
         """Take the day so far.  Raises `ConfigError` where nothing comes to a group."""
-        self._lines.warm_up()
-        if self.transport is not None:
-            self._live = self._stack.enter_context(Live(self._engine, self.transport))
+        self.begin()
         begun_ns = said_ns = self._clock()
         while not is_stopped() and not self.is_current:
             if not self.take(lambda: None) and self._live is None:

@@ -7,7 +7,7 @@ follower that stands otherwise has diverged, and knows where.
 
     run       messages of the market, answers of an exchange or operator commands, as they came in
               one packet, after arbitration; `link` says which.  ``sequence`` is that of the first
-              on its line
+              on its line, or the number that its session gave the last answer
     line      a line begins, or begins again with another session; ``sequence`` is its first
     gap       messages ``sequence`` to the payload's ``last`` of a line will not come
     stale     the books of a line may be wrong: its session changed
@@ -15,6 +15,7 @@ follower that stands otherwise has diverged, and knows where.
     splice    a snapshot stands for everything on a line before ``sequence``
     epoch     another node is active from here on; the payload is its name
     note      something that the failover layer records, a change of its mode; the engine passes it
+    hold      the strategy is not called while any bit of ``sequence`` is set; the payload says why
     pad       fills a ring up to its end; it has no number
 """
 
@@ -38,6 +39,7 @@ class Kind(IntEnum):
     EPOCH = 7
     NOTE = 8
     PAD = 9
+    HOLD = 10
 
 
 class Flag(IntEnum):

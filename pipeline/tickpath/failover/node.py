@@ -1,0 +1,637 @@
+"""A node: an engine that trades or stands by, and the shell around its `role`.
+
+    standing by    follows the ring of whoever is active; reads feed and gateway, keeps their ends
+    active         takes feed, answers and commands; every input goes into its own ring first; hands
+                   orders over to the gateway as soon as the gate lets them
+
+One thread does all of it but the lease store's calls (`store_thread`).  The loop looks at the clock
+before every hand-over: nothing leaves behind the end of the lease that `Promote` and `Extend` said,
+however late the role hears of it.
+
+At worst the loop is late: then beats stop, another node takes over, and the gateway refuses what
+this one still sends, by its epoch.
+"""
+
+import gc
+import json
+import os
+import secrets
+import select
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numba import types
+
+from tickpath.clock import calibrate, now_cycles
+from tickpath.engine import Engine
+from tickpath.failover import role_action as act
+from tickpath.failover import role_event as told
+from tickpath.failover.control import Answer, Control, ask, tell
+from tickpath.failover.control_error import ControlError
+from tickpath.failover.feed_tail import FeedTail
+from tickpath.failover.gateway_client import GatewayClient, Group, Sent
+from tickpath.failover.gateway_event import (
+    Accepted,
+    Confirmed,
+    Event,
+    Refused,
+    Stands,
+    Told,
+    Welcomed,
+)
+from tickpath.failover.gateway_event import Answer as GatewayMessage
+from tickpath.failover.lease import open_store
+from tickpath.failover.member import Member
+from tickpath.failover.node_answers import Answers
+from tickpath.failover.node_config import NodeConfig
+from tickpath.failover.outbox import Outbox
+from tickpath.failover.peers import Peers
+from tickpath.failover.role import Role
+from tickpath.failover.store_thread import StoreThread
+from tickpath.failover.versions import group_of
+from tickpath.follower import Divergence
+from tickpath.live import Live
+from tickpath.packet import PACKET
+from tickpath.publish import note
+from tickpath.replay import prefault, set_clock
+from tickpath.replica.error import ReplicaError
+from tickpath.replica.ring import Ring, RingTransport
+from tickpath.session.credentials import Credentials, Secret
+from tickpath.trade.config import split
+from tickpath.trade.market import Market
+from tickpath.wire.gateway import Refusal, Session
+from tickpath.wire.inputs import Kind
+
+MILLISECOND_NS = 1_000_000
+STEP_NS = 50_000
+"""How long a standby polls the ring before it looks at anything else."""
+WAIT_S = 0.0003
+"""How long the loop sleeps where nothing came and nothing spins."""
+SOURCES = (act.TAKEOVER, act.GATE, act.POLICY, act.UNKNOWN_ORDERS, "operator", "feed")
+"""Who can hold trading; a hold is the bit of its place.  Others share the last bit."""
+OTHERS = "others"
+
+Say = Callable[[str], None]
+
+
+def bit_of(source: str) -> int:
+    """The bit of a source among the engine's ``holds``."""
+    return 1 << (SOURCES.index(source) if source in SOURCES else len(SOURCES))
+
+
+class NodeError(RuntimeError):
+    """A node that cannot go on; one line: what, where, what to do."""
+
+
+class Node:
+    """See the module's text.  `round` is one turn of the loop; `run` turns it until stopped."""
+
+    def __init__(
+        self,
+        config: NodeConfig,
+        strategy: Any = None,
+        *,
+        credentials: Credentials | None = None,
+        say: Say = lambda text: None,
+        clock: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
+        """``config`` is a checked one; ``credentials`` those of the feed's servers, if they ask.
+
+        Raises `ConfigError`, `ControlError`, `GatewayError`, `ReplicaError`, `StrategyError`.
+        """
+        self.config, self.settings = config, config.node
+        self._strategy, self._clock, self.say = strategy, clock, say
+        self._credentials = credentials or Credentials("", Secret(""))
+        self.counters: Counter[str] = Counter()
+        self.notes: list[str] = []
+        self.is_stopped = False
+        self._stack = ExitStack()
+        self._incarnation = secrets.randbits(62) | 1
+        self._begin_engine()
+        self.answers = Answers(self.engine)
+        self.peers = Peers(self.settings.peers)
+        self.role = Role(Member(self.settings.name, self._incarnation), self.settings.role, clock())
+        self.gateway = GatewayClient(
+            split(self.settings.gateway),
+            self.settings.name,
+            group_of(config, self.engine),
+            clock=clock,
+        )
+        self._stack.callback(self.gateway.close)
+        store = open_store(self.settings.lease, self.settings.lease_settings, clock=clock)
+        self.store = StoreThread(store, self.settings.name)
+        self._stack.callback(self.store.close)
+        self.control = Control(self.settings.control, self._answer)
+        self._stack.callback(self.control.close)
+
+    # ------------------------------------------------------------ what an engine needs
+
+    def _begin_engine(self) -> None:
+        """A fresh engine, with a ring and a feed of its own."""
+        self.engine = Engine(self.config, strategy=self._strategy, on_orders=self._made)
+        self.ring = Ring.create(self.settings.ring, self.settings.ring_bytes)
+        self.engine.publish_to(self.ring.address)
+        self.outbox = Outbox()
+        self.tail = FeedTail()
+        self.market = Market(self.engine, self.config, self._credentials, self._clock)
+        self.transport: RingTransport | None = None
+        self._live: Live | None = None
+        self._is_leading = self._is_draining = self._is_frozen = False
+        self._is_whole = True
+        self._until_ns = 0
+        self._gate: tuple[Member, ...] | None = None
+        self._asked_gateway: int | None = None
+        self._last_beat = self._beat_ns = 0
+        self._echoes: dict[int, int] = {}
+        self._told: told.Standing | None = None
+        self._is_current = False
+        self._session = Session.DOWN
+
+    def _made(self, orders: memoryview) -> None:
+        """Orders that the engine encoded: they depend on the last record at most."""
+        self.outbox.add(bytes(orders), self.engine.block.get("record_number"))
+
+    def start(self) -> None:
+        """Compile, touch all memory, then take part; a node that is late loads a snapshot."""
+        self.clock = calibrate()
+        set_clock(self.engine, self.clock)
+        self.engine.advance(np.zeros(0, PACKET))
+        prefault(self.engine)
+        self._warm_up()
+        self.market.begin()
+        gc.collect()
+        gc.freeze()
+        Path(self.settings.directory).mkdir(parents=True, exist_ok=True)
+        if self.peers.active(self._clock()) is not None:
+            self._is_whole = False
+
+    def _warm_up(self) -> None:
+        """Compile, or load from the cache, all that is called later: a lease does not wait."""
+        note.compile((types.uint64,) * 5)
+        transport = RingTransport(self.ring, "warm-up")
+        Live(self.engine, transport, self.clock)
+        transport.close()
+        self.engine.restore(self.engine.snapshot())
+
+    def close(self) -> None:
+        """Let go of everything; a lease that is held runs out, or was released by `retire`."""
+        self._leave()
+        self.market.close()
+        self._stack.close()
+
+    def run(self, duration_s: float | None = None) -> None:
+        """Turn the loop until stopped, or for so long."""
+        end_ns = None if duration_s is None else self._clock() + int(duration_s * 1e9)
+        while not self.is_stopped and (end_ns is None or self._clock() < end_ns):
+            self.round()
+
+    # ------------------------------------------------------------ the loop
+
+    def round(self) -> None:
+        """One turn: inputs, orders, what was asked and answered, time."""
+        came = self._lead() if self._is_leading else self._follow()
+        came += self._hear_gateway(self.gateway.poll())
+        for event in self.store.answers():
+            self._step(event)
+        self.control.serve()
+        self._tell_standing()
+        self._step(told.Tick())
+        if not came and not self.settings.spin:
+            sockets = [self.gateway] if self.gateway.fileno() >= 0 else []
+            select.select(sockets, [], [], WAIT_S)
+
+    def _step(self, event: told.Event) -> None:
+        for action in self.role.step(event, self._clock()):
+            self._do(action)
+
+    def _standing(self) -> told.Standing:
+        block = self.engine.block
+        why = self.engine.divergence
+        held = block.get("holds")
+        return told.Standing(
+            number=block.get("record_number"),
+            epoch=block.get("epoch"),
+            order_position=block.get("order_position"),
+            tail_position=self.outbox.tail_position,
+            is_whole=self._is_whole,
+            diverged=None if why is Divergence.NONE else why.name.lower(),
+            held=tuple(each for each in (*SOURCES, OTHERS) if held & bit_of(each)),
+            incarnation=self._incarnation,
+        )
+
+    def _tell_standing(self) -> None:
+        standing, now_ns = self._standing(), self._clock()
+        if standing != self._told or now_ns - self._beat_ns > MILLISECOND_NS:
+            self._told, self._beat_ns = standing, now_ns
+            self._step(standing)
+            is_up = self._session is Session.UP
+            health = told.Health(is_session_up=is_up)
+            if health != self.role.health:
+                self._step(health)
+
+    # ------------------------------------------------------------ standing by
+
+    def _follow(self) -> int:
+        """Take what the active has published; gives how many records."""
+        came = self._keep_feed()
+        if self._is_frozen:
+            return came
+        if self.transport is None:
+            return came + self._join()
+        assert self._live is not None
+        came += self._live.step(STEP_NS)
+        self.answers.forget()
+        if self.transport.is_lapped or self.engine.divergence is not Divergence.NONE:
+            self._begin_anew()
+            return 1
+        header, mine = self.transport.ring.header, self.transport.mine
+        mine["epoch"], mine["incarnation"] = self.engine.block.get("epoch"), self._incarnation
+        mine["ready"], mine["echo"] = not self.role.unfit(), header["beat"]
+        beat = int(header["beat"])
+        if beat != self._last_beat:
+            self._last_beat = beat
+            epoch, number = int(header["epoch"]), int(header["number"])
+            self._step(told.Beat(epoch, beat, number, int(header["committed"])))
+        return came
+
+    def _keep_feed(self) -> int:
+        source = self.market.feed or self.market.transport
+        assert source is not None
+        packets = source.poll(256)
+        if len(packets):
+            self.tail.keep(packets)
+        source.release()
+        return 0
+
+    def _join(self) -> int:
+        """Follow whoever is active; a node without its earlier records loads a snapshot."""
+        now_ns = self._clock()
+        found = self.peers.active(now_ns)
+        if found is None:
+            return 0
+        number = self.engine.block.get("record_number")
+        try:
+            behind = number if self._is_whole else None
+            self.transport = RingTransport(found.ring, self.settings.name, behind)
+            if not self._is_whole:
+                self._load(found.name)
+        except (ReplicaError, ControlError) as error:
+            self._note(str(error))
+            self._leave()
+            if number:
+                self._begin_anew()
+            self._is_whole = False
+            return 0
+        self._live = Live(self.engine, self.transport, self.clock)
+        self._live.__enter__()
+        self._note(f"following {found.name} behind record {self.engine.block.get('record_number')}")
+        return 1
+
+    def _load(self, active: str) -> None:
+        """The state of another node: a standby's, so that the active need not stop for it."""
+        names = [each for each in self.settings.peers if each != active] + [active]
+        for name in names:
+            address = self.settings.peers[name].control
+            try:
+                said, snapshot = ask(address, 2_000, ask="snapshot")
+            except ControlError as error:
+                if name == active:
+                    raise
+                self._note(str(error))
+                continue
+            assert self.transport is not None
+            if said["record_number"] < self.transport.first - 1:
+                continue  # records between the snapshot and our place in the ring would be missing
+            self.engine.restore(snapshot)
+            self.engine.begin_to_follow()
+            self.outbox = Outbox(self.engine.block.get("order_position"))
+            self._is_whole = True
+            self._note(f"snapshot of {name}, record {said['record_number']:,}")
+            return
+        raise ControlError("no node has a snapshot that the stream goes on from")
+
+    def _leave(self) -> None:
+        """Follow nobody."""
+        if self._live is not None:
+            self._live.__exit__(None, None, None)
+            self._live = None
+        if self.transport is not None:
+            self.transport.close()
+            self.transport = None
+
+    def _begin_anew(self) -> None:
+        """This state is of no use: keep it for study, and load another's."""
+        number, why = self.engine.block.get("record_number"), self.engine.divergence
+        self.counters["begun_anew"] += 1
+        if why is not Divergence.NONE:
+            self._note(f"diverged behind record {number:,}: {why.name.lower()}")
+            self._keep_state(f"diverged-{number}.snapshot")
+        self._leave()
+        self.market.close()
+        self.ring.header["broken"] = 1
+        self._incarnation = secrets.randbits(62) | 1
+        self._begin_engine()
+        self.answers.serve(self.engine)
+        set_clock(self.engine, self.clock)
+        self.market.begin()
+        self._is_whole = False
+
+    def _keep_state(self, name: str) -> None:
+        try:
+            block = self.engine.block
+            block.set("cursor", 0)
+            (Path(self.settings.directory) / name).write_bytes(self.engine.snapshot())
+        except (OSError, RuntimeError) as error:
+            self._note(f"its state could not be kept: {error}")
+
+    # ------------------------------------------------------------ active
+
+    def _lead(self) -> int:
+        came = 0
+        if not self._is_draining:
+            came = self.market.take(self._flush)
+            self._watch_feed()
+        self.ring.header["beat"] = now_cycles()
+        self._hear_followers()
+        self._flush()
+        return came
+
+    def _watch_feed(self) -> None:
+        """No trading on books that are not current."""
+        is_current = self.market.is_current
+        if is_current == self._is_current:
+            return
+        self._is_current = is_current
+        if is_current:
+            self._step(told.ResumeTrading("feed"))
+        else:
+            self._step(told.HoldTrading("feed", "the feed is not current"))
+
+    def _hear_followers(self) -> None:
+        """Acknowledgements, as echoes of our beats."""
+        for at, row in enumerate(self.ring.followers):
+            incarnation, echo = int(row["incarnation"]), int(row["echo"])
+            if not incarnation or self._echoes.get(at) == echo:
+                continue
+            self._echoes[at] = echo
+            member = Member(row["name"].decode(), incarnation)
+            ready = bool(row["ready"])
+            self._step(told.Acked(member, int(row["epoch"]), int(row["taken"]), ready))
+        self.ring.header["committed"] = self._acknowledged()
+
+    def _acknowledged(self) -> int:
+        """The last record that all of the gate's members have taken; 0 while it is shut."""
+        if self._gate is None:
+            return 0
+        number = int(self.ring.header["number"])
+        for member in self._gate:
+            rows = self.ring.followers
+            mine = rows[
+                (rows["name"] == member.name.encode()) & (rows["incarnation"] == member.incarnation)
+            ]
+            number = min(number, int(mine["taken"][0]) if len(mine) else 0)
+        return number
+
+    def _flush(self) -> None:
+        """Hand over what may leave, as long as the lease runs by this node's own clock."""
+        if self._gate is None or not self.outbox.waiting_bytes:
+            return
+        piece = self.outbox.due(self._acknowledged())
+        if piece is None:
+            return
+        if self._clock() >= self._until_ns:
+            self.counters["kept_back_without_lease"] += 1
+            return
+        sent = self.gateway.hand_over(
+            self.engine.block.get("epoch"), piece.begin, piece.record_number, piece.orders
+        )
+        if sent in (Sent.WRITTEN, Sent.WAITING):
+            self.outbox.hand_over(piece)
+
+    # ------------------------------------------------------------ the gateway
+
+    def _hear_gateway(self, events: list[Event]) -> int:
+        for event in events:
+            match event:
+                case GatewayMessage() | Told():
+                    self.answers.add(event)
+                case Accepted(_, position) | Confirmed(_, position):
+                    self.outbox.confirm(position)
+                case Refused():
+                    self._refused(event)
+                case Welcomed(_, stands):
+                    self._stands(stands, is_asked=False)
+                    if self._is_leading:
+                        self.outbox.handed = min(self.outbox.handed, stands.order_position)
+                case Stands():
+                    self._stands(event, is_asked=True)
+        if self._is_leading and not self._is_draining:
+            for messages, answered in self.answers.take():
+                self.engine.feed_responses(messages, answered)
+            self._flush()
+        return len(events)
+
+    def _stands(self, stands: Stands, is_asked: bool) -> None:
+        self._session = stands.session_state
+        if self._asked_gateway is None or not is_asked:
+            return
+        request, self._asked_gateway = self._asked_gateway, None
+        self._step(
+            told.GatewayAnswer(
+                request, stands.highest_epoch, stands.order_position, stands.input_number
+            )
+        )
+
+    def _refused(self, event: Refused) -> None:
+        self.counters[f"refused_{event.reason.name.lower()}"] += 1
+        if event.reason in (Refusal.POSITION_AHEAD, Refusal.SESSION_DOWN):
+            self.outbox.handed = min(self.outbox.handed, event.order_position)
+            return
+        if self._is_leading:
+            self._step(told.GatewayRefused(event.epoch, event.highest_epoch, event.reason.name))
+
+    # ------------------------------------------------------------ what the role asks for
+
+    def _do(self, action: act.Action) -> None:
+        match action:
+            case act.Acquire() | act.Renew() | act.Release() | act.RecordNote() | act.ReadStore():
+                self.store.ask(action)
+            case act.AskGateway(request, epoch):
+                self._ask_gateway(request, epoch)
+            case act.Freeze(request):
+                self._freeze(request)
+            case act.Promote():
+                self._promote(action)
+            case act.Extend(_, until_ns):
+                self._until_ns = until_ns
+            case act.Require(request, members, is_synchronous):
+                self._require(request, members, is_synchronous)
+            case act.Hold(source, reason):
+                self._hold(bit_of(source), reason, is_held=True)
+            case act.Resume(source):
+                self._hold(bit_of(source), source, is_held=False)
+            case act.Drain(request):
+                self._is_draining = True
+                self._flush()
+                block = self.engine.block
+                number, position = block.get("record_number"), block.get("order_position")
+                self._step(told.Drained(request, number, position))
+            case act.Undrain():
+                self._is_draining = False
+            case act.StopSending(request, reason):
+                self._stop_leading(reason)
+                self._step(told.Stopped(request))
+            case act.Follow():
+                self._is_frozen = False
+            case act.HandOver(to, epoch, number):
+                word = {"ask": "handed_over", "from": self.settings.name}
+                tell(self.settings.peers[to].control, **word, epoch=epoch, number=number)
+            case act.Abort(reason):
+                raise NodeError(f"this node has to end: {reason}")
+            case _:
+                self._note(_words(action))
+
+    def _ask_gateway(self, request: int, epoch: int) -> None:
+        if epoch:
+            self.gateway.hand_over(epoch, 0, self.engine.block.get("record_number"))
+        if self.gateway.ask() is Sent.NO_LINE:
+            self._step(told.GatewayFailed(request, "there is no connection to the gateway"))
+        else:
+            self._asked_gateway = request
+
+    def _freeze(self, request: int) -> None:
+        """Take what is in the ring still, and nothing more."""
+        if self._live is not None and self.transport is not None:
+            while self.transport.lag and self._live.step(STEP_NS):
+                pass
+        self._is_frozen = True
+        self._step(told.Frozen(request, self._standing()))
+
+    def _promote(self, action: act.Promote) -> None:
+        self._leave()
+        block = self.engine.block
+        block.set("record_number", action.next_number - 1)
+        block.set("epoch", action.epoch)
+        self.ring.header["epoch"] = action.epoch
+        self.outbox.go_on_from(action.order_position)
+        block.set("order_position", max(block.get("order_position"), action.order_position))
+        self._gate, self._until_ns = None, action.until_ns
+        self._is_leading, self._is_draining, self._is_frozen = True, False, False
+        self._echoes.clear()
+        said = {"active": self.settings.name, "behind": action.number}
+        if action.is_forced:
+            said |= {"forced": True, "records_lost": action.records_lost}
+        self.engine.say(Kind.EPOCH, json.dumps(said).encode(), action.epoch)
+        holds = block.get("holds") & ~(bit_of(act.TAKEOVER) | bit_of(act.GATE))
+        self.engine.say(Kind.HOLD, b"a takeover", holds | bit_of(act.TAKEOVER))
+        packets, _bytes = self.tail.take()
+        if len(packets):
+            self.market.give(packets)
+        self._is_current = True  # so that the first look says it where it is not
+        self._watch_feed()
+        self._note(f"active in epoch {action.epoch} from record {action.next_number:,} on")
+
+    def _require(self, request: int, members: tuple[Member, ...], is_synchronous: bool) -> None:
+        word = {"gate": [str(each) for each in members], "synchronous": is_synchronous}
+        self.engine.say(Kind.NOTE, json.dumps(word).encode())
+        self._gate = members
+        self._step(told.Required(request, self.engine.block.get("record_number")))
+
+    def _hold(self, bit: int, why: str, *, is_held: bool) -> None:
+        holds = self.engine.block.get("holds")
+        self.engine.say(Kind.HOLD, why.encode(), holds | bit if is_held else holds & ~bit)
+
+    def _stop_leading(self, reason: str) -> None:
+        """Nothing leaves, nothing is published; what is here is not known to be the group's."""
+        self._is_leading, self._gate, self._until_ns = False, None, 0
+        self._note(f"stopped: {reason}")
+        self._begin_anew()
+
+    # ------------------------------------------------------------ people and other nodes
+
+    def _note(self, text: str) -> None:
+        self.notes.append(text)
+        del self.notes[:-200]
+        self.say(text)
+
+    def status(self) -> dict[str, Any]:
+        """What this node is and how it stands, JSON-ready."""
+        block = self.engine.block
+        lag = self.transport.lag if self.transport is not None else None
+        return {
+            "node": self.settings.name,
+            "pid": os.getpid(),
+            "state": self.role.state.name,
+            "epoch": self.role.epoch,
+            "record_number": block.get("record_number"),
+            "input_number": block.get("input_number"),
+            "order_position": block.get("order_position"),
+            "handed_over": self.outbox.handed,
+            "lag_records": lag,
+            "ready": not (why := self.role.ready()),
+            "reasons": why,
+            "held": self._standing().held,
+            "session": self._session.name,
+            "gate": None if self._gate is None else [str(each) for each in self._gate],
+            "book_digest": f"{block.get('book_digest'):016x}",
+            "counters": dict(self.counters + self.role.counters),
+            "engine": {name: value for name, value in self.engine.counters.items() if value},
+        }
+
+    def _answer(self, question: dict[str, Any]) -> Answer:
+        what = question.get("ask")
+        if what == "snapshot":
+            if not self._is_whole or self.engine.block.get("cursor"):
+                return {"error": "this node has no whole state now"}, b""
+            self.counters["snapshots_given"] += 1
+            number = self.engine.block.get("record_number")
+            return {"record_number": number}, self.engine.snapshot()
+        if what == "status":
+            return self.status(), b""
+        if what == "state_digest":
+            digest = f"{self.engine.state_digest:016x}"
+            return {"record_number": self.status()["record_number"], "digest": digest}, b""
+        events: dict[str, Callable[[], told.Event]] = {
+            "handed_over": lambda: told.HandedOver(
+                question["from"], question["epoch"], question["number"]
+            ),
+            "switchover": lambda: told.Switchover(question.get("to")),
+            "force": told.Force,
+            "hold": lambda: told.HoldTrading("operator", question.get("why", "the operator")),
+            "resume": lambda: told.ResumeTrading("operator"),
+            "resolved": told.UnknownResolved,
+            "mode": lambda: told.SetMode(bool(question["synchronous"])),
+            "retire": told.Retire,
+            "drill": told.Drill,
+        }
+        if what not in events:
+            return {"error": f"{what!r} is no question; there are {', '.join(events)}"}, b""
+        before = len(self.notes)
+        try:
+            event = events[what]()
+        except KeyError as error:
+            return {"error": f"{what}: {error} is missing"}, b""
+        self._step(event)
+        return {"notes": self.notes[before:], **self.status()}, b""
+
+
+def _words(action: act.Action) -> str:
+    """What an action says to people."""
+    match action:
+        case act.Entered(state, reason):
+            return f"{state.lower()}: {reason}"
+        case act.Alarm(name, text):
+            return f"alarm {name}: {text}"
+        case act.Refused(command, reasons):
+            return f"{command} refused: {'; '.join(reasons)}"
+        case act.Done(command, text):
+            return f"{command}: {text}"
+    return repr(action)
+
+
+__all__ = ["Group", "Node", "NodeError"]

@@ -1,0 +1,91 @@
+"""The lease store's calls on a thread of their own: they block, the node's loop never does.
+
+One call at a time, in the order in which they were asked for; answers are events of the role.  What
+waits is bounded by the role, which has one request of a kind at a time.
+"""
+
+import queue
+import threading
+import time
+
+from tickpath.failover import role_action as act
+from tickpath.failover import role_event as told
+from tickpath.failover.lease import Held, Lease, LeaseError, LeaseStore, Lost
+
+StoreAction = act.Acquire | act.Renew | act.Release | act.RecordNote | act.ReadStore
+
+
+class StoreThread:
+    """See the module's text."""
+
+    def __init__(self, store: LeaseStore, node: str) -> None:
+        self._store, self._node = store, node
+        self._asked: queue.SimpleQueue[StoreAction | None] = queue.SimpleQueue()
+        self._answers: queue.SimpleQueue[told.Event] = queue.SimpleQueue()
+        self._lease: Lease | None = None
+        self._thread = threading.Thread(target=self._run, name="lease", daemon=True)
+        self._thread.start()
+
+    def ask(self, action: StoreAction) -> None:
+        """Have it done; its answer comes by `answers`."""
+        self._asked.put(action)
+
+    def answers(self) -> list[told.Event]:
+        """What has been answered since."""
+        found: list[told.Event] = []
+        while True:
+            try:
+                found.append(self._answers.get_nowait())
+            except queue.Empty:
+                return found
+
+    def close(self) -> None:
+        """End the thread; a lease that is held runs out, unless it was released."""
+        self._asked.put(None)
+        self._thread.join(2.0)
+        self._store.close()
+
+    def _run(self) -> None:
+        while (action := self._asked.get()) is not None:
+            try:
+                self._answers.put(self._done(action))
+            except LeaseError as error:
+                self._answers.put(told.StoreFailed(action.request, str(error)))
+
+    def _done(self, action: StoreAction) -> told.Event:
+        match action:
+            case act.Acquire(request, ttl_ns):
+                granted = self._store.acquire(self._node, ttl_ns)
+                if isinstance(granted, Held):
+                    return told.Held(request, granted.holder, granted.epoch)
+                self._lease = granted
+                return told.Acquired(request, granted.epoch, granted.asked_at_ns, granted.ttl_ns)
+            case act.Renew(request, epoch):
+                return self._renewed(request, epoch)
+            case act.Release(request, epoch):
+                if self._lease is not None and self._lease.epoch == epoch:
+                    self._store.release(self._lease)
+                    self._lease = None
+                return told.Released(request)
+            case act.RecordNote(request, epoch, note):
+                lease = self._lease
+                is_ours = lease is not None and lease.epoch == epoch
+                return told.Recorded(request, is_ours and self._store.record(lease, note))  # type: ignore[arg-type]
+            case act.ReadStore(request):
+                stored = self._store.read()
+                return told.Stored(request, stored.epoch, stored.holder, stored.note)
+
+    def _renewed(self, request: int, epoch: int) -> told.Event:
+        lease = self._lease
+        if lease is None or lease.epoch != epoch:
+            return told.Lost(request, "it is not ours")
+        renewed = self._store.renew(lease)
+        if isinstance(renewed, Lost):
+            return told.Lost(request, renewed.reason)
+        self._lease = renewed
+        return told.Renewed(request, renewed.asked_at_ns, renewed.ttl_ns)
+
+
+def now_ns() -> int:
+    """The clock of leases and roles."""
+    return time.monotonic_ns()

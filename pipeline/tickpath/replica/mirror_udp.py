@@ -1,0 +1,112 @@
+"""Mirrors over UDP: the loops of `tickpath mirror send` and `tickpath mirror receive`.
+
+Each is a process of its own beside an engine: a sender needs nothing of the engine but its ring,
+and keeps saying that the engine has stopped when it has.  They poll, and sleep `idle_us` when there
+is nothing to do; with 0 they spin.
+"""
+
+import select
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from tickpath.replica.error import ReplicaError
+from tickpath.replica.mirror import Address, Receiver, Sender, Settings
+from tickpath.replica.ring import Ring
+
+BURST = 512
+"""Datagrams that are taken before something is sent."""
+BUFFER_BYTES = 1 << 16
+
+
+def bound(address: Address | None, settings: Settings) -> socket.socket:
+    """A non-blocking UDP socket with room for what may be under way.
+
+    Raises `ReplicaError` where the address cannot be had.
+    """
+    made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    made.setblocking(False)
+    for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+        made.setsockopt(socket.SOL_SOCKET, option, 2 * settings.window_bytes)
+    if address is not None:
+        try:
+            made.bind(address)
+        except OSError as error:
+            made.close()
+            host, port = address
+            raise ReplicaError(f"{host}:{port}: {error.strerror}") from None
+    return made
+
+
+def _taken(source: socket.socket) -> list[tuple[bytes, Address]]:
+    found: list[tuple[bytes, Address]] = []
+    while len(found) < BURST:
+        try:
+            found.append(source.recvfrom(BUFFER_BYTES))
+        except BlockingIOError:
+            break
+        except ConnectionError:  # nobody was there for something that we sent
+            continue
+    return found
+
+
+def _send(to: socket.socket, raw: bytes, address: Address) -> bool:
+    """Send a datagram; False where there is no room, and it is as if it had got lost."""
+    try:
+        to.sendto(raw, address)
+    except (BlockingIOError, ConnectionError):
+        return False
+    except OSError as error:
+        raise ReplicaError(f"{address[0]}:{address[1]}: {error.strerror}") from None
+    return True
+
+
+def send(
+    ring: Ring,
+    listen: Address,
+    is_stopped: Callable[[], bool],
+    settings: Settings | None = None,
+    idle_us: int = 50,
+) -> Sender:
+    """Mirror a ring to whoever joins at ``listen``, until told to stop; gives its counters."""
+    sender = Sender(ring, settings)
+    with bound(listen, sender.settings) as ours:
+        while not is_stopped():
+            for raw, source in _taken(ours):
+                for answer in sender.take(raw, source, time.monotonic_ns()):
+                    _send(ours, answer, source)
+            due = sender.send(time.monotonic_ns())
+            for address, raw in due:
+                if not _send(ours, raw, address):
+                    sender.counters["no_room"] += 1
+            if not due and idle_us:
+                select.select([ours], [], [], idle_us / 1e6)
+    return sender
+
+
+def receive(
+    path: Path,
+    name: str,
+    source: Address,
+    is_stopped: Callable[[], bool],
+    settings: Settings | None = None,
+    idle_us: int = 50,
+) -> Receiver:
+    """Keep a mirror of the ring that is sent from ``source``; gives its counters in the end."""
+    receiver = Receiver(path, name, settings)
+    with bound(None, receiver.settings) as ours:
+        while not is_stopped():
+            came = _taken(ours)
+            out: list[bytes] = []
+            for raw, whence in came:
+                if whence != source:
+                    receiver.counters["strangers"] += 1
+                    continue
+                out += receiver.take(raw, time.monotonic_ns())
+            out += receiver.tick(time.monotonic_ns())
+            for raw in out:
+                _send(ours, raw, source)
+            if not came:
+                select.select([ours], [], [], max(idle_us, 1) / 1e6)
+    return receiver

@@ -1,0 +1,166 @@
+"""Exchange, witness, gateway and two nodes in one thread, moved by hand.
+
+A node that is not moved any more has stopped, as a process that is killed or suspended; moved again
+later it is the zombie.
+"""
+
+import itertools
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from gateway_house import free_port
+from tickpath.exchange.server import Server
+from tickpath.failover.gateway_config import GatewayConfig
+from tickpath.failover.gateway_server import GatewayServer
+from tickpath.failover.node import Node
+from tickpath.failover.node_config import NodeConfig, checked_node
+from tickpath.failover.witness_server import WitnessServer, WitnessSettings
+from tickpath.session.credentials import Credentials, Secret
+from trading import CREDENTIALS, QUICK, busy, exchange_config, free_udp_port
+
+PATIENCE_S = 40.0
+MILLISECOND_NS = 1_000_000
+SLOW = {
+    "beat_timeout_ns": 400 * MILLISECOND_NS,
+    "lease_ttl_ns": 500 * MILLISECOND_NS,
+    "lease_renew_ns": 50 * MILLISECOND_NS,
+    "store_timeout_ns": 300 * MILLISECOND_NS,
+    "gateway_timeout_ns": 300 * MILLISECOND_NS,
+    "ack_timeout_ns": 300 * MILLISECOND_NS,
+    "alone_after_ns": 100 * MILLISECOND_NS,
+    "loop_timeout_ns": 10_000 * MILLISECOND_NS,
+    "drain_timeout_ns": 2_000 * MILLISECOND_NS,
+    "take_over_timeout_ns": 5_000 * MILLISECOND_NS,
+}
+"""Ten times the usual bounds: everything shares a thread here."""
+_groups = itertools.count(1)
+
+
+class Hall:
+    """See the module's text; ``role`` goes to every node's."""
+
+    def __init__(self, path: Path, names: tuple[str, ...] = ("a", "b"), **role: Any) -> None:
+        self.path, self.names = path, names
+        group = f"239.255.78.{next(_groups)}:{free_udp_port()}"
+        self.exchange = Server(exchange_config(0, feed={"group": group}, flow={"rate": 500.0}))
+        self.exchange.open_day()
+        where = self.exchange.addresses()
+        self.witness = WitnessServer(WitnessSettings(state=str(path / "witness.state"), new=True))
+        host, port = self.witness.address
+        self.gateway = GatewayServer(
+            msgspec.convert(
+                {
+                    "listen": f"127.0.0.1:{free_port()}",
+                    "orders": "{}:{}".format(*where["ouch"]),
+                    "protocol": where["protocol"],
+                    "directory": str(path / "gateway"),
+                    "fsync": "none",
+                    "session": QUICK,
+                },
+                GatewayConfig,
+            ),
+            credentials=Credentials(
+                CREDENTIALS["TICKPATH_USERNAME"], Secret(CREDENTIALS["TICKPATH_PASSWORD"])
+            ),
+        )
+        controls = {name: f"127.0.0.1:{free_port()}" for name in names}
+        self.said: dict[str, list[str]] = {name: [] for name in names}
+        self.configs: dict[str, NodeConfig] = {}
+        for name in names:
+            peers = {
+                each: {"ring": str(path / f"ring-{each}"), "control": controls[each]}
+                for each in names
+                if each != name
+            }
+            node = {
+                "name": name,
+                "ring": str(path / f"ring-{name}"),
+                "ring_bytes": 1 << 22,
+                "control": controls[name],
+                "peers": peers,
+                "gateway": "{}:{}".format(*self.gateway.address),
+                "lease_settings": {"addresses": [f"{host}:{port}"], "timeout_ms": 250},
+                "directory": str(path / f"node-{name}"),
+                "spin": True,
+                "role": {**SLOW, **role},
+            }
+            config = {
+                "capacity": {
+                    "symbols": 64,
+                    "orders": 1 << 20,
+                    "overflow_levels": 4096,
+                    "trades": 1024,
+                },
+                "orders": {"protocol": where["protocol"]},
+                "strategy": {"parameters": [4, 1]},
+                "risk": {"max_position": 1_000_000, "off": ["self_match", "price_collar"]},
+                "trade": {
+                    "feed": group,
+                    "requests": "{}:{}".format(*where["requests"]),
+                    "orders": "{}:{}".format(*where["ouch"]),
+                },
+                "node": node,
+            }
+            self.configs[name] = checked_node(msgspec.convert(config, NodeConfig))
+        self.nodes: dict[str, Node] = {}
+
+    def begin(self, name: str) -> Node:
+        node = Node(self.configs[name], busy, say=self.said[name].append)
+        node.start()
+        self.nodes[name] = node
+        return node
+
+    def round(self) -> None:
+        self.exchange.round(0)
+        self.gateway.round(0)
+        self.witness.serve_once(0)
+        for node in list(self.nodes.values()):
+            node.round()
+
+    def until(self, done: Callable[[], Any], what: str = "it never happened") -> None:
+        end = time.monotonic() + PATIENCE_S
+        while not done():
+            self.round()
+            assert time.monotonic() < end, f"{what}: {self.said}"
+
+    def active(self) -> list[str]:
+        return [name for name, node in self.nodes.items() if node.role.is_active]
+
+    def taken(self) -> int:
+        """Orders that the exchange has taken."""
+        (port,) = [
+            each
+            for each in self.exchange.venue.ports.values()
+            if each.account.username == CREDENTIALS["TICKPATH_USERNAME"]
+        ]
+        assert port.counters["repeated"] == 0
+        return len(port.orders)
+
+    def positions(self) -> dict[str, int]:
+        port, books = self.exchange.venue.ports[1], self.exchange.venue.matching.books
+        return {
+            books[locate].stock: each.bought - each.sold
+            for locate, each in port.holdings.items()
+            if each.bought != each.sold
+        }
+
+    def close(self) -> None:
+        for node in self.nodes.values():
+            node.close()
+        self.gateway.close()
+        self.witness.close()
+        self.exchange.close()
+
+
+def positions_of(node: Node) -> dict[str, int]:
+    """What a node's engine holds."""
+    table = node.engine.block.position
+    return {
+        symbol: int(table[b]["quantity"])
+        for symbol, b in node.engine.symbols.items()
+        if table[b]["quantity"]
+    }
