@@ -18,19 +18,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from lease_doubles import EtcdDouble, KubernetesDouble, RedisDouble
 from tickpath.failover.lease import LeaseError, LeaseStore, open_store
 from tickpath.failover.witness import Witness
-from tickpath.failover.witness_client import Call, WitnessClient
+from tickpath.failover.witness_call import Call
+from tickpath.failover.witness_client import WitnessClient
 from tickpath.failover.witness_file import new_file, next_slot, slot_bytes, state_of
 from tickpath.failover.witness_message import Kept, cluster_id
 from tickpath.failover.witness_server import WitnessServer, WitnessSettings
 
 MS = 1_000_000
 CLUSTER = "tickpath"
-TIMEOUT_MS = 300
+TIMEOUT_MS = 200
 
 
 class World:
@@ -199,17 +201,24 @@ class SocketWorld(World):
             self.servers.append((server, thread))
 
     def _open(self) -> LeaseStore:
-        settings = {"addresses": self.addresses, "timeout_ms": TIMEOUT_MS, "resend_ms": 20}
+        settings = {"addresses": self.addresses, "timeout_ms": 25 * TIMEOUT_MS, "resend_ms": 20}
         return open_store("witness", settings)
 
     def cut(self) -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as waker:
+            for server, _ in self.servers:
+                server.stop()
+                waker.sendto(b"wake up", server.address)
         for server, thread in self.servers:
-            server.stop()
             thread.join()
             server.close()
         self.servers.clear()
+        for each in self.stores:
+            each._client._timeout_ns = TIMEOUT_MS * MS
 
     def mend(self) -> None:
+        for each in self.stores:
+            each._client._timeout_ns = 25 * TIMEOUT_MS * MS
         self._begin()
 
     def restart(self) -> None:
@@ -293,6 +302,12 @@ class ProcessWorld(World):
 
     def cut(self) -> None:
         self.process.send_signal(signal.SIGSTOP)
+        for each in self.stores:
+            self._hurry(each)
+
+    def _hurry(self, store: Any) -> None:
+        """Let a store that need not wait in vain not wait long."""
+        raise NotImplementedError
 
     def restart(self) -> None:
         self._kill()
@@ -328,8 +343,11 @@ class EtcdWorld(ProcessWorld):
         ]
 
     def _open(self) -> LeaseStore:
-        settings = {"urls": [f"http://{self.address}"], "timeout_ms": 10 * TIMEOUT_MS}
+        settings = {"urls": [f"http://{self.address}"], "timeout_ms": 25 * TIMEOUT_MS}
         return open_store("etcd", settings, clock=self.clock)
+
+    def _hurry(self, store: Any) -> None:
+        store._cell._timeout_s = TIMEOUT_MS / 1e3
 
 
 class RedisWorld(ProcessWorld):
@@ -348,7 +366,10 @@ class RedisWorld(ProcessWorld):
         ]
 
     def _open(self) -> LeaseStore:
-        return open_store("redis", {"address": self.address, "timeout_ms": 10 * TIMEOUT_MS})
+        return open_store("redis", {"address": self.address, "timeout_ms": 25 * TIMEOUT_MS})
+
+    def _hurry(self, store: Any) -> None:
+        store.settings = msgspec.structs.replace(store.settings, timeout_ms=TIMEOUT_MS)
 
 
 WORLDS = {

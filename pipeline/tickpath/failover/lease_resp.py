@@ -133,7 +133,7 @@ class RespConnection:
         self._socket.settimeout(self._left())
         self._socket.sendall(command(*words))
         stream = b""
-        while (read := answer(stream)) is None:
+        while (read := self._answer(stream)) is None:
             self._socket.settimeout(self._left())
             more = self._socket.recv(1 << 16)
             if not more or len(stream) > MAX_ANSWER:
@@ -142,6 +142,13 @@ class RespConnection:
         if isinstance(read[0], RespError):
             raise read[0]
         return read[0]
+
+    def _answer(self, stream: bytes) -> tuple[Any, int] | None:
+        """`answer`; after what is no RESP nobody knows where the next one begins."""
+        try:
+            return answer(stream)
+        except RespError as error:
+            raise EOFError(str(error)) from None
 
     def _left(self) -> float:
         left = self._deadline - time.monotonic()

@@ -84,7 +84,9 @@ class Witness:
         self.is_voting = not others or trusts_file
         self.votes_from_ns = now_ns
         """Before that it asks nobody for what it may have forgotten."""
-        self._token, self._number = token, 0
+        # Counted from the token on: an answer to a process before this one is none of ours.
+        self._token, self._number = token, token >> 1
+        self._first_number = self._number
         self._now_ns = now_ns
         longest_ns = max(kept.max_ttl_ns, kept.ttl_ns, max_ttl_ns)
         # An epoch that is nobody's is one of which only the number is known.
@@ -235,7 +237,7 @@ class Witness:
         except WireError:
             self.counters["malformed"] += 1
             return Step()
-        if self.is_voting or not 0 < answer.number <= self._number:
+        if self.is_voting or not self._first_number < answer.number <= self._number:
             return Step()
         self._told[other] = answer
         voting = sum(each.is_voting for each in self._told.values())

@@ -17,7 +17,8 @@ from msgspec import Meta
 
 from tickpath.config import ConfigError
 from tickpath.failover.lease import Clock, Held, Lease, LeaseError, Lost, Patience, Stored
-from tickpath.failover.witness_client import Call, UnreachableError, WitnessClient
+from tickpath.failover.witness_call import Call, UnreachableError
+from tickpath.failover.witness_client import WitnessClient
 from tickpath.failover.witness_message import MAX_DATAGRAM
 from tickpath.failover.witness_server import parse_address
 
