@@ -22,6 +22,10 @@ from failover_world import (
 
 STEP_NS = 3 * MS
 BEAT_NS = 10 * MS
+AIMED = frozenset(
+    ("RecordNote", "Require", "Promote", "Freeze", "Release", "Drain", "HandOver", "StopSending")
+)
+"""Steps of the protocol at which others are made to fail."""
 MASK = (1 << 61) - 1
 KINDS = ("feed", "promotion", "hold", "resume", "gate")
 
@@ -124,6 +128,8 @@ class Judge:
         """The store's clock never stepped: a lease is never granted before another's end."""
         self.last_epoch = 0
         self.losses = 0
+        self.unsent: set[Order] = set()
+        """Orders of a state that missed an epoch, and so declared that they may not be sent."""
         self.excused: set[Order] = set()
         """Orders that a takeover declared as unknown to it."""
 
@@ -139,7 +145,9 @@ class Judge:
 
     def promoted(self, node: "Node", action: Any) -> None:
         epoch, engine = action.epoch, node.engine
-        if epoch <= self.last_epoch:
+        if self.gateway.seen_epoch < epoch:
+            raise BrokenError(f"{node.name} is promoted without asking the gateway as {epoch}")
+        if self.is_store_honest and epoch <= self.last_epoch:
             raise BrokenError(
                 f"{node.name} is promoted in epoch {epoch}, not above {self.last_epoch}"
             )
@@ -151,11 +159,20 @@ class Judge:
             )
         unknown_orders = set(self.gateway.orders) - {order for _, order in engine.orders}
         is_known = unknown_orders <= self.excused
+        sent = self.gateway.position
+        unsent = {order for at, order in engine.orders if at < sent} - set(self.gateway.orders)
+        if unsent - self.unsent and not action.missed_epochs:
+            raise BrokenError(f"{node.name} takes its orders {unsent} for the gateway's")
+        self.unsent |= unsent
         at = engine.where.get(self.committed[0])
         keeps = not self.committed[0] or (
             at is not None and engine.records[at].digest == self.committed[2]
         )
-        is_declared = action.is_forced or action.unheard_ns != 0
+        note = node.code.decode(node.world.store.note)
+        may_lose = action.is_forced or (note is not None and not note.is_synchronous)
+        is_declared = may_lose and (action.is_forced or action.unheard_ns != 0)
+        if action.unheard_ns != 0 and not may_lose:
+            raise BrokenError(f"{node.name} is promoted in {epoch} and was not in sync")
         self.sim.log("judge: {} knows {} keeps {} {}", node.name, is_known, keeps, is_declared)
         if not (is_known and keeps):
             if not is_declared:
@@ -259,7 +276,11 @@ class Node:
     # ------------------------------------------------------------ role
 
     def step(self, event: Any) -> None:
-        for action in self.role.step(event, self.local()):
+        now_ns = self.local()
+        actions = self.role.step(event, now_ns)
+        if self.role.is_active and now_ns >= self.lease_ends.get(self.role.epoch, 0):
+            raise BrokenError(f"{self.name} is active behind its lease's end")
+        for action in actions:
             self.carry_out(action)
 
     def tell_standing(self) -> None:
@@ -282,6 +303,8 @@ class Node:
         self.actions_by_name[name] = self.actions_by_name.get(name, 0) + 1
         self.sim.log("{}: {}", self.name, action)
         getattr(self, "_do_" + name)(action)
+        if name in AIMED:
+            self.world.aim(self.name)
 
     def _do_Acquire(self, action: Any) -> None:  # noqa: N802
         self.asked[action.request] = self.local()

@@ -53,6 +53,8 @@ class Faults(NamedTuple):
     skew: float = 0.0
     keeps_journal: float = 0.0
     store_steps: int = 0
+    aimed: float = 0.0
+    """The chance that a step of the protocol is the moment at which others fail."""
 
 
 class Sim:
@@ -63,7 +65,7 @@ class Sim:
         self.now_ns = 0
         self._queue: list[tuple[int, int, Callable[..., None], tuple[Any, ...]]] = []
         self._number = 0
-        self.log_lines: deque[str] | None = deque(maxlen=400) if logs else None
+        self.log_lines: deque[str] | None = deque(maxlen=4000) if logs else None
 
     def log(self, text: str, *values: object) -> None:
         if self.log_lines is not None:
@@ -230,6 +232,8 @@ class Gateway:
     def __init__(self, sim: Sim, network: Network, exchange: Exchange, flaws: frozenset[str]):
         self.sim, self.network, self.exchange, self.flaws = sim, network, exchange, flaws
         self.highest_epoch = 0
+        self.seen_epoch = 0
+        """What the contract says of `highest_epoch`, whatever the flaws."""
         self.input_number = 0
         self.orders: list[Order] = []
         self.is_up = True
@@ -244,6 +248,7 @@ class Gateway:
             return
         if what == "ask":
             request, epoch = values
+            self.seen_epoch = max(self.seen_epoch, epoch)
             if "gateway_ask_does_not_fence" not in self.flaws:
                 self.highest_epoch = max(self.highest_epoch, epoch)
             where = (self.highest_epoch, self.position, self.input_number)
@@ -264,6 +269,9 @@ class Gateway:
             self.network.send("gateway", source, "refused", epoch, self.highest_epoch, reason)
             return
         self.highest_epoch = max(self.highest_epoch, epoch)
+        if epoch < self.seen_epoch:
+            raise BrokenError(f"the gateway takes {epoch} of {source}, has seen {self.seen_epoch}")
+        self.seen_epoch = epoch
         if position > self.position and "gateway_takes_gaps" not in self.flaws:
             self._confirm(source, epoch)
             return
