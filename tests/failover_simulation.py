@@ -236,6 +236,16 @@ class World:
             node.paused_until_ns = 0
             if not node.is_up:
                 node.start()
+        # Commands still arrive at processes that were stopped: none of them stopped for longer.
+        for delay_ns in (0, 100 * MS, 210 * MS):
+            self.sim.after(delay_ns, self._revive)
+
+    def _revive(self) -> None:
+        """A retired node is a process that ended: it is started again."""
+        for node in self.nodes.values():
+            if node.role.state.name == "RETIRED":
+                node.crash()
+                node.start()
 
     def trading(self) -> str | None:
         """Who trades now: active, and nothing holds its orders."""

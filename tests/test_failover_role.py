@@ -356,6 +356,12 @@ def test_a_grant_that_came_too_late_or_is_not_new():
     assert bench.role.ready() == ["the grant of epoch 5 is not above 5"]
 
 
+def test_a_copy_of_the_grant_does_not_give_it_back():
+    bench = Bench().standby().acquired()
+    assert bench.answer(Acquire, Acquired, 2, bench.now_ns, 50 * MS) == []
+    assert bench.role.counters["late_answers"] == 1 and bench.role.tenure.epoch == 2
+
+
 def test_a_candidate_whose_lease_ends_before_it_is_decided():
     bench = Bench(gateway_timeout_ns=100 * MS, store_timeout_ns=100 * MS).standby().acquired()
     bench.answer(Freeze, Frozen, standing())

@@ -5,7 +5,9 @@ at the end somebody has to trade.  The mutation check takes one rule out of the 
 world around it, at a time: some seed has to notice.
 """
 
+import importlib
 import shutil
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -13,8 +15,9 @@ import pytest
 
 import tickpath.failover
 from failover_simulation import code_of, simulate
+from failover_world import BrokenError
 
-SHORT, LONG, SLICE = range(120), range(1_000, 11_000), 500
+SHORT, LONG, SLICE = range(250), range(1_000, 11_000), 500
 MUTANTS_SEEDS = range(1_000)
 SOURCE = Path(tickpath.failover.__file__).parent
 
@@ -85,6 +88,7 @@ ROLE = [
         "role.in_sync is None or event.epoch != role.in_sync.epoch",
         "role.in_sync is None",
     ),
+    ("hearing", "event.epoch != used", "True"),
     ("hearing", "role.in_sync.not_recorded(role.now_ns)", "role.in_sync.recorded()"),
 ]
 WORLD = [

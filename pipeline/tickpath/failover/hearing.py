@@ -118,7 +118,9 @@ def _answered(role: "Role", event: Answer) -> None:
     kind = role.requests.close(event.request)
     if kind is None:
         role.count("late_answers")
-        if isinstance(event, Acquired):
+        used = role.tenure.epoch if role.tenure is not None else 0
+        if isinstance(event, Acquired) and event.epoch != used:
+            # Granted behind our back; a copy of the grant that is used must not end it.
             role.give_back(event.epoch)
         return
     if isinstance(event, (StoreFailed, GatewayFailed)):
