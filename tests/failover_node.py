@@ -320,7 +320,13 @@ class Node:
 
     def _do_RecordNote(self, action: Any) -> None:  # noqa: N802
         values = (action.request, action.epoch, action.note)
-        self.network.send(self.name, "store", "record", *values)
+        dice = self.sim.dice
+        if self.network.is_bad and dice.random() < self.world.faults.aimed:
+            # The answer will be given up, and the note come true when others were recorded since.
+            late_ns = dice.randint(30 * MS, 150 * MS)
+            self.sim.after(late_ns, self.network.send, self.name, "store", "record", *values)
+        else:
+            self.network.send(self.name, "store", "record", *values)
 
     def _do_ReadStore(self, action: Any) -> None:  # noqa: N802
         self.network.send(self.name, "store", "read", action.request)

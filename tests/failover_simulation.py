@@ -163,10 +163,11 @@ class World:
             pairs.append(dice.choice(((name, "store"), ("store", name))))
         sim.log("at a step of {}: {} is to be left; cut {}", name, left, pairs)
         self.network.cut |= set(pairs)
-        sim.after(dice.randint(60 * MS, 160 * MS), self._heal, pairs)
+        sim.after(dice.randint(60 * MS, 200 * MS), self._heal, pairs)
         gone = [name] if dice.random() < 0.3 else [each for each in self.names if each != left]
         call = self._crash if dice.random() < 0.6 else self._pause
-        delay_ns, for_ns = dice.randint(0, 40 * MS), dice.randint(60 * MS, 160 * MS)
+        delay_ns = dice.randint(0, dice.choice((10, 40, 120)) * MS)
+        for_ns = dice.randint(60 * MS, 160 * MS)
         for each in gone:
             sim.after(delay_ns, call, each, for_ns)
 
