@@ -342,14 +342,14 @@ class Node:
         self.later(self._loop_ns(), self._freeze, action.request)
 
     def _freeze(self, request: int) -> None:
-        self.is_frozen = "loop_does_not_freeze" not in self.flaws
+        self.is_frozen = True
         self.step(self.code.Frozen(request, self.standing()))
 
     def _do_Follow(self, action: Any) -> None:  # noqa: N802
         self.is_frozen = self.is_leading = self.is_draining = False
 
     def _do_Promote(self, action: Any) -> None:  # noqa: N802
-        if action.number != self.engine.last[0] and "loop_does_not_freeze" not in self.flaws:
+        if action.number != self.engine.last[0]:
             raise BrokenError(
                 f"{self.name} is promoted at {action.number}, is at {self.engine.last}"
             )
@@ -523,7 +523,7 @@ class Node:
         self.acknowledge(number if "acks_before_applying" in self.flaws else None)
 
     def _on_record(self, source: str, epoch: int, record: Record) -> None:
-        stale = epoch < self.follow_epoch and "follows_old_epochs" not in self.flaws
+        stale = epoch < self.follow_epoch
         if stale or self.is_leading or self.is_frozen:
             return
         self.follow_epoch, self.active = epoch, source
@@ -591,8 +591,7 @@ class Node:
         self.follow_epoch, self.active = epoch, source
         self.engine = engine.copy()
         self.missing_since_ns = None
-        if "snapshot_keeps_incarnation" not in self.flaws:
-            self.incarnation = self.world.next_incarnation()
+        self.incarnation = self.world.next_incarnation()
         self.tell_standing()
         self.acknowledge(None)
 
@@ -611,7 +610,7 @@ class Node:
         self, source: str, incarnation: int, epoch: int, number: int, is_ready: bool
     ) -> None:
         member = self.code.Member(source, incarnation)
-        if self.is_leading and (epoch == self.epoch or "loop_takes_any_ack" in self.flaws):
+        if self.is_leading and epoch == self.epoch:
             self.acks[member] = max(self.acks.get(member, 0), number)
             self.hand_over()
         self.step(self.code.Acked(member, epoch, number, is_ready))
