@@ -243,6 +243,20 @@ def test_orders_beyond_the_rate_wait_and_are_given_back_with_the_line(tmp_path):
     hall.kill()
 
 
+def test_line_that_ends_while_orders_are_written(tmp_path):
+    """What the session says of it is heard later; each order has one outcome all the same."""
+    hall = Hall(tmp_path, messages_per_second=10, message_burst=3).up()
+    late = []
+    hall.gateway.on_sent = lambda: late.extend(hall.session.disconnected(hall.now_ns))
+    orders = [hall.words.enter(number) for number in range(1, 6)]
+    hall.hand("a", 1, 0, stream(*orders))
+    told = [payload for _, _, payload in outcomes(hall)]
+    assert 0 < len(told) < 5 and told == orders[-len(told) :]
+    hall.gateway.hear(late, hall.now_ns)
+    assert len(outcomes(hall)) == len(told) and hall.gateway.waiting == 0
+    hall.kill()
+
+
 def test_drop_is_no_way_to_treat_orders(tmp_path):
     with pytest.raises(GatewayError, match="when_throttled: drop"):
         Hall(tmp_path, when_throttled="drop")

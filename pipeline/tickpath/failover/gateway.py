@@ -24,6 +24,7 @@ A node's connection is `gateway_node`; the shell is `gateway_server`.
 """
 
 from collections import Counter, deque
+from collections.abc import Callable
 from typing import NamedTuple
 
 from tickpath.failover.gateway_answers import Answers
@@ -73,8 +74,13 @@ class Gateway:
         settings: GatewaySettings = GatewaySettings(),  # noqa: B008 - frozen
         *,
         now_ns: int,
+        on_sent: Callable[[], None] = lambda: None,
     ):
-        """Takes up what an earlier process left.  Raises `GatewayError`."""
+        """Takes up what an earlier process left.  Raises `GatewayError`.
+
+        ``on_sent`` is called when the session may have bytes for the exchange, before anything else
+        is done.
+        """
         if session.settings.when_throttled == "drop":
             raise GatewayError(
                 "session.when_throttled: drop leaves orders without an outcome; take queue or "
@@ -88,6 +94,7 @@ class Gateway:
         self.next_number = 0
         self.version = 0
         """Changes with whatever a `session_state` says of the session and the epoch."""
+        self.on_sent = on_sent
         self._numbers = Numbers(session.port.dialect)
         self._pending: deque[Pending] = deque()  # handed over, not yet recorded by the session
         self._said: tuple = ()
@@ -167,35 +174,41 @@ class Gateway:
                 return Refusal.NOT_DURABLE
             self.counters["epochs"] += 1
         self.session.contact(now_ns)
-        messages, reason = self._fresh(order_position, content)
-        if reason is not None or not messages:
+        reason = self._compare(order_position, content)
+        if reason is not None:
             return reason
-        if self.state is not Session.UP and self.settings.when_down == "refuse":
+        fresh = content[store.order_position - order_position :]
+        if not fresh:
+            return None
+        messages = split(fresh)
+        if messages is None:
+            return Refusal.MALFORMED
+        if self.settings.when_down == "refuse" and self.state is not Session.UP:
             return Refusal.SESSION_DOWN
-        return self._submit(input_number, messages, now_ns)
+        return self._submit(input_number, fresh, messages, now_ns)
 
-    def _fresh(self, order_position: int, content: bytes) -> tuple[list[bytes], Refusal | None]:
-        """The messages of a hand-over that are not here already."""
+    def _compare(self, order_position: int, content: bytes) -> Refusal | None:
+        """Whether a hand-over goes on where the gateway stands, or says again what is here."""
         tail = self.store.tail
+        if order_position == tail.position:
+            return None
         if order_position > tail.position:
-            return [], Refusal.POSITION_AHEAD
+            return Refusal.POSITION_AHEAD
         known = content[: tail.position - order_position]
         if known and order_position < tail.first:
-            return [], Refusal.TAIL_GONE
-        if known and not tail.same(order_position, known):
+            return Refusal.TAIL_GONE
+        if not tail.same(order_position, known):
             self.counters["diverged"] += 1
-            return [], Refusal.DIVERGED
+            return Refusal.DIVERGED
         self.counters["bytes_again"] += len(known)
-        # Both parts by themselves: the gateway stands between two messages, always.
-        messages = split(content[len(known) :])
-        if messages is None or split(known) is None:
-            return [], Refusal.MALFORMED
-        return messages, None
+        # By itself: the gateway stands between two messages, always.
+        return Refusal.MALFORMED if split(known) is None else None
 
-    def _submit(self, input_number: int, messages: list[bytes], now_ns: int) -> Refusal | None:
+    def _submit(
+        self, input_number: int, stream: bytes, messages: list[bytes], now_ns: int
+    ) -> Refusal | None:
         """Record the intent, then let the session have it."""
         store, position = self.store, self.order_position
-        stream = b"".join(len(m).to_bytes(LENGTH_BYTES, "big") + m for m in messages)
         taken = self._pending[0].order_position if self._pending else position
         recorded = self.journal.counters.records
         try:
@@ -217,9 +230,11 @@ class Gateway:
             highest = highest if number is None else number
             self._pending.append(pending)
             sendable.append(message)
+        events = self.session.send_all(sendable, now_ns)
+        self.on_sent()
         for pending in used:
             self._tell(pending.order_position, Outcome.NUMBER_USED, pending.message, now_ns)
-        self.hear(self.session.send_all(sendable, now_ns), now_ns)
+        self.hear(events, now_ns)
         return None
 
     # ------------------------------------------------------------ the session
@@ -238,7 +253,8 @@ class Gateway:
                 self.counters["answers"] += 1
             elif isinstance(event, Refused):
                 position = self._taken(event.message)
-                self._tell(position, Outcome[event.refusal.name], event.message, now_ns)
+                if position != NO_POSITION:  # else it was told when its line ended
+                    self._tell(position, Outcome[event.refusal.name], event.message, now_ns)
             elif isinstance(event, Settled):
                 self._tell(NO_POSITION, Outcome[event.outcome.name], event.message, now_ns)
             elif isinstance(event, Ready):

@@ -220,17 +220,19 @@ class GatewayClient:
         if link is not None:
             self.next_answer, self.next_outcome = link.next_answer, link.next_outcome
         self._events += events
+        pause_ms = self.settings.reconnect_ms
         for event in events:
             if isinstance(event, Welcomed):
                 self.counters["welcomes"] += 1
             elif isinstance(event, Declined):
                 self.counters["declined"] += 1
+                pause_ms = self.settings.declined_ms
             elif isinstance(event, Lost):
                 self.counters["lost"] += 1
                 self._drop()
+                self._retry_at_ns = self._clock() + pause_ms * MILLISECOND_NS
 
     def _drop(self) -> None:
         if self._sock is not None:
             self._sock.close()
         self._sock = self._link = None
-        self._retry_at_ns = self._clock() + self.settings.reconnect_ms * MILLISECOND_NS

@@ -14,6 +14,7 @@ from tickpath.failover.gateway import Accepted
 from tickpath.failover.gateway_framing import (
     FrameError,
     FrameReader,
+    accepted_frame,
     answer_frame,
     frame,
     hand_over_of,
@@ -86,7 +87,7 @@ class NodeLink:
             said = gateway.hand_over(self.node, epoch, position, input_number, content, now_ns)
             if isinstance(said, Accepted):
                 self._told_position = said.order_position
-                self._send("accepted", now_ns, **said._asdict())
+                self._put(accepted_frame(*said), now_ns)
             else:
                 self._send("refused", now_ns, **said._asdict())
         elif layout.name == "heartbeat":
