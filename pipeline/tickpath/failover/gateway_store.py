@@ -196,7 +196,7 @@ class GatewayStore:
         with file.content() as content:
             raw = content[: HEADER.length]
             begun = raw.rstrip(b"\0")
-            if self._header().startswith(begun) and len(begun) < len(raw):
+            if self._header().startswith(begun) and len(begun) < HEADER.length:
                 self._begin(begun)  # a crash left room without a whole header
                 return
             self._check_header(raw)
@@ -221,18 +221,13 @@ class GatewayStore:
 
     def _begin(self, begun: bytes) -> None:
         """Write the header of a new file; the front of one is what a crash left of it."""
-        if not self._header().startswith(begun):
-            raise GatewayError(f"{self.path}: not a gateway's file; name another directory")
         self.counters.torn_bytes = len(begun)
         self._file.append(self._header(), 0)
         self._file.sync()
         self._file.sync_directory()
 
     def _check_header(self, raw: bytes) -> None:
-        try:
-            header = HEADER.decode(raw)
-        except WireError as error:
-            raise GatewayError(f"{self.path}: {error}") from None
+        header = HEADER.decode(raw.ljust(HEADER.length, b"\0"))
         if header["magic"] != MAGIC:
             raise GatewayError(f"{self.path}: not a gateway's file; name another directory")
         if header["version"] != STORE_VERSION:
