@@ -386,6 +386,37 @@ def test_killed_while_orders_waited_for_the_rate(tmp_path):
     hall.kill()
 
 
+def test_killed_while_orders_of_several_hand_overs_waited(tmp_path):
+    hall = Hall(tmp_path, messages_per_second=10, message_burst=3).up()
+    orders = [hall.words.enter(number) for number in range(1, 8)]
+    hall.hand("a", 1, 0, stream(*orders[:5]))
+    hall.hand("a", 1, hall.gateway.order_position, stream(*orders[5:]))
+    hall.pump()
+    sent = len(hall.orders())
+    hall.kill()
+    hall.start()
+    assert 0 < sent < 5 and [each for _, _, each in outcomes(hall)] == orders[sent:]
+    hall.kill()
+
+
+def test_message_like_an_earlier_one_was_not_sent_with_it(hall, monkeypatch):
+    """The same cancel was sent before; this one was not."""
+    cancel = hall.words.cancel(1)
+    hall.hand("a", 1, 0, stream(hall.words.enter(1), cancel))
+    hall.pump()
+    position = hall.gateway.order_position
+
+    def killed(messages, now_ns):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(hall.session, "send_all", killed)
+    with pytest.raises(KeyboardInterrupt):
+        hall.hand("a", 1, position, stream(cancel))
+    hall.kill()
+    hall.start()
+    assert outcomes(hall) == [(position, Outcome.GATEWAY_STOPPED, cancel)]
+
+
 # ---------------------------------------------------------------- nodes
 
 

@@ -23,7 +23,7 @@ from tickpath.failover.gateway_event import (
 from tickpath.failover.gateway_framing import framed
 from tickpath.ouch import token_of
 from tickpath.session.ouch_message import DIALECTS, Kind
-from tickpath.wire.gateway import Outcome, Refusal, Session
+from tickpath.wire.gateway import Outcome, Refusal
 
 NEW = (Kind.ACCEPTED, Kind.REPLACED)
 
@@ -213,17 +213,10 @@ def kills(tmp_path, count: int, seed: int) -> None:
                 process.kill()
                 house.until(lambda: not any(each.is_welcome for each in clients.values()))
             process.start()
-            house.until(
-                lambda: house.of(clients["a"], Welcomed, Lost)[-1:] and clients["a"].is_welcome
-            )
-
-            def is_up() -> bool:
-                clients["a"].ask()
-                return house.of(clients["a"], Stands)[-1:] != [] and (
-                    house.of(clients["a"], Stands)[-1].session_state is Session.UP
-                )
-
-            house.until(is_up)
+            house.until_told_up(clients["a"])
+            clients["a"].ask()
+            asked = len(house.of(clients["a"], Stands))
+            house.until(lambda: len(house.of(clients["a"], Stands)) > asked)
             stands = house.of(clients["a"], Stands)[-1]
             clients["a"].hand_over(
                 epoch + 1, stands.order_position, number, sent[stands.order_position :]

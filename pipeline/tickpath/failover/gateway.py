@@ -341,10 +341,7 @@ class Gateway:
         unsent = self.store.pending
         if not unsent:
             return
-        first = unsent[0].journal_records
         for entry in self._journaled(Journaled.SENT):
-            if entry.index < first:
-                continue
             for at, each in enumerate(unsent):
                 if each.message == entry.payload and entry.index >= each.journal_records:
                     del unsent[at]
