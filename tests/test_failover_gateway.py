@@ -136,6 +136,7 @@ def test_other_bytes_at_a_known_position_are_a_divergence(hall):
     refused = hall.hand("b", 2, 0, stream(hall.words.enter(1, 200), hall.words.enter(2)))
     assert refused == Rejected(Refusal.DIVERGED, 2, 0, 2, position)
     assert hall.gateway.counters["diverged"] == 1
+    assert hall.gateway.detail == "b hands over other bytes at 0 than are here"
     hall.pump()
     assert hall.orders() == [hall.words.enter(1)]
 
@@ -556,6 +557,16 @@ def test_states_of_the_session_are_told(hall):
         Session.UP,
         Session.ENDED,
     ]
+
+
+def test_dead_man_lets_a_gateway_wait_for_its_first_node(tmp_path):
+    hall = Hall(tmp_path, dead_man_ns=2 * SECOND).up()
+    hall.wait(10 * SECOND, 50 * MILLISECOND)
+    assert hall.session.ended is None
+    hall.hand("a", 1, 0, stream(hall.words.enter(1)))
+    hall.wait(5 * SECOND, 50 * MILLISECOND)
+    assert hall.session.ended.end is End.DEAD_MAN
+    hall.kill()
 
 
 def test_dead_man_hears_the_holder_and_nobody_else(tmp_path):

@@ -141,6 +141,9 @@ class Gateway:
     ) -> Accepted | Rejected:
         """Take the order stream's bytes from a position on, or say why not."""
         reason = self._take(node, epoch, order_position, input_number, content, now_ns)
+        if reason is Refusal.DIVERGED:
+            self.counters["diverged"] += 1
+            self.detail = f"{node} hands over other bytes at {order_position} than are here"
         self._notice()
         if reason is None:
             self.counters["hand_overs_accepted"] += 1
@@ -198,7 +201,6 @@ class Gateway:
         if known and order_position < tail.first:
             return Refusal.TAIL_GONE
         if not tail.same(order_position, known):
-            self.counters["diverged"] += 1
             return Refusal.DIVERGED
         self.counters["bytes_again"] += len(known)
         # By itself: the gateway stands between two messages, always.
@@ -270,7 +272,9 @@ class Gateway:
         self._notice()
 
     def tick(self, now_ns: int) -> None:
-        """Let time pass for the gateway's own file."""
+        """Let time pass; to be called before the session's own `tick`."""
+        if not len(self.session.port.orders) and not self.session.port.waiting:
+            self.session.contact(now_ns)  # the dead man's handle is for orders that may be alive
         try:
             self.store.flush(now_ns)
         except StoreError:

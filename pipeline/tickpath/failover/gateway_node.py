@@ -24,7 +24,8 @@ from tickpath.failover.gateway_nodes import Nodes
 from tickpath.wire.gateway import VERSION, NotWelcome
 from tickpath.wire.table import Message
 
-CHUNK = 1 << 16
+CHUNK = 1 << 12
+"""Bytes that are made up at a time, so that a node that catches up keeps no order waiting."""
 MILLISECOND_NS = 1_000_000
 
 

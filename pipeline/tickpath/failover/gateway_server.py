@@ -101,7 +101,7 @@ class GatewayServer:
             max_outcomes=config.rules.max_outcomes,
         )
         stack.enter_context(self.store)
-        epoch_ns = unix_epoch_ns(clock)
+        epoch_ns = self.store.ts_offset_ns = unix_epoch_ns(clock)
         self.session = OrderSession(
             journal,
             credentials.username,
@@ -187,10 +187,9 @@ class GatewayServer:
         for key, _ in ready:
             if key.data is not None:
                 key.data(self._clock())
-        # Also what the exchange said while nothing could be read of it.
+        self.gateway.tick(self._clock())
         self.gateway.hear(self.line.poll(0.0), self._clock())
         now_ns = self._clock()
-        self.gateway.tick(now_ns)
         for connection in list(self._connections.values()):
             connection.link.tick(now_ns)
             self._write(connection, now_ns)
