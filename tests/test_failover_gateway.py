@@ -20,6 +20,7 @@ from tickpath.failover.gateway_event import (
     Told,
     Welcomed,
 )
+from tickpath.failover.gateway_framing import frame
 from tickpath.failover.gateway_settings import GatewaySettings
 from tickpath.session.ouch_event import End
 from tickpath.wire.gateway import NO_POSITION, NotWelcome, Outcome, Refusal, Session
@@ -439,7 +440,7 @@ def test_welcome_says_where_everything_stands(hall):
     position = len(stream(hall.words.enter(1)))
     assert welcomed == Welcomed(
         hall.gateway.answers.first,
-        Stands(Session.UP, "DAY1", 3, position, 4, hall.gateway.answers.next, 1, 1),
+        Stands(Session.UP, "DAY1", 3, "a", position, 4, hall.gateway.answers.next, 1, 1),
     )
 
 
@@ -541,6 +542,36 @@ def test_refusal_over_the_line(hall):
     assert [e for e in node.take() if isinstance(e, Refused)] == [
         Refused(Refusal.POSITION_AHEAD, 1, 99, 1, 0)
     ]
+
+
+def test_asking_with_an_epoch_shuts_older_nodes_out(hall):
+    a, b = Node(hall, "a"), Node(hall, "b")
+    a.hand(1, 0, stream(hall.words.enter(1)), number=8)
+    b.take()
+
+    def ask(node: Node, request: int, epoch: int) -> Stands:
+        node.client.send(frame("ask", request=request, epoch=epoch), hall.now_ns)
+        node.carry()
+        (stands,) = [e for e in node.take() if isinstance(e, Stands) and e.request == request]
+        return stands
+
+    position = len(stream(hall.words.enter(1)))
+    for request, node, epoch, highest, holder in [
+        (5, b, 0, 1, "a"),  # only asks
+        (6, b, 3, 3, "b"),
+        (7, a, 2, 3, "b"),  # stale
+        (8, a, 3, 3, "b"),  # of another
+    ]:
+        stands = ask(node, request, epoch)
+        assert (stands.highest_epoch, stands.holder) == (highest, holder)
+        assert (stands.order_position, stands.input_number) == (position, 8)
+    assert hall.gateway.counters["epochs_refused"] == 2
+    a.take()
+    a.hand(1, position, stream(hall.words.enter(2)))
+    assert [e.reason for e in a.take() if isinstance(e, Refused)] == [Refusal.STALE_EPOCH]
+    hall.kill()
+    hall.start()
+    assert (hall.gateway.epoch, hall.store.holder) == (3, "b")
 
 
 def test_states_of_the_session_are_told(hall):

@@ -176,6 +176,6 @@ def test_client_with_too_much_waiting():
 def test_node_link_before_its_hello(tmp_path):
     hall = Hall(tmp_path)
     link = NodeLink(hall.links, "127.0.0.1", 0)
-    link.receive(frame("ask"), 0)
+    link.receive(frame("ask", epoch=1), 0)
     assert link.left is Left.UNEXPECTED and link.take_output(0) == b""
     hall.kill()

@@ -214,10 +214,10 @@ def kills(tmp_path, count: int, seed: int) -> None:
                 house.until(lambda: not any(each.is_welcome for each in clients.values()))
             process.start()
             house.until_told_up(clients["a"])
-            clients["a"].ask()
-            asked = len(house.of(clients["a"], Stands))
-            house.until(lambda: len(house.of(clients["a"], Stands)) > asked)
-            stands = house.of(clients["a"], Stands)[-1]
+            clients["a"].ask(77, epoch + 1)
+            house.until(lambda: any(e.request == 77 for e in house.of(clients["a"], Stands)))
+            (stands,) = (e for e in house.of(clients["a"], Stands) if e.request == 77)
+            assert (stands.highest_epoch, stands.holder) == (epoch + 1, "a")
             clients["a"].hand_over(
                 epoch + 1, stands.order_position, number, sent[stands.order_position :]
             )

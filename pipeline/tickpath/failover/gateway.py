@@ -161,6 +161,26 @@ class Gateway:
         content: bytes,
         now_ns: int,
     ) -> Refusal | None:
+        reason = self.adopt(node, epoch, now_ns)
+        if reason is not None:
+            return reason
+        store = self.store
+        self.session.contact(now_ns)
+        reason = self._compare(order_position, content)
+        if reason is not None:
+            return reason
+        fresh = content[store.order_position - order_position :]
+        if not fresh:
+            return None
+        messages = split(fresh)
+        if messages is None:
+            return Refusal.MALFORMED
+        if self.settings.when_down == "refuse" and self.state is not Session.UP:
+            return Refusal.SESSION_DOWN
+        return self._submit(input_number, fresh, messages, now_ns)
+
+    def adopt(self, node: str, epoch: int, now_ns: int) -> Refusal | None:
+        """Take a node's epoch for the highest, or say why not; it is on the disk afterwards."""
         store = self.store
         if epoch < store.epoch:
             return Refusal.STALE_EPOCH
@@ -176,19 +196,8 @@ class Gateway:
             except StoreError:
                 return Refusal.NOT_DURABLE
             self.counters["epochs"] += 1
-        self.session.contact(now_ns)
-        reason = self._compare(order_position, content)
-        if reason is not None:
-            return reason
-        fresh = content[store.order_position - order_position :]
-        if not fresh:
-            return None
-        messages = split(fresh)
-        if messages is None:
-            return Refusal.MALFORMED
-        if self.settings.when_down == "refuse" and self.state is not Session.UP:
-            return Refusal.SESSION_DOWN
-        return self._submit(input_number, fresh, messages, now_ns)
+            self._notice()
+        return None
 
     def _compare(self, order_position: int, content: bytes) -> Refusal | None:
         """Whether a hand-over goes on where the gateway stands, or says again what is here."""

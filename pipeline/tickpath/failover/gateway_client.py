@@ -113,12 +113,16 @@ class GatewayClient:
         self._write()
         return Sent.WAITING if link.output else Sent.WRITTEN
 
-    def ask(self) -> Sent:
-        """Ask where the gateway stands: a `Stands` comes by `poll`."""
+    def ask(self, request: int = 0, epoch: int = 0) -> Sent:
+        """Ask where the gateway stands: a `Stands` with this request number comes by `poll`.
+
+        An epoch that is higher than all before is on the gateway's disk before it answers, so that
+        no older node can move the position that it tells.
+        """
         link = self._link
         if link is None or not self.is_welcome:
             return Sent.NO_LINE
-        if not link.send(frame("ask"), self._clock()):
+        if not link.send(frame("ask", request=request, epoch=epoch), self._clock()):
             return Sent.FULL
         self._write()
         return Sent.WAITING if link.output else Sent.WRITTEN
