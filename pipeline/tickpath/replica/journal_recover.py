@@ -45,7 +45,7 @@ class Recovered(NamedTuple):
 
 def identity_of(engine: Engine) -> Identity:
     """The identity of an engine's run, as its journal says it."""
-    strategy = engine.strategy.name if engine.strategy is not None else ""
+    strategy = str(engine.strategy.name) if engine.strategy is not None else ""
     kinds = repr([(region.name, region.dtype.descr) for region in REGIONS]).encode()
     config = str(engine.config.digest())
     return Identity(__version__, config[:64], strategy[-64:], digest(kinds).hex())

@@ -313,9 +313,9 @@ class Segment:
             text = f"the file has {len(self.bytes)} bytes and was made with {self.header.allocated}"
             return self._finding(Flaw.CUT, at, number, text)
         if why in _WRONG:
-            flaw, text = _WRONG[why]
+            flaw, said = _WRONG[why]
             found = RECORD.decode(self.bytes[at : at + RECORD.length].tobytes())
-            return self._finding(flaw, at, number, text(number, found))
+            return self._finding(flaw, at, number, said(number, found))
         if why is Stop.UNWRITTEN and not self.bytes[at:].any():
             return None
         if is_last and not self.has_more:

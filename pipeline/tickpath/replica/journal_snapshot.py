@@ -75,11 +75,7 @@ def retain(directory: str | os.PathLike[str], kept: int = 2) -> list[Path]:
     oldest = whole[kept - 1][0]
     found = segments(directory)
     # A segment ends, at the latest, before the next one begins.
-    old = [
-        each
-        for each, following in pairwise(found)
-        if number_of(following) <= oldest + 1
-    ]
+    old = [each for each, following in pairwise(found) if number_of(following) <= oldest + 1]
     old += [path for number, path in snapshots(directory) if number < oldest]
     try:
         for each in old:

@@ -145,7 +145,9 @@ class JournalWriter:
         segment = Segment(path)
         try:
             header, extent = segment.header, segment.extent(is_last=True)
-            filled = np.flatnonzero(segment.bytes[extent.end :]) if extent.torn else ()
+            behind = segment.bytes[extent.end :] if extent.torn else segment.bytes[:0]
+            filled = np.flatnonzero(behind)
+            del behind
         finally:
             segment.close()
         if extent.damage is not None:

@@ -31,20 +31,24 @@ class Absence(IntEnum):
 
 
 class FrameKind(IntEnum):
-    """What the body of a frame is."""
+    """What a frame says."""
 
     HAVE = 1
-    """Nothing: the receiver has ``length`` bytes of the segment; 0 and number 0 end the list."""
-    SEGMENT = 2
-    """A segment's header; ``offset`` is the size that the file will have."""
-    BYTES = 3
-    """What stands in a segment from ``offset`` on."""
-    SNAPSHOT = 4
-    """A snapshot's bytes from ``offset`` on; an empty body ends it."""
-    DONE = 5
-    """Nothing: all that there was has come; the receiver says it back when it is on its disk."""
-    REFUSED = 6
-    """Why the receiver takes no more, as text."""
+    """The receiver has a segment as far as ``offset``."""
+    HAVE_SNAPSHOT = 2
+    """The receiver has a snapshot."""
+    READY = 3
+    """The receiver has said what it has."""
+    SEGMENT = 4
+    """The body is a segment's header."""
+    BYTES = 5
+    """The body is what stands in a segment from ``offset`` on: whole records, or its seal."""
+    SNAPSHOT = 6
+    """The body is a snapshot's bytes from ``offset`` on; an empty one ends it."""
+    DONE = 7
+    """All that there was has come; the receiver says so back when it is on its disk."""
+    REFUSED = 8
+    """Why the receiver takes no more; the body is text."""
 
 
 JOURNAL = Protocol(
