@@ -28,6 +28,7 @@ import numpy as np
 from numba import types
 
 from tickpath.clock import calibrate, now_cycles
+from tickpath.digest import symbol_text
 from tickpath.engine import Engine
 from tickpath.failover import role_action as act
 from tickpath.failover import role_event as told
@@ -588,11 +589,18 @@ class Node:
             "reasons": why,
             "held": self._standing().held,
             "session": self._session.name,
+            "positions": self._positions(),
             "gate": None if self._gate is None else [str(each) for each in self._gate],
             "book_digest": f"{block.get('book_digest'):016x}",
             "counters": dict(self.counters + self.role.counters),
             "engine": {name: value for name, value in self.engine.counters.items() if value},
         }
+
+    def _positions(self) -> dict[str, int]:
+        """Shares by symbol, where there are any."""
+        table = self.engine.block.position
+        held = table[table["quantity"] != 0]
+        return {symbol_text(row["symbol"]): int(row["quantity"]) for row in held}
 
     def _answer(self, question: dict[str, Any]) -> Answer:
         what = question.get("ask")
