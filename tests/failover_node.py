@@ -22,6 +22,10 @@ from failover_world import (
 
 STEP_NS = 3 * MS
 BEAT_NS = 10 * MS
+AIMED = frozenset(
+    ("RecordNote", "Require", "Promote", "Freeze", "Release", "Drain", "HandOver", "StopSending")
+)
+"""Steps of the protocol at which others are made to fail."""
 MASK = (1 << 61) - 1
 KINDS = ("feed", "promotion", "hold", "resume", "gate")
 
@@ -124,6 +128,8 @@ class Judge:
         """The store's clock never stepped: a lease is never granted before another's end."""
         self.last_epoch = 0
         self.losses = 0
+        self.unsent: set[Order] = set()
+        """Orders of a state that missed an epoch, and so declared that they may not be sent."""
         self.excused: set[Order] = set()
         """Orders that a takeover declared as unknown to it."""
 
@@ -139,7 +145,9 @@ class Judge:
 
     def promoted(self, node: "Node", action: Any) -> None:
         epoch, engine = action.epoch, node.engine
-        if epoch <= self.last_epoch:
+        if self.gateway.seen_epoch < epoch:
+            raise BrokenError(f"{node.name} is promoted without asking the gateway as {epoch}")
+        if self.is_store_honest and epoch <= self.last_epoch:
             raise BrokenError(
                 f"{node.name} is promoted in epoch {epoch}, not above {self.last_epoch}"
             )
@@ -151,11 +159,20 @@ class Judge:
             )
         unknown_orders = set(self.gateway.orders) - {order for _, order in engine.orders}
         is_known = unknown_orders <= self.excused
+        sent = self.gateway.position
+        unsent = {order for at, order in engine.orders if at < sent} - set(self.gateway.orders)
+        if unsent - self.unsent and not action.missed_epochs:
+            raise BrokenError(f"{node.name} takes its orders {unsent} for the gateway's")
+        self.unsent |= unsent
         at = engine.where.get(self.committed[0])
         keeps = not self.committed[0] or (
             at is not None and engine.records[at].digest == self.committed[2]
         )
-        is_declared = action.is_forced or action.unheard_ns != 0
+        note = node.code.decode(node.world.store.note)
+        may_lose = action.is_forced or (note is not None and not note.is_synchronous)
+        is_declared = may_lose and (action.is_forced or action.unheard_ns != 0)
+        if action.unheard_ns != 0 and not may_lose:
+            raise BrokenError(f"{node.name} is promoted in {epoch} and was not in sync")
         self.sim.log("judge: {} knows {} keeps {} {}", node.name, is_known, keeps, is_declared)
         if not (is_known and keeps):
             if not is_declared:
@@ -259,7 +276,11 @@ class Node:
     # ------------------------------------------------------------ role
 
     def step(self, event: Any) -> None:
-        for action in self.role.step(event, self.local()):
+        now_ns = self.local()
+        actions = self.role.step(event, now_ns)
+        if self.role.is_active and now_ns >= self.lease_ends.get(self.role.epoch, 0):
+            raise BrokenError(f"{self.name} is active behind its lease's end")
+        for action in actions:
             self.carry_out(action)
 
     def tell_standing(self) -> None:
@@ -282,6 +303,8 @@ class Node:
         self.actions_by_name[name] = self.actions_by_name.get(name, 0) + 1
         self.sim.log("{}: {}", self.name, action)
         getattr(self, "_do_" + name)(action)
+        if name in AIMED:
+            self.world.aim(self.name)
 
     def _do_Acquire(self, action: Any) -> None:  # noqa: N802
         self.asked[action.request] = self.local()
@@ -297,7 +320,13 @@ class Node:
 
     def _do_RecordNote(self, action: Any) -> None:  # noqa: N802
         values = (action.request, action.epoch, action.note)
-        self.network.send(self.name, "store", "record", *values)
+        dice = self.sim.dice
+        if self.network.is_bad and dice.random() < self.world.faults.aimed:
+            # The answer will be given up, and the note come true when others were recorded since.
+            late_ns = dice.randint(30 * MS, 150 * MS)
+            self.sim.after(late_ns, self.network.send, self.name, "store", "record", *values)
+        else:
+            self.network.send(self.name, "store", "record", *values)
 
     def _do_ReadStore(self, action: Any) -> None:  # noqa: N802
         self.network.send(self.name, "store", "read", action.request)
@@ -313,14 +342,14 @@ class Node:
         self.later(self._loop_ns(), self._freeze, action.request)
 
     def _freeze(self, request: int) -> None:
-        self.is_frozen = "loop_does_not_freeze" not in self.flaws
+        self.is_frozen = True
         self.step(self.code.Frozen(request, self.standing()))
 
     def _do_Follow(self, action: Any) -> None:  # noqa: N802
         self.is_frozen = self.is_leading = self.is_draining = False
 
     def _do_Promote(self, action: Any) -> None:  # noqa: N802
-        if action.number != self.engine.last[0] and "loop_does_not_freeze" not in self.flaws:
+        if action.number != self.engine.last[0]:
             raise BrokenError(
                 f"{self.name} is promoted at {action.number}, is at {self.engine.last}"
             )
@@ -494,7 +523,7 @@ class Node:
         self.acknowledge(number if "acks_before_applying" in self.flaws else None)
 
     def _on_record(self, source: str, epoch: int, record: Record) -> None:
-        stale = epoch < self.follow_epoch and "follows_old_epochs" not in self.flaws
+        stale = epoch < self.follow_epoch
         if stale or self.is_leading or self.is_frozen:
             return
         self.follow_epoch, self.active = epoch, source
@@ -562,8 +591,7 @@ class Node:
         self.follow_epoch, self.active = epoch, source
         self.engine = engine.copy()
         self.missing_since_ns = None
-        if "snapshot_keeps_incarnation" not in self.flaws:
-            self.incarnation = self.world.next_incarnation()
+        self.incarnation = self.world.next_incarnation()
         self.tell_standing()
         self.acknowledge(None)
 
@@ -582,7 +610,7 @@ class Node:
         self, source: str, incarnation: int, epoch: int, number: int, is_ready: bool
     ) -> None:
         member = self.code.Member(source, incarnation)
-        if self.is_leading and (epoch == self.epoch or "loop_takes_any_ack" in self.flaws):
+        if self.is_leading and epoch == self.epoch:
             self.acks[member] = max(self.acks.get(member, 0), number)
             self.hand_over()
         self.step(self.code.Acked(member, epoch, number, is_ready))

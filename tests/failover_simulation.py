@@ -42,7 +42,7 @@ def drawn_faults(dice: random.Random) -> Faults:
         loss=dice.choice((0, 0, 0.01, 0.05, 0.2)),
         copies=dice.choice((0, 0.02, 0.2)),
         slow=dice.choice((0, 0, 0.01, 0.1)),
-        slow_ns=dice.choice((5, 30, 120)) * MS,
+        slow_ns=dice.choice((5, 30, 120, 250)) * MS,
         partitions=some(0.6, 4),
         crashes=some(0.6, 4),
         pauses=some(0.5, 4),
@@ -56,6 +56,7 @@ def drawn_faults(dice: random.Random) -> Faults:
         skew=dice.choice((0.0, 0.02, 0.08)),
         keeps_journal=dice.choice((0.0, 0.5, 1.0)),
         store_steps=some(0.1, 1),
+        aimed=dice.choice((0, 0.05, 0.2)),
     )
 
 
@@ -148,12 +149,34 @@ class World:
         self.network.cut |= set(pairs)
         self.sim.after(for_ns, self._heal, pairs)
 
+    def aim(self, name: str) -> None:
+        """At a step of the protocol: one node hears less, and soon it is all that is left."""
+        dice, sim = self.sim.dice, self.sim
+        if not self.network.is_bad or dice.random() >= self.faults.aimed:
+            return
+        others = [each for each in self.names if each != name]
+        left = dice.choice(others)
+        pairs = []
+        if dice.random() < 0.7:
+            pairs += [(each, left) for each in self.names if each != left]
+        if dice.random() < 0.3:
+            pairs.append(dice.choice(((name, "store"), ("store", name))))
+        sim.log("at a step of {}: {} is to be left; cut {}", name, left, pairs)
+        self.network.cut |= set(pairs)
+        sim.after(dice.randint(60 * MS, 200 * MS), self._heal, pairs)
+        gone = [name] if dice.random() < 0.3 else [each for each in self.names if each != left]
+        call = self._crash if dice.random() < 0.6 else self._pause
+        delay_ns = dice.randint(0, dice.choice((10, 40, 120)) * MS)
+        for_ns = dice.randint(60 * MS, 160 * MS)
+        for each in gone:
+            sim.after(delay_ns, call, each, for_ns)
+
     def _heal(self, pairs: list[tuple[str, str]]) -> None:
         self.network.cut -= set(pairs)
 
     def _crash(self, name: str, for_ns: int) -> None:
         node = self.nodes[name]
-        if node.is_up:
+        if node.is_up and self.network.is_bad:
             node.crash()
             self.sim.after(for_ns, self._start, name)
 
@@ -162,8 +185,9 @@ class World:
             self.nodes[name].start()
 
     def _pause(self, name: str, for_ns: int) -> None:
-        self.sim.log("{} is stopped for {} ms", name, for_ns / MS)
-        self.nodes[name].paused_until_ns = self.sim.now_ns + for_ns
+        if self.network.is_bad:
+            self.sim.log("{} is stopped for {} ms", name, for_ns / MS)
+            self.nodes[name].paused_until_ns = self.sim.now_ns + for_ns
 
     def _step(self, name: str, by_ns: int) -> None:
         self.sim.log("the clock of {} steps by {} ms", name, by_ns / MS)
@@ -213,6 +237,16 @@ class World:
             node.paused_until_ns = 0
             if not node.is_up:
                 node.start()
+        # Commands still arrive at processes that were stopped: none of them stopped for longer.
+        for delay_ns in (0, 100 * MS, 210 * MS):
+            self.sim.after(delay_ns, self._revive)
+
+    def _revive(self) -> None:
+        """A retired node is a process that ended: it is started again."""
+        for node in self.nodes.values():
+            if node.role.state.name == "RETIRED":
+                node.crash()
+                node.start()
 
     def trading(self) -> str | None:
         """Who trades now: active, and nothing holds its orders."""
@@ -232,7 +266,11 @@ class World:
             return list(self.names)
         members = {self.code.Member(name, node.incarnation) for name, node in self.nodes.items()}
         if not note.is_synchronous:
-            return [name for name, node in self.nodes.items() if node.role.told]
+            return [
+                name
+                for name, node in self.nodes.items()
+                if node.role.told and node.engine.last[1] >= note.epoch
+            ]
         return [each.name for each in note.heirs if each in members]
 
     def settle(self) -> str:
@@ -286,9 +324,9 @@ class World:
             theirs = self.exchange.orders
             if theirs != mine[: len(theirs)]:
                 raise BrokenError(f"the exchange has other orders than {name}")
-        late = [order for order in mine if order not in set(self.exchange.orders)]
+        late = set(mine) - set(self.exchange.orders) - self.judge.unsent
         if any(order.feed < self.feed.last - 30 for order in late):
-            raise BrokenError(f"orders of {name} never reached the exchange: {late[:3]}")
+            raise BrokenError(f"orders of {name} never reached the exchange: {late}")
         feeds = [r.value for r in self.nodes[name].engine.records if r.kind == "feed"]
         if feeds != list(range(1, len(feeds) + 1)) or not known:
             raise BrokenError(f"{name} missed messages of the feed, or took them twice")

@@ -118,6 +118,7 @@ class Hall:
 
     def pump(self, rounds: int = 1000) -> None:
         """Carry everything that waits between exchange, gateway and nodes."""
+        self.gateway.tick(self.now_ns)
         self.hear(self.session.tick(self.now_ns))
         for _ in range(rounds):
             server = self.exchange.server
@@ -136,7 +137,6 @@ class Hall:
             if server.closed is not None and self.session.has_line:
                 self.exchange.server = None
                 self.hear(self.session.disconnected(self.now_ns))
-        self.gateway.tick(self.now_ns)
         for each in list(self.nodes):
             each.carry()
 

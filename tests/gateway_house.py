@@ -17,11 +17,12 @@ from tickpath.exchange.config import Exchange
 from tickpath.exchange.server import Server
 from tickpath.failover.gateway_client import ClientSettings, GatewayClient, Group
 from tickpath.failover.gateway_config import GatewayConfig
-from tickpath.failover.gateway_event import Event
+from tickpath.failover.gateway_event import Event, Stands, Welcomed
 from tickpath.failover.gateway_server import GatewayServer
 from tickpath.ouch import token_of
 from tickpath.session.credentials import Credentials, Secret
 from tickpath.session.ouch_message import DIALECTS
+from tickpath.wire.gateway import Session
 
 PATIENCE_S = 30.0
 PASSWORD = "pa55"
@@ -124,6 +125,15 @@ class House:
     def until_up(self) -> None:
         self.until(lambda: self.gateway.gateway.state.name == "UP")
         self.until(lambda: all(each.is_welcome for each in self.clients))
+
+    def until_told_up(self, client: GatewayClient) -> None:
+        """Until the gateway has told a node that orders reach the exchange."""
+
+        def is_up() -> bool:
+            stands = [getattr(each, "stands", each) for each in self.of(client, Stands, Welcomed)]
+            return client.is_welcome and stands[-1].session_state is Session.UP
+
+        self.until(is_up)
 
     def of(self, client: GatewayClient, *kinds: type) -> list:
         return [each for each in self.events[client] if isinstance(each, kinds)]

@@ -5,6 +5,7 @@ later it is the zombie.
 """
 
 import itertools
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -109,10 +110,20 @@ class Hall:
         self.nodes: dict[str, Node] = {}
 
     def begin(self, name: str) -> Node:
-        node = Node(self.configs[name], busy, say=self.said[name].append)
-        node.start()
-        self.nodes[name] = node
-        return node
+        """Start a node, while everybody else goes on."""
+        made: list[Node] = []
+
+        def start() -> None:
+            node = Node(self.configs[name], busy, say=self.said[name].append)
+            node.start()
+            made.append(node)
+
+        thread = threading.Thread(target=start)
+        thread.start()
+        while thread.is_alive():
+            self.round()
+        self.nodes[name] = made[0]
+        return made[0]
 
     def round(self) -> None:
         self.exchange.round(0)

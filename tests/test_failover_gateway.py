@@ -20,6 +20,7 @@ from tickpath.failover.gateway_event import (
     Told,
     Welcomed,
 )
+from tickpath.failover.gateway_framing import frame
 from tickpath.failover.gateway_settings import GatewaySettings
 from tickpath.session.ouch_event import End
 from tickpath.wire.gateway import NO_POSITION, NotWelcome, Outcome, Refusal, Session
@@ -136,6 +137,7 @@ def test_other_bytes_at_a_known_position_are_a_divergence(hall):
     refused = hall.hand("b", 2, 0, stream(hall.words.enter(1, 200), hall.words.enter(2)))
     assert refused == Rejected(Refusal.DIVERGED, 2, 0, 2, position)
     assert hall.gateway.counters["diverged"] == 1
+    assert hall.gateway.detail == "b hands over other bytes at 0 than are here"
     hall.pump()
     assert hall.orders() == [hall.words.enter(1)]
 
@@ -240,6 +242,20 @@ def test_orders_beyond_the_rate_wait_and_are_given_back_with_the_line(tmp_path):
     each = len(stream(orders[0]))
     assert outcomes(hall) == [(each * at, Outcome.LINE_LOST, orders[at]) for at in range(sent, 5)]
     assert hall.gateway.waiting == 0
+    hall.kill()
+
+
+def test_line_that_ends_while_orders_are_written(tmp_path):
+    """What the session says of it is heard later; each order has one outcome all the same."""
+    hall = Hall(tmp_path, messages_per_second=10, message_burst=3).up()
+    late = []
+    hall.gateway.on_sent = lambda: late.extend(hall.session.disconnected(hall.now_ns))
+    orders = [hall.words.enter(number) for number in range(1, 6)]
+    hall.hand("a", 1, 0, stream(*orders))
+    told = [payload for _, _, payload in outcomes(hall)]
+    assert 0 < len(told) < 5 and told == orders[-len(told) :]
+    hall.gateway.hear(late, hall.now_ns)
+    assert len(outcomes(hall)) == len(told) and hall.gateway.waiting == 0
     hall.kill()
 
 
@@ -372,6 +388,37 @@ def test_killed_while_orders_waited_for_the_rate(tmp_path):
     hall.kill()
 
 
+def test_killed_while_orders_of_several_hand_overs_waited(tmp_path):
+    hall = Hall(tmp_path, messages_per_second=10, message_burst=3).up()
+    orders = [hall.words.enter(number) for number in range(1, 8)]
+    hall.hand("a", 1, 0, stream(*orders[:5]))
+    hall.hand("a", 1, hall.gateway.order_position, stream(*orders[5:]))
+    hall.pump()
+    sent = len(hall.orders())
+    hall.kill()
+    hall.start()
+    assert 0 < sent < 5 and [each for _, _, each in outcomes(hall)] == orders[sent:]
+    hall.kill()
+
+
+def test_message_like_an_earlier_one_was_not_sent_with_it(hall, monkeypatch):
+    """The same cancel was sent before; this one was not."""
+    cancel = hall.words.cancel(1)
+    hall.hand("a", 1, 0, stream(hall.words.enter(1), cancel))
+    hall.pump()
+    position = hall.gateway.order_position
+
+    def killed(messages, now_ns):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(hall.session, "send_all", killed)
+    with pytest.raises(KeyboardInterrupt):
+        hall.hand("a", 1, position, stream(cancel))
+    hall.kill()
+    hall.start()
+    assert outcomes(hall) == [(position, Outcome.GATEWAY_STOPPED, cancel)]
+
+
 # ---------------------------------------------------------------- nodes
 
 
@@ -393,7 +440,7 @@ def test_welcome_says_where_everything_stands(hall):
     position = len(stream(hall.words.enter(1)))
     assert welcomed == Welcomed(
         hall.gateway.answers.first,
-        Stands(Session.UP, "DAY1", 3, position, 4, hall.gateway.answers.next, 1, 1),
+        Stands(Session.UP, "DAY1", 3, "a", position, 4, hall.gateway.answers.next, 1, 1),
     )
 
 
@@ -497,6 +544,36 @@ def test_refusal_over_the_line(hall):
     ]
 
 
+def test_asking_with_an_epoch_shuts_older_nodes_out(hall):
+    a, b = Node(hall, "a"), Node(hall, "b")
+    a.hand(1, 0, stream(hall.words.enter(1)), number=8)
+    b.take()
+
+    def ask(node: Node, request: int, epoch: int) -> Stands:
+        node.client.send(frame("ask", request=request, epoch=epoch), hall.now_ns)
+        node.carry()
+        (stands,) = [e for e in node.take() if isinstance(e, Stands) and e.request == request]
+        return stands
+
+    position = len(stream(hall.words.enter(1)))
+    for request, node, epoch, highest, holder in [
+        (5, b, 0, 1, "a"),  # only asks
+        (6, b, 3, 3, "b"),
+        (7, a, 2, 3, "b"),  # stale
+        (8, a, 3, 3, "b"),  # of another
+    ]:
+        stands = ask(node, request, epoch)
+        assert (stands.highest_epoch, stands.holder) == (highest, holder)
+        assert (stands.order_position, stands.input_number) == (position, 8)
+    assert hall.gateway.counters["epochs_refused"] == 2
+    a.take()
+    a.hand(1, position, stream(hall.words.enter(2)))
+    assert [e.reason for e in a.take() if isinstance(e, Refused)] == [Refusal.STALE_EPOCH]
+    hall.kill()
+    hall.start()
+    assert (hall.gateway.epoch, hall.store.holder) == (3, "b")
+
+
 def test_states_of_the_session_are_told(hall):
     node = Node(hall)
     node.take()
@@ -511,6 +588,16 @@ def test_states_of_the_session_are_told(hall):
         Session.UP,
         Session.ENDED,
     ]
+
+
+def test_dead_man_lets_a_gateway_wait_for_its_first_node(tmp_path):
+    hall = Hall(tmp_path, dead_man_ns=2 * SECOND).up()
+    hall.wait(10 * SECOND, 50 * MILLISECOND)
+    assert hall.session.ended is None
+    hall.hand("a", 1, 0, stream(hall.words.enter(1)))
+    hall.wait(5 * SECOND, 50 * MILLISECOND)
+    assert hall.session.ended.end is End.DEAD_MAN
+    hall.kill()
 
 
 def test_dead_man_hears_the_holder_and_nobody_else(tmp_path):

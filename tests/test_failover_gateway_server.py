@@ -23,7 +23,7 @@ from tickpath.failover.gateway_event import (
 from tickpath.failover.gateway_framing import framed
 from tickpath.ouch import token_of
 from tickpath.session.ouch_message import DIALECTS, Kind
-from tickpath.wire.gateway import Outcome, Refusal, Session
+from tickpath.wire.gateway import Outcome, Refusal
 
 NEW = (Kind.ACCEPTED, Kind.REPLACED)
 
@@ -213,18 +213,11 @@ def kills(tmp_path, count: int, seed: int) -> None:
                 process.kill()
                 house.until(lambda: not any(each.is_welcome for each in clients.values()))
             process.start()
-            house.until(
-                lambda: house.of(clients["a"], Welcomed, Lost)[-1:] and clients["a"].is_welcome
-            )
-
-            def is_up() -> bool:
-                clients["a"].ask()
-                return house.of(clients["a"], Stands)[-1:] != [] and (
-                    house.of(clients["a"], Stands)[-1].session_state is Session.UP
-                )
-
-            house.until(is_up)
-            stands = house.of(clients["a"], Stands)[-1]
+            house.until_told_up(clients["a"])
+            clients["a"].ask(77, epoch + 1)
+            house.until(lambda: any(e.request == 77 for e in house.of(clients["a"], Stands)))
+            (stands,) = (e for e in house.of(clients["a"], Stands) if e.request == 77)
+            assert (stands.highest_epoch, stands.holder) == (epoch + 1, "a")
             clients["a"].hand_over(
                 epoch + 1, stands.order_position, number, sent[stands.order_position :]
             )

@@ -14,8 +14,12 @@ import click
 
 from tickpath.command_audit import audit
 from tickpath.command_exchange import exchange
+from tickpath.command_gateway import gateway
+from tickpath.command_mirror import mirror
+from tickpath.command_node import node
 from tickpath.command_record import record
 from tickpath.command_serve import serve
+from tickpath.command_witness import witness
 
 OK, FINDING, USAGE, INTERRUPTED = 0, 1, 2, 130
 
@@ -278,8 +282,12 @@ def doctor(as_json: bool) -> int:
 
 main.add_command(audit)
 main.add_command(exchange)
+main.add_command(gateway)
+main.add_command(mirror)
+main.add_command(node)
 main.add_command(record)
 main.add_command(serve)
+main.add_command(witness)
 
 if __name__ == "__main__":
     main()

@@ -35,11 +35,11 @@ RING = np.dtype(
             *("magic", "version", "capacity", "identity"),
             *("head", "number", "broken"),
             *("beat", "committed"),
-            "epoch",
+            *("epoch", "epoch_began"),  # with the number of the record that says so
         ],
-        "formats": ["<u8"] * 10,
+        "formats": ["<u8"] * 11,
         # What is written often has cache lines of its own.
-        "offsets": [0, 8, 16, 24, 64, 72, 80, 128, 136, 192],
+        "offsets": [0, 8, 16, 24, 64, 72, 80, 128, 136, 192, 200],
         "itemsize": 256,
     }
 )

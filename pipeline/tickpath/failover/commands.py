@@ -161,10 +161,10 @@ def _force(role: "Role") -> None:
     reasons = eligibility.of_state(role.standing)
     if role.state.name not in ("STANDBY", "CANDIDATE"):
         reasons.append(f"this node is {role.state.name.lower()}")
+    elif role.tenure is not None:
+        reasons.append("a takeover is about to be decided")
     if role.handover is not None:
         reasons.append(f"a switchover to {role.handover.to.name} is under way")
-    if role.tenure is not None:
-        reasons.append("a takeover is about to be decided")
     if reasons:
         role.count("forces_refused")
         role.do(Refused("force", tuple(reasons)))

@@ -64,12 +64,25 @@ def of_note(case: Case, note: Note | None, config: RoleConfig) -> list[str]:
     if note.is_synchronous:
         heirs = ", ".join(str(heir) for heir in note.heirs)
         return [f"{case.me} was not in sync in epoch {note.epoch}; in sync: {heirs}"]
+    missed = missed_epoch(case, note)
+    if missed is not None:
+        return [missed]
     if told is None:
         return ["the active was never heard: how far behind this node is, is unknown"]
     lag = told.number - number
     if lag > config.max_lag_records:
         return [f"{lag} records behind, at most {config.max_lag_records} are allowed"]
     return []
+
+
+def missed_epoch(case: Case, note: Note | None) -> str | None:
+    """Whether somebody was active after this state's last record, without this node."""
+    if note is None or case.me in note.heirs or note.epoch <= case.standing.epoch:
+        return None
+    return (
+        f"its last record is of epoch {case.standing.epoch}, and {note.active} was active in "
+        f"epoch {note.epoch}"
+    )
 
 
 def orders_of(standing: Standing, answer: GatewayAnswer) -> Orders:

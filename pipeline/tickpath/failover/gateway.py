@@ -24,6 +24,7 @@ A node's connection is `gateway_node`; the shell is `gateway_server`.
 """
 
 from collections import Counter, deque
+from collections.abc import Callable
 from typing import NamedTuple
 
 from tickpath.failover.gateway_answers import Answers
@@ -73,8 +74,13 @@ class Gateway:
         settings: GatewaySettings = GatewaySettings(),  # noqa: B008 - frozen
         *,
         now_ns: int,
+        on_sent: Callable[[], None] = lambda: None,
     ):
-        """Takes up what an earlier process left.  Raises `GatewayError`."""
+        """Takes up what an earlier process left.  Raises `GatewayError`.
+
+        ``on_sent`` is called when the session may have bytes for the exchange, before anything else
+        is done.
+        """
         if session.settings.when_throttled == "drop":
             raise GatewayError(
                 "session.when_throttled: drop leaves orders without an outcome; take queue or "
@@ -88,6 +94,7 @@ class Gateway:
         self.next_number = 0
         self.version = 0
         """Changes with whatever a `session_state` says of the session and the epoch."""
+        self.on_sent = on_sent
         self._numbers = Numbers(session.port.dialect)
         self._pending: deque[Pending] = deque()  # handed over, not yet recorded by the session
         self._said: tuple = ()
@@ -134,6 +141,9 @@ class Gateway:
     ) -> Accepted | Rejected:
         """Take the order stream's bytes from a position on, or say why not."""
         reason = self._take(node, epoch, order_position, input_number, content, now_ns)
+        if reason is Refusal.DIVERGED:
+            self.counters["diverged"] += 1
+            self.detail = f"{node} hands over other bytes at {order_position} than are here"
         self._notice()
         if reason is None:
             self.counters["hand_overs_accepted"] += 1
@@ -151,6 +161,26 @@ class Gateway:
         content: bytes,
         now_ns: int,
     ) -> Refusal | None:
+        reason = self.adopt(node, epoch, now_ns)
+        if reason is not None:
+            return reason
+        store = self.store
+        self.session.contact(now_ns)
+        reason = self._compare(order_position, content)
+        if reason is not None:
+            return reason
+        fresh = content[store.order_position - order_position :]
+        if not fresh:
+            return None
+        messages = split(fresh)
+        if messages is None:
+            return Refusal.MALFORMED
+        if self.settings.when_down == "refuse" and self.state is not Session.UP:
+            return Refusal.SESSION_DOWN
+        return self._submit(input_number, fresh, messages, now_ns)
+
+    def adopt(self, node: str, epoch: int, now_ns: int) -> Refusal | None:
+        """Take a node's epoch for the highest, or say why not; it is on the disk afterwards."""
         store = self.store
         if epoch < store.epoch:
             return Refusal.STALE_EPOCH
@@ -166,36 +196,30 @@ class Gateway:
             except StoreError:
                 return Refusal.NOT_DURABLE
             self.counters["epochs"] += 1
-        self.session.contact(now_ns)
-        messages, reason = self._fresh(order_position, content)
-        if reason is not None or not messages:
-            return reason
-        if self.state is not Session.UP and self.settings.when_down == "refuse":
-            return Refusal.SESSION_DOWN
-        return self._submit(input_number, messages, now_ns)
+            self._notice()
+        return None
 
-    def _fresh(self, order_position: int, content: bytes) -> tuple[list[bytes], Refusal | None]:
-        """The messages of a hand-over that are not here already."""
+    def _compare(self, order_position: int, content: bytes) -> Refusal | None:
+        """Whether a hand-over goes on where the gateway stands, or says again what is here."""
         tail = self.store.tail
+        if order_position == tail.position:
+            return None
         if order_position > tail.position:
-            return [], Refusal.POSITION_AHEAD
+            return Refusal.POSITION_AHEAD
         known = content[: tail.position - order_position]
         if known and order_position < tail.first:
-            return [], Refusal.TAIL_GONE
-        if known and not tail.same(order_position, known):
-            self.counters["diverged"] += 1
-            return [], Refusal.DIVERGED
+            return Refusal.TAIL_GONE
+        if not tail.same(order_position, known):
+            return Refusal.DIVERGED
         self.counters["bytes_again"] += len(known)
-        # Both parts by themselves: the gateway stands between two messages, always.
-        messages = split(content[len(known) :])
-        if messages is None or split(known) is None:
-            return [], Refusal.MALFORMED
-        return messages, None
+        # By itself: the gateway stands between two messages, always.
+        return Refusal.MALFORMED if split(known) is None else None
 
-    def _submit(self, input_number: int, messages: list[bytes], now_ns: int) -> Refusal | None:
+    def _submit(
+        self, input_number: int, stream: bytes, messages: list[bytes], now_ns: int
+    ) -> Refusal | None:
         """Record the intent, then let the session have it."""
         store, position = self.store, self.order_position
-        stream = b"".join(len(m).to_bytes(LENGTH_BYTES, "big") + m for m in messages)
         taken = self._pending[0].order_position if self._pending else position
         recorded = self.journal.counters.records
         try:
@@ -217,9 +241,11 @@ class Gateway:
             highest = highest if number is None else number
             self._pending.append(pending)
             sendable.append(message)
+        events = self.session.send_all(sendable, now_ns)
+        self.on_sent()
         for pending in used:
             self._tell(pending.order_position, Outcome.NUMBER_USED, pending.message, now_ns)
-        self.hear(self.session.send_all(sendable, now_ns), now_ns)
+        self.hear(events, now_ns)
         return None
 
     # ------------------------------------------------------------ the session
@@ -238,7 +264,8 @@ class Gateway:
                 self.counters["answers"] += 1
             elif isinstance(event, Refused):
                 position = self._taken(event.message)
-                self._tell(position, Outcome[event.refusal.name], event.message, now_ns)
+                if position != NO_POSITION:  # else it was told when its line ended
+                    self._tell(position, Outcome[event.refusal.name], event.message, now_ns)
             elif isinstance(event, Settled):
                 self._tell(NO_POSITION, Outcome[event.outcome.name], event.message, now_ns)
             elif isinstance(event, Ready):
@@ -254,7 +281,9 @@ class Gateway:
         self._notice()
 
     def tick(self, now_ns: int) -> None:
-        """Let time pass for the gateway's own file."""
+        """Let time pass; to be called before the session's own `tick`."""
+        if not len(self.session.port.orders) and not self.session.port.waiting:
+            self.session.contact(now_ns)  # the dead man's handle is for orders that may be alive
         try:
             self.store.flush(now_ns)
         except StoreError:
@@ -325,10 +354,7 @@ class Gateway:
         unsent = self.store.pending
         if not unsent:
             return
-        first = unsent[0].journal_records
         for entry in self._journaled(Journaled.SENT):
-            if entry.index < first:
-                continue
             for at, each in enumerate(unsent):
                 if each.message == entry.payload and entry.index >= each.journal_records:
                     del unsent[at]

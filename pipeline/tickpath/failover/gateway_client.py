@@ -113,12 +113,16 @@ class GatewayClient:
         self._write()
         return Sent.WAITING if link.output else Sent.WRITTEN
 
-    def ask(self) -> Sent:
-        """Ask where the gateway stands: a `Stands` comes by `poll`."""
+    def ask(self, request: int = 0, epoch: int = 0) -> Sent:
+        """Ask where the gateway stands: a `Stands` with this request number comes by `poll`.
+
+        An epoch that is higher than all before is on the gateway's disk before it answers, so that
+        no older node can move the position that it tells.
+        """
         link = self._link
         if link is None or not self.is_welcome:
             return Sent.NO_LINE
-        if not link.send(frame("ask"), self._clock()):
+        if not link.send(frame("ask", request=request, epoch=epoch), self._clock()):
             return Sent.FULL
         self._write()
         return Sent.WAITING if link.output else Sent.WRITTEN
@@ -220,17 +224,19 @@ class GatewayClient:
         if link is not None:
             self.next_answer, self.next_outcome = link.next_answer, link.next_outcome
         self._events += events
+        pause_ms = self.settings.reconnect_ms
         for event in events:
             if isinstance(event, Welcomed):
                 self.counters["welcomes"] += 1
             elif isinstance(event, Declined):
                 self.counters["declined"] += 1
+                pause_ms = self.settings.declined_ms
             elif isinstance(event, Lost):
                 self.counters["lost"] += 1
                 self._drop()
+                self._retry_at_ns = self._clock() + pause_ms * MILLISECOND_NS
 
     def _drop(self) -> None:
         if self._sock is not None:
             self._sock.close()
         self._sock = self._link = None
-        self._retry_at_ns = self._clock() + self.settings.reconnect_ms * MILLISECOND_NS

@@ -41,6 +41,8 @@ class ClientSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     connect_timeout_ms: Positive = 500
     reconnect_ms: Positive = 20
     """Pause before the next attempt."""
+    declined_ms: Positive = 500
+    """The same where the hello was not taken."""
     max_message: Annotated[int, Meta(ge=4096, le=1 << 24)] = 1 << 20
     """Bytes of the longest message, in both directions; longer hand-overs go in pieces."""
     max_output: Annotated[int, Meta(ge=4096)] = 4 << 20

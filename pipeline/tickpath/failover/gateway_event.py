@@ -6,17 +6,22 @@ from tickpath.wire.gateway import NotWelcome, Outcome, Refusal, Session
 
 
 class Stands(NamedTuple):
-    """Where gateway and session stand."""
+    """Where gateway and session stand; ``request`` is that of `GatewayClient.ask`, 0 unasked.
+
+    Who asks with an epoch has it where ``highest_epoch`` is that and ``holder`` is himself.
+    """
 
     session_state: Session
     session: str
     highest_epoch: int
+    holder: str
     order_position: int
     input_number: int
     next_answer: int
     next_outcome: int
     next_number: int
     detail: str = ""
+    request: int = 0
 
 
 class Welcomed(NamedTuple):

@@ -14,6 +14,7 @@ from tickpath.failover.gateway import Accepted
 from tickpath.failover.gateway_framing import (
     FrameError,
     FrameReader,
+    accepted_frame,
     answer_frame,
     frame,
     hand_over_of,
@@ -23,7 +24,8 @@ from tickpath.failover.gateway_nodes import Nodes
 from tickpath.wire.gateway import VERSION, NotWelcome
 from tickpath.wire.table import Message
 
-CHUNK = 1 << 16
+CHUNK = 1 << 12
+"""Bytes that are made up at a time, so that a node that catches up keeps no order waiting."""
 MILLISECOND_NS = 1_000_000
 
 
@@ -86,13 +88,13 @@ class NodeLink:
             said = gateway.hand_over(self.node, epoch, position, input_number, content, now_ns)
             if isinstance(said, Accepted):
                 self._told_position = said.order_position
-                self._send("accepted", now_ns, **said._asdict())
+                self._put(accepted_frame(*said), now_ns)
             else:
                 self._send("refused", now_ns, **said._asdict())
         elif layout.name == "heartbeat":
             self._send("heartbeat", now_ns, number=layout.decode(message)["number"])
         elif layout.name == "ask":
-            self._tell_state(now_ns)
+            self._asked(layout.decode(message), now_ns)
         else:
             self.leave(Left.UNEXPECTED, layout.name)
 
@@ -176,7 +178,6 @@ class NodeLink:
         """Go on with what is kept for all, until the chunk is full."""
         gateway = self._gateway
         if self._told_version != gateway.version:
-            self._told_version = gateway.version
             self._tell_state(now_ns)
         if self._told_position != gateway.order_position:
             self._told_position = gateway.order_position
@@ -203,8 +204,16 @@ class NodeLink:
         self.next_answer += 1
         return True
 
-    def _tell_state(self, now_ns: int) -> None:
-        self._send("session_state", now_ns, **self._nodes.state())
+    def _asked(self, asked: dict[str, Any], now_ns: int) -> None:
+        """Say where everything stands; who and which epoch is the highest is in the answer."""
+        if asked["epoch"]:
+            refusal = self._gateway.adopt(self.node, asked["epoch"], now_ns)
+            self._gateway.counters["epochs_refused"] += refusal is not None
+        self._tell_state(now_ns, asked["request"])
+
+    def _tell_state(self, now_ns: int, request: int = 0) -> None:
+        self._told_version = self._gateway.version
+        self._send("session_state", now_ns, request=request, **self._nodes.state())
 
     def _send(self, name: str, now_ns: int, **fields: Any) -> None:
         self._put(frame(name, **fields), now_ns)

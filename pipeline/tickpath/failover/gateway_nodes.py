@@ -69,6 +69,7 @@ class Nodes:
             "session_state": gateway.state,
             "session": gateway.session.journal.session,
             "highest_epoch": gateway.epoch,
+            "holder": gateway.store.holder,
             "order_position": gateway.order_position,
             "input_number": gateway.store.input_number,
             "next_answer": gateway.answers.next,

@@ -74,6 +74,7 @@ class GatewayServer:
         self.was_up = False
         self._connections: dict[NodeLink, _Connection] = {}
         self._said_version = -1
+        self._due_ns = 0  # the next full round, whatever comes
         with contextlib.ExitStack() as stack:
             self._open(stack, credentials or load_credentials(config.credentials))
             self._stack = stack.pop_all()
@@ -100,7 +101,7 @@ class GatewayServer:
             max_outcomes=config.rules.max_outcomes,
         )
         stack.enter_context(self.store)
-        epoch_ns = unix_epoch_ns(clock)
+        epoch_ns = self.store.ts_offset_ns = unix_epoch_ns(clock)
         self.session = OrderSession(
             journal,
             credentials.username,
@@ -131,6 +132,7 @@ class GatewayServer:
             clock=clock,
         )
         stack.callback(self.line.close)
+        self.gateway.on_sent = self.line.flush
         self._listen(stack)
         path = str(self.directory / "control.sock")
         operator = OperatorSocket(path, self._selector, self._operate, "gateway", GatewayError)
@@ -178,30 +180,30 @@ class GatewayServer:
 
     def round(self, timeout_s: float) -> None:
         """One round; waits for bytes at most so long."""
-        for key, _ in self._selector.select(self._timeout_s(timeout_s)):
+        wait_s = seconds_until(self._due_ns, self._clock(), timeout_s)
+        ready = self._selector.select(0.0 if self.config.spin else wait_s)
+        if not ready and self._clock() < self._due_ns:
+            return
+        for key, _ in ready:
             if key.data is not None:
                 key.data(self._clock())
-        # Also what the exchange said while nothing could be read of it.
+        self.gateway.tick(self._clock())
         self.gateway.hear(self.line.poll(0.0), self._clock())
         now_ns = self._clock()
-        self.gateway.tick(now_ns)
         for connection in list(self._connections.values()):
             connection.link.tick(now_ns)
             self._write(connection, now_ns)
         self._notice()
+        self._due_ns = self._next_deadline(now_ns)
 
-    def _timeout_s(self, most_s: float) -> float:
-        if self.config.spin:
-            return 0.0
-        if any(
-            each.watched == READ and each.link.has_output for each in self._connections.values()
-        ):
-            return 0.0
+    def _next_deadline(self, now_ns: int) -> int:
+        """Until when there is nothing to do unless bytes come."""
+        for each in self._connections.values():
+            if each.watched == READ and each.link.has_output:
+                return now_ns
         deadlines = [self.line.next_deadline, self.store.next_deadline]
         deadlines += [each.next_deadline for each in self._connections]
-        deadline_ns = min((each for each in deadlines if each is not None), default=None)
-        wait_s = seconds_until(deadline_ns, self._clock(), most_s)
-        return most_s if wait_s is None else wait_s
+        return min((each for each in deadlines if each is not None), default=now_ns + SECOND_NS)
 
     def _accept(self, now_ns: int) -> None:
         counters = self.gateway.counters
@@ -230,7 +232,6 @@ class GatewayServer:
             connection.link.disconnected()
         elif received:
             connection.link.receive(received, now_ns)
-            self.line.flush()  # orders go before anything else is done
 
     def _write(self, connection: _Connection, now_ns: int) -> None:
         stream, link = connection.stream, connection.link
@@ -272,6 +273,7 @@ class GatewayServer:
         now_ns = self._clock()
         self.gateway.hear(self.session.logout(now_ns), now_ns)
         self.line.flush()
+        self._due_ns = 0
         while self.session.ended is None and self._clock() < end_ns and self.line.is_connected:
             self.round(LONGEST_WAIT_S)
 

@@ -6,9 +6,8 @@ import msgspec
 from msgspec import Meta
 
 Positive = Annotated[int, Meta(ge=1)]
-MILLISECOND_NS = 1_000_000
-NodeName = Annotated[str, Meta(pattern="^[A-Za-z0-9_.-]{1,16}$")]
 NODE = "^[A-Za-z0-9_.-]{1,16}$"
+"""What a node's name may be."""
 WhenDown = Literal["give_back", "refuse"]
 
 

@@ -103,6 +103,8 @@ class GatewayStore:
         """The latest ones; older ones are let go, which the first one's number tells."""
         self.pending: deque[Pending] = deque()
         """Of an earlier process: what was handed over and may not have been sent."""
+        self.ts_offset_ns = 0
+        """What is added to the clock for the time stamps in the records."""
         self._file = PreallocatedFile(
             self.path, fsync=fsync, fsync_interval_ns=fsync_interval_ns, max_bytes=max_bytes
         )
@@ -136,7 +138,8 @@ class GatewayStore:
 
     def append_epoch(self, epoch: int, node: str, now_ns: int) -> None:
         """A new epoch; on the disk when this returns."""
-        self._append(Kind.EPOCH, EPOCH.encode(epoch=epoch, ts_ns=now_ns, node=node), now_ns)
+        ts_ns = now_ns + self.ts_offset_ns
+        self._append(Kind.EPOCH, EPOCH.encode(epoch=epoch, ts_ns=ts_ns, node=node), now_ns)
         self._file.sync()
 
     def append_handed(
@@ -149,7 +152,12 @@ class GatewayStore:
     ) -> None:
         """The next bytes of the order stream; see `gateway_record.HANDED`."""
         fields = HANDED_FIELDS.pack(
-            self.epoch, self.order_position, input_number, taken_position, journal_records, now_ns
+            self.epoch,
+            self.order_position,
+            input_number,
+            taken_position,
+            journal_records,
+            now_ns + self.ts_offset_ns,
         )
         self._append(Kind.HANDED, fields + messages, now_ns)
 
@@ -157,8 +165,8 @@ class GatewayStore:
         self, after_sequence: int, order_position: int, reason: Outcome, payload: bytes, now_ns: int
     ) -> Given:
         """What became of a message; gives it with its number."""
-        number = self.next_outcome
-        fields = OUTCOME_FIELDS.pack(number, after_sequence, order_position, reason, now_ns)
+        number, ts_ns = self.next_outcome, now_ns + self.ts_offset_ns
+        fields = OUTCOME_FIELDS.pack(number, after_sequence, order_position, reason, ts_ns)
         self._append(Kind.OUTCOME, fields + payload, now_ns)
         return self.outcomes[-1]
 
@@ -196,7 +204,7 @@ class GatewayStore:
         with file.content() as content:
             raw = content[: HEADER.length]
             begun = raw.rstrip(b"\0")
-            if self._header().startswith(begun) and len(begun) < len(raw):
+            if self._header().startswith(begun) and len(begun) < HEADER.length:
                 self._begin(begun)  # a crash left room without a whole header
                 return
             self._check_header(raw)
@@ -221,18 +229,13 @@ class GatewayStore:
 
     def _begin(self, begun: bytes) -> None:
         """Write the header of a new file; the front of one is what a crash left of it."""
-        if not self._header().startswith(begun):
-            raise GatewayError(f"{self.path}: not a gateway's file; name another directory")
         self.counters.torn_bytes = len(begun)
         self._file.append(self._header(), 0)
         self._file.sync()
         self._file.sync_directory()
 
     def _check_header(self, raw: bytes) -> None:
-        try:
-            header = HEADER.decode(raw)
-        except WireError as error:
-            raise GatewayError(f"{self.path}: {error}") from None
+        header = HEADER.decode(raw.ljust(HEADER.length, b"\0"))
         if header["magic"] != MAGIC:
             raise GatewayError(f"{self.path}: not a gateway's file; name another directory")
         if header["version"] != STORE_VERSION:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from tickpath.failover import commands, handover, takeover
 from tickpath.failover.requests import Kind
-from tickpath.failover.role_action import Abort, Extend
+from tickpath.failover.role_action import Abort, Extend, Follow, Undrain
 from tickpath.failover.role_event import (
     Acked,
     Acquired,
@@ -118,8 +118,7 @@ def _answered(role: "Role", event: Answer) -> None:
     kind = role.requests.close(event.request)
     if kind is None:
         role.count("late_answers")
-        if isinstance(event, Acquired):
-            role.give_back(event.epoch)
+        _undone(role, event)
         return
     if isinstance(event, (StoreFailed, GatewayFailed)):
         failed(role, kind, event.reason)
@@ -133,6 +132,19 @@ def _answered(role: "Role", event: Answer) -> None:
         _stopped(role)
     elif role.handover is not None and role.handover.phase is handover.Phase.RELEASING:
         handover.tell(role, role.handover)
+
+
+def _undone(role: "Role", event: Answer) -> None:
+    """Take back what was done though nobody waits for it any more."""
+    used = role.tenure.epoch if role.tenure is not None else 0
+    is_deciding = role.attempt is not None and role.attempt.phase is takeover.Phase.CHECKING
+    if isinstance(event, Acquired) and event.epoch != used:
+        # Granted behind our back; a copy of the grant that is used must not end it.
+        role.give_back(event.epoch)
+    elif isinstance(event, Frozen) and not role.is_active and not is_deciding:
+        role.do(Follow())
+    elif isinstance(event, Drained) and role.is_active and role.handover is None:
+        role.do(Undrain())
 
 
 def _candidate_answered(role: "Role", attempt: Attempt, event: Answer) -> None:

@@ -34,7 +34,7 @@ from tickpath.failover import role_event as told
 from tickpath.failover.control import Answer, Control, ask, tell
 from tickpath.failover.control_error import ControlError
 from tickpath.failover.feed_tail import FeedTail
-from tickpath.failover.gateway_client import GatewayClient, Group, Sent
+from tickpath.failover.gateway_client import GatewayClient, Sent
 from tickpath.failover.gateway_event import (
     Accepted,
     Confirmed,
@@ -49,9 +49,11 @@ from tickpath.failover.lease import open_store
 from tickpath.failover.member import Member
 from tickpath.failover.node_answers import Answers
 from tickpath.failover.node_config import NodeConfig
+from tickpath.failover.node_error import NodeError
 from tickpath.failover.outbox import Outbox
 from tickpath.failover.peers import Peers
 from tickpath.failover.role import Role
+from tickpath.failover.role_state import RoleState
 from tickpath.failover.store_thread import StoreThread
 from tickpath.failover.versions import group_of
 from tickpath.follower import Divergence
@@ -82,10 +84,6 @@ Say = Callable[[str], None]
 def bit_of(source: str) -> int:
     """The bit of a source among the engine's ``holds``."""
     return 1 << (SOURCES.index(source) if source in SOURCES else len(SOURCES))
-
-
-class NodeError(RuntimeError):
-    """A node that cannot go on; one line: what, where, what to do."""
 
 
 class Node:
@@ -172,7 +170,7 @@ class Node:
 
     def _warm_up(self) -> None:
         """Compile, or load from the cache, all that is called later: a lease does not wait."""
-        note.compile((types.uint64,) * 5)
+        note.compile((types.uint64,) * 5)  # type: ignore[attr-defined]
         transport = RingTransport(self.ring, "warm-up")
         Live(self.engine, transport, self.clock)
         transport.close()
@@ -188,6 +186,13 @@ class Node:
         """Turn the loop until stopped, or for so long."""
         end_ns = None if duration_s is None else self._clock() + int(duration_s * 1e9)
         while not self.is_stopped and (end_ns is None or self._clock() < end_ns):
+            self.round()
+
+    def retire(self, most_s: float = 2.0) -> None:
+        """Stop for good in an orderly way: the lease is given back, so that nobody waits for it."""
+        self._step(told.Retire())
+        end_ns = self._clock() + int(most_s * 1e9)
+        while self.role.state is not RoleState.RETIRED and self._clock() < end_ns:
             self.round()
 
     # ------------------------------------------------------------ the loop
@@ -275,6 +280,12 @@ class Node:
         if found is None:
             return 0
         number = self.engine.block.get("record_number")
+        is_older = self.engine.block.get("epoch") < found.ring.header["epoch"]
+        if self._is_whole and is_older and found.ring.header["epoch_began"] <= number:
+            # We have records of the old epoch that the new one does not know of.
+            self._note(f"records from {int(found.ring.header['epoch_began']):,} on are not theirs")
+            self._begin_anew()
+            return 1
         try:
             behind = number if self._is_whole else None
             self.transport = RingTransport(found.ring, self.settings.name, behind)
@@ -517,6 +528,7 @@ class Node:
         block = self.engine.block
         block.set("record_number", action.next_number - 1)
         block.set("epoch", action.epoch)
+        self.ring.header["epoch_began"] = action.next_number
         self.ring.header["epoch"] = action.epoch
         self.outbox.go_on_from(action.order_position)
         block.set("order_position", max(block.get("order_position"), action.order_position))
@@ -547,10 +559,9 @@ class Node:
         self.engine.say(Kind.HOLD, why.encode(), holds | bit if is_held else holds & ~bit)
 
     def _stop_leading(self, reason: str) -> None:
-        """Nothing leaves, nothing is published; what is here is not known to be the group's."""
+        """Nothing leaves and nothing is published.  The state stays: it may be all there is."""
         self._is_leading, self._gate, self._until_ns = False, None, 0
         self._note(f"stopped: {reason}")
-        self._begin_anew()
 
     # ------------------------------------------------------------ people and other nodes
 
@@ -634,4 +645,4 @@ def _words(action: act.Action) -> str:
     return repr(action)
 
 
-__all__ = ["Group", "Node", "NodeError"]
+__all__ = ["Node", "NodeError"]

@@ -286,6 +286,8 @@ class Role:
             return
         self._gate()
         commands.advance_active(self)
+        if self.handover is not None:
+            handover.advance(self, self.handover)
 
     def _gate(self) -> None:
         """Trade when orders can leave; a change of mode is done when it is recorded."""

@@ -101,6 +101,9 @@ class Promote(Action, frozen=True):
     unheard_ns: int | None = 0
     """What the active before recorded within this time before the takeover is lost as well; None:
     it was never heard.  0 where nothing that was acknowledged can be lost."""
+    missed_epochs: bool = False
+    """Somebody was active after this state's last record: the gateway's orders may be others than
+    this state's up to the same position, and orders that this state made may not have been sent."""
     unknown_order_bytes: int = 0
     """Bytes of orders that the gateway has and this state does not; the stream goes on behind."""
 

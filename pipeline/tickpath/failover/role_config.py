@@ -18,7 +18,7 @@ class RoleConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Standbys that must have acknowledged before an order leaves: each of them may take over."""
     may_run_alone: bool = True
     """Whether an active without an in-sync standby goes on, after a note in the lease store."""
-    alone_after_ns: Annotated[int, Meta(ge=0, le=3_600_000_000_000)] = 20 * MILLISECOND
+    alone_after_ns: Annotated[int, Meta(ge=0, le=3_600_000_000_000)] = 5 * MILLISECOND
     """How long it waits for a standby that was just heard before it runs alone."""
     after_takeover: Literal["resume", "hold"] = "resume"
     on_unknown_orders: Literal["hold", "resume"] = "hold"

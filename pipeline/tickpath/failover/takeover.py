@@ -210,18 +210,26 @@ def promotion(role: "Role", attempt: Attempt, note: Note | None, answer: Gateway
         is_forced=attempt.forced_until_ns is not None,
         records_lost=max(told - standing.number, orders.lost_records, 0) if may_lose else 0,
         unheard_ns=heard_ns if may_lose else 0,
+        missed_epochs=eligibility.missed_epoch(case_of(role, attempt), note) is not None,
         unknown_order_bytes=orders.unknown_bytes,
     )
 
 
 def hold_for_unknown(role: "Role", promote: Promote) -> None:
     """Orders that nobody here knows: hold until they are settled, or by policy only tell."""
-    if not (promote.unknown_order_bytes or promote.next_number > promote.number + 1):
+    is_behind = promote.unknown_order_bytes or promote.next_number > promote.number + 1
+    if is_behind:
+        text = (
+            f"the gateway has {promote.unknown_order_bytes} bytes of orders, up to record "
+            f"{promote.next_number - 1}, that this node does not know"
+        )
+    elif promote.missed_epochs:
+        text = (
+            f"somebody was active after record {promote.number}: the gateway's orders may be "
+            "others than this node's"
+        )
+    else:
         return
-    text = (
-        f"the gateway has {promote.unknown_order_bytes} bytes of orders, up to record "
-        f"{promote.next_number - 1}, that this node does not know"
-    )
     role.alarm("unknown_orders", text)
     if role.config.on_unknown_orders == "hold":
         role.holds.add(UNKNOWN_ORDERS)

@@ -6,7 +6,7 @@ before.  The gateway's answers to hand-overs come in their order.
 
     hello          who the node is, what it runs, and the first answer and outcome that it wants
     hand_over      bytes of the order stream from ``order_position`` on: order messages, each behind
-                   a 2-byte length.  None at all announces an epoch and nothing else
+                   a 2-byte length; none at all tells of an epoch and nothing else
     accepted       what of a hand-over was new is recorded, and on its way to the exchange
     refused        nothing of a hand-over was taken; with the highest epoch and the position
     confirmed      for the nodes that do not send: the order stream is known up to this position
@@ -14,7 +14,8 @@ before.  The gateway's answers to hand-overs come in their order.
     outcome        what became of an order message that no answer of the exchange will tell of; it
                    stands behind the answer ``after_sequence``
     session_state  whether orders reach the exchange now, and where everything stands
-    ask            wants a `session_state`
+    ask            wants a `session_state`, with its ``request`` number; an ``epoch`` that is higher
+                   than all before is on the disk before the answer: no older node hands over then
     heartbeat      a sign of life from either side; the gateway gives a node's number back
 
 Sequences, outcomes, epochs and input numbers count from 1; 0 is none so far.
@@ -100,14 +101,16 @@ _STATE = (
     ("session_state", "u8", "session"),
     ("session", "ascii:10"),
     ("highest_epoch", "u64"),
+    ("holder", "ascii:16"),
     ("order_position", "u64"),
     ("input_number", "u64"),
     ("next_answer", "u64"),
     ("next_outcome", "u64"),
     ("next_number", "u64"),
 )
-"""``input_number`` is that of the last hand-over that was taken; ``next_number`` the lowest that a
-new order may have (OUCH 4.2: that its token may spell), 0 before the session was up."""
+"""``holder`` is the node that was the first to use the epoch; ``input_number`` that of the last
+hand-over that was taken; ``next_number`` the lowest that a new order may have (OUCH 4.2: that its
+token may spell), 0 before the session was up."""
 
 GATEWAY = Protocol(
     "gateway",
@@ -140,9 +143,9 @@ GATEWAY = Protocol(
                 ("messages", "bytes:*"),
             ),
         ),
-        Message("Q", "ask", 1, (_TYPE,)),
+        Message("Q", "ask", 17, (_TYPE, ("request", "u64"), ("epoch", "u64"))),
         Message("B", "heartbeat", 9, (_TYPE, ("number", "u64"))),
-        Message("W", "welcome", 70, (_TYPE, ("version", "u16"), ("first_answer", "u64"), *_STATE)),
+        Message("W", "welcome", 86, (_TYPE, ("version", "u16"), ("first_answer", "u64"), *_STATE)),
         Message(
             "N",
             "not_welcome",
@@ -178,7 +181,12 @@ GATEWAY = Protocol(
                 ("payload", "bytes:*"),
             ),
         ),
-        Message("S", "session_state", 60, (_TYPE, *_STATE, ("detail", "ascii:*"))),
+        Message(
+            "S",
+            "session_state",
+            84,
+            (_TYPE, ("request", "u64"), *_STATE, ("detail", "ascii:*")),
+        ),
     ),
     ENUMS,
 )

@@ -1,0 +1,81 @@
+"""`tickpath mirror`: a ring of inputs on another host.
+
+Exit codes: 0 fine, also when a signal ended it; 2 usage, or something that cannot be had.
+"""
+
+import json
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+OK, USAGE = 0, 2
+
+
+@click.group()
+def mirror() -> None:
+    """Keep a ring of inputs on another host: a sender beside the node, a receiver there."""
+
+
+def _done(work: Callable[[Callable[[], bool]], Any]) -> None:
+    from tickpath.config import ConfigError
+    from tickpath.replica.error import ReplicaError
+
+    stopped: list[int] = []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopped.append(1))
+    try:
+        result = work(lambda: bool(stopped))
+    except (ConfigError, ReplicaError) as error:
+        click.echo(f"tickpath: {error}", err=True)
+        sys.exit(USAGE)
+    click.echo(json.dumps(dict(result.counters)))
+    sys.exit(OK)
+
+
+def _address(text: str) -> tuple[str, int]:
+    from tickpath.config import ConfigError
+    from tickpath.trade.config import split
+
+    host, port = text.rpartition(":")[0], text.rpartition(":")[2]
+    if not host or not port.isdecimal() or not 0 < int(port) < 1 << 16:
+        raise ConfigError(f"{text}: not HOST:PORT")
+    return split(text)
+
+
+@mirror.command()
+@click.option("--ring", required=True, metavar="PATH", help="The node's ring.")
+@click.option("--listen", required=True, metavar="HOST:PORT", help="Where receivers join (UDP).")
+@click.option("--datagram-bytes", type=int, default=1472, show_default=True, help="UDP payload.")
+@click.option("--spin", is_flag=True, help="Never sleep: a core for less latency.")
+def send(ring: str, listen: str, datagram_bytes: int, spin: bool) -> None:
+    """Send a node's ring to whoever joins, until stopped; prints its counters."""
+    from tickpath.replica.mirror import Settings
+    from tickpath.replica.mirror_udp import send as run
+    from tickpath.replica.ring import Ring
+
+    settings = Settings(datagram_bytes=datagram_bytes)
+    _done(
+        lambda is_stopped: run(
+            Ring.attach(ring), _address(listen), is_stopped, settings, 0 if spin else 50
+        )
+    )
+
+
+@mirror.command()
+@click.option("--ring", required=True, metavar="PATH", help="Where the mirror is kept.")
+@click.option("--name", required=True, help="Of this receiver, on the sender's side.")
+@click.option("--source", required=True, metavar="HOST:PORT", help="The sender.")
+@click.option("--spin", is_flag=True, help="Never sleep: a core for less latency.")
+def receive(ring: str, name: str, source: str, spin: bool) -> None:
+    """Keep the mirror of a ring that is sent from another host; prints its counters."""
+    from tickpath.replica.mirror_udp import receive as run
+
+    _done(
+        lambda is_stopped: run(
+            Path(ring), name, _address(source), is_stopped, None, 0 if spin else 50
+        )
+    )

@@ -1,0 +1,131 @@
+"""`tickpath node`: an engine that trades or stands by, in a group of them; and words to one.
+
+Exit codes: 0 fine, also when a signal ended it; 1 the node had to end, or a question was answered
+with an error; 2 usage, configuration, or something that cannot be had.
+"""
+
+import json
+import signal
+import sys
+
+import click
+
+OK, FINDING, USAGE = 0, 1, 2
+WORDS = ("status", "switchover", "force", "hold", "resume", "resolved", "mode", "retire", "drill")
+
+
+@click.command()
+@click.option("--config", metavar="F.toml", required=True, help="Configuration of this node.")
+@click.option("--strategy", metavar="MODULE:NAME", help="Goes before the configuration's.")
+@click.option("--duration", type=float, metavar="SECONDS", help="End by itself.")
+@click.option(
+    "--ask",
+    metavar="WORD",
+    type=click.Choice(WORDS),
+    help="Say something to the node of this configuration that runs, and stop: "
+    + ", ".join(WORDS)
+    + ".",
+)
+@click.option("--to", metavar="NODE", help="Of a switchover; by default the best standby.")
+@click.option(
+    "--synchronous/--asynchronous", default=True, help="Of the mode; synchronous by default."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object at the end.")
+def node(
+    config: str,
+    strategy: str | None,
+    duration: float | None,
+    ask: str | None,
+    to: str | None,
+    synchronous: bool,
+    as_json: bool,
+) -> None:
+    """Trade or stand by: one node of a group that shares a lease, a gateway and their inputs."""
+    from tickpath.config import ConfigError
+    from tickpath.failover.control_error import ControlError
+    from tickpath.failover.gateway_error import GatewayError
+    from tickpath.failover.node_error import NodeError
+    from tickpath.replica.error import ReplicaError
+    from tickpath.session.error import SessionError
+    from tickpath.strategy import StrategyError
+
+    try:
+        if ask is not None:
+            code = _ask(config, ask, to, synchronous)
+        else:
+            code = _run(config, strategy, duration, as_json)
+    except NodeError as error:
+        click.echo(f"tickpath: {error}", err=True)
+        code = FINDING
+    except (
+        ConfigError,
+        ControlError,
+        GatewayError,
+        ReplicaError,
+        SessionError,
+        StrategyError,
+    ) as error:
+        click.echo(f"tickpath: {error}", err=True)
+        code = USAGE
+    except ModuleNotFoundError as error:
+        if error.name != "zmq":
+            raise
+        click.echo(
+            "tickpath: node: pyzmq is missing; run: pip install 'tickpath[failover]'", err=True
+        )
+        code = USAGE
+    sys.exit(code)
+
+
+def _run(path: str, strategy: str | None, duration: float | None, as_json: bool) -> int:
+    from tickpath.failover.node import Node
+    from tickpath.failover.node_config import load
+    from tickpath.replay import is_compiled
+    from tickpath.session.credentials import load_credentials
+
+    config = load(path)
+
+    def say(text: str) -> None:
+        click.echo(f"tickpath: node {config.node.name}: {text}", err=True)
+
+    of_feed = config.trade.feed_credentials
+    credentials = load_credentials(of_feed) if of_feed is not None else None
+    if not is_compiled():
+        say("compiling the pipeline (first run only, a minute or two) ...")
+    made = Node(config, strategy, credentials=credentials, say=say)
+    try:
+
+        def stop(*_: object) -> None:
+            made.is_stopped = True
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, stop)
+        made.start()
+        say(f"takes part; questions to {config.node.control}")
+        made.run(duration)
+        made.retire()
+        result = made.status()
+    finally:
+        made.close()
+    if as_json:
+        click.echo(json.dumps(result))
+    return OK
+
+
+def _ask(path: str, word: str, to: str | None, synchronous: bool) -> int:
+    from tickpath.failover.control import ask
+    from tickpath.failover.control_error import ControlError
+    from tickpath.failover.node_config import load
+
+    question: dict[str, object] = {"ask": word}
+    if to is not None:
+        question["to"] = to
+    if word == "mode":
+        question["synchronous"] = synchronous
+    try:
+        said, _ = ask(load(path).node.control, 5_000, **question)
+    except ControlError as error:
+        click.echo(f"tickpath: {error}", err=True)
+        return FINDING
+    click.echo(json.dumps(said, indent=2))
+    return OK
