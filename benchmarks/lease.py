@@ -28,7 +28,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from tickpath.bench.result import write_result
 from tickpath.environment import environment
@@ -97,11 +97,14 @@ def _acquired(store: LeaseStore, name: str, ttl_ns: int) -> Lease:
 class Node:
     """A process that runs `node`."""
 
+    all: ClassVar[list["Node"]] = []
+
     def __init__(self, name: str, store: str, settings: dict[str, Any], ttl_ms: int) -> None:
         words = ["--node", name, store, json.dumps(settings), str(ttl_ms)]
         self.process = subprocess.Popen(
             [sys.executable, __file__, *words], stdout=subprocess.PIPE, text=True
         )
+        self.all.append(self)
 
     def said(self) -> dict[str, Any]:
         assert self.process.stdout is not None
@@ -263,7 +266,12 @@ def main() -> int:
             skipped[name] = reason
             print(f"left out: {name}, {reason}")
             continue
-        row = measure(name, chosen.runs, generator)
+        try:
+            row = measure(name, chosen.runs, generator)
+        finally:
+            for each in Node.all:
+                each.kill()
+            Node.all.clear()
         rows.append(row)
         figures = "".join(f"{row[each]:9.1f}" for each in ("min_ms", "p50_ms", "p90_ms", "max_ms"))
         print(

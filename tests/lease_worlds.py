@@ -285,6 +285,8 @@ class ProcessWorld(World):
     def mend(self) -> None:
         if self.process is not None:
             self.process.send_signal(signal.SIGCONT)
+            for each in self.stores:
+                self._wait_for(each, 25 * TIMEOUT_MS)
             return
         self.process = subprocess.Popen(
             self._command(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -303,10 +305,10 @@ class ProcessWorld(World):
     def cut(self) -> None:
         self.process.send_signal(signal.SIGSTOP)
         for each in self.stores:
-            self._hurry(each)
+            self._wait_for(each, TIMEOUT_MS)
 
-    def _hurry(self, store: Any) -> None:
-        """Let a store that need not wait in vain not wait long."""
+    def _wait_for(self, store: Any, timeout_ms: int) -> None:
+        """Let a store wait so long, while it waits in vain or not."""
         raise NotImplementedError
 
     def restart(self) -> None:
@@ -346,8 +348,8 @@ class EtcdWorld(ProcessWorld):
         settings = {"urls": [f"http://{self.address}"], "timeout_ms": 25 * TIMEOUT_MS}
         return open_store("etcd", settings, clock=self.clock)
 
-    def _hurry(self, store: Any) -> None:
-        store._cell._timeout_s = TIMEOUT_MS / 1e3
+    def _wait_for(self, store: Any, timeout_ms: int) -> None:
+        store._cell._timeout_s = timeout_ms / 1e3
 
 
 class RedisWorld(ProcessWorld):
@@ -368,8 +370,8 @@ class RedisWorld(ProcessWorld):
     def _open(self) -> LeaseStore:
         return open_store("redis", {"address": self.address, "timeout_ms": 25 * TIMEOUT_MS})
 
-    def _hurry(self, store: Any) -> None:
-        store.settings = msgspec.structs.replace(store.settings, timeout_ms=TIMEOUT_MS)
+    def _wait_for(self, store: Any, timeout_ms: int) -> None:
+        store.settings = msgspec.structs.replace(store.settings, timeout_ms=timeout_ms)
 
 
 WORLDS = {

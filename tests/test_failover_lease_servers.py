@@ -142,6 +142,8 @@ class TwoEtcds:
         (200, [], "etcd answers 200 to kv/range"),
         (200, {"kvs": [{"mod_revision": "3", "value": "!!"}]}, "not a lease of ours"),
         (200, {"kvs": [{"mod_revision": "3"}]}, "not a lease of ours"),
+        (200, {"kvs": [{"mod_revision": None}]}, r"not understood: Expected `int`, got `null`"),
+        (200, {"kvs": 7}, "not understood: Expected `array`"),
         (200, b"x" * (1 << 21), "an answer of more than"),
     ],
 )
@@ -280,6 +282,38 @@ def test_redis_with_a_key_of_another_use():
         world.double.expires[b"{tickpath}:lease"] = world.ns + TTL_NS
         with pytest.raises(LeaseError, match="not a lease of ours"):
             world.open().acquire("A", TTL_NS)
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ([], "answers 200 for Lease default/tickpath"),
+        ({}, "not understood: Object missing required field `metadata`"),
+        ({"metadata": {"resourceVersion": 7}}, "not understood: Expected `str`, got `int`"),
+        ({"metadata": {"resourceVersion": "7"}, "spec": []}, "not understood: Expected `object`"),
+        (
+            {"metadata": {"resourceVersion": "7", "annotations": {"tickpath/lease": "{"}}},
+            "tickpath/lease: Input data was truncated",
+        ),
+    ],
+)
+def test_answers_of_kubernetes_that_are_refused(said, expected):
+    with lease_world("kubernetes double") as world:
+        world.double.answer_to = lambda *_: (200, said)
+        with pytest.raises(LeaseError, match=expected):
+            world.open().read()
+
+
+@pytest.mark.parametrize("said", [7, None, b"x", [], [1, 2, 3], [b"x", None, None], [None, None]])
+def test_answers_of_redis_that_are_refused(said):
+    with lease_world("redis double") as world:
+        store = world.open()
+        store.read()
+        world.double._do = lambda _: said
+        with pytest.raises(LeaseError, match="not ours"):
+            store.read()
+        with pytest.raises(LeaseError, match="not ours"):
+            store.acquire("A", TTL_NS)
 
 
 def test_redis_connection_that_was_closed_meanwhile_is_made_again():

@@ -14,7 +14,7 @@ wants keys and values in base64.
 
 import time
 from base64 import b64decode, b64encode
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -33,6 +33,31 @@ class EtcdSettings(Patience, frozen=True):
     tls: Tls = Tls()
 
 
+class _KeyValue(msgspec.Struct):
+    mod_revision: int
+    value: str = ""
+
+
+class _Range(msgspec.Struct):
+    """What is read of a range's answer."""
+
+    kvs: tuple[_KeyValue, ...] = ()
+
+
+class _Header(msgspec.Struct):
+    revision: int
+
+
+class _Txn(msgspec.Struct):
+    """What is read of a transaction's answer."""
+
+    header: _Header
+    succeeded: bool = False
+
+
+A = TypeVar("A", _Range, _Txn)
+
+
 class EtcdCell:
     """The key; its version is the modification revision, 0 where it does not exist."""
 
@@ -46,13 +71,12 @@ class EtcdCell:
         self._http.begin(self._timeout_s)
 
     def get(self) -> tuple[int, Value | None]:
-        answer = self._ask("range", {"key": self._key})
-        found = answer.get("kvs", [])
+        found = self._ask("range", {"key": self._key}, _Range).kvs
         if not found:
             return 0, None
-        version = int(found[0]["mod_revision"])
+        version = found[0].mod_revision
         try:
-            value = msgspec.json.decode(b64decode(found[0].get("value", "")), type=Value)
+            value = msgspec.json.decode(b64decode(found[0].value), type=Value)
         except (msgspec.DecodeError, ValueError) as error:
             raise LeaseError(
                 f"etcd key {self._name}: not a lease of ours: {error}; another key, or delete it"
@@ -63,10 +87,10 @@ class EtcdCell:
         encoded = b64encode(msgspec.json.encode(value)).decode()
         unchanged = {"key": self._key, "target": "MOD", "mod_revision": str(version)}
         put = {"requestPut": {"key": self._key, "value": encoded}}
-        answer = self._ask("txn", {"compare": [unchanged], "success": [put]})
-        if not answer.get("succeeded", False):
+        answer = self._ask("txn", {"compare": [unchanged], "success": [put]}, _Txn)
+        if not answer.succeeded:
             return None
-        written = int(answer["header"]["revision"])
+        written = answer.header.revision
         return written, _known(written, value)
 
     def next_epoch(self, value: Value | None) -> int:
@@ -75,12 +99,15 @@ class EtcdCell:
     def close(self) -> None:
         self._http.close()
 
-    def _ask(self, what: str, body: dict[str, Any]) -> dict[str, Any]:
+    def _ask(self, what: str, body: dict[str, Any], kind: type[A]) -> A:
         status, answer = self._http.request("POST", f"/v3/kv/{what}", body)
         if status != 200 or not isinstance(answer, dict):
             said = answer.get("error", answer) if isinstance(answer, dict) else answer
             raise LeaseError(f"etcd answers {status} to kv/{what}: {said}")
-        return answer
+        try:
+            return msgspec.convert(answer, kind, strict=False)  # numbers come as text
+        except msgspec.ValidationError as error:
+            raise LeaseError(f"etcd's answer to kv/{what} is not understood: {error}") from None
 
 
 def _known(version: int, value: Value) -> Value:

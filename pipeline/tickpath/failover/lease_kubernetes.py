@@ -45,6 +45,24 @@ class KubernetesSettings(Patience, frozen=True):
     timeout_ms: Annotated[int, Meta(ge=1, le=60_000)] = 1_000
 
 
+class _Metadata(msgspec.Struct, rename="camel"):
+    resource_version: str
+    annotations: dict[str, str] | None = None
+
+
+class _Spec(msgspec.Struct, rename="camel"):
+    holder_identity: str | None = None
+    lease_duration_seconds: int | None = None
+    lease_transitions: int | None = None
+
+
+class _Object(msgspec.Struct):
+    """What is read of a Lease."""
+
+    metadata: _Metadata
+    spec: _Spec = msgspec.field(default_factory=_Spec)
+
+
 class KubernetesCell:
     """The object; its version is the resourceVersion, empty where it does not exist."""
 
@@ -77,9 +95,7 @@ class KubernetesCell:
         if status in (404, 409):
             return None
         self._check(status, answer, 200, 201)
-        new, kept = self._kept(answer)
-        assert kept is not None
-        return new, kept
+        return self._kept(answer)
 
     def next_epoch(self, value: Value | None) -> int:
         epoch = max(self._highest, value.epoch if value is not None else 0) + 1
@@ -92,12 +108,15 @@ class KubernetesCell:
 
     def _kept(self, found: dict[str, Any]) -> tuple[str, Value]:
         """Version and value of an object, also of one that another tool has written."""
+        try:
+            read = msgspec.convert(found, _Object)
+        except msgspec.ValidationError as error:
+            raise LeaseError(f"Lease {self._settings.name} is not understood: {error}") from None
         self._object = found
-        metadata, spec = found.get("metadata", {}), found.get("spec", {})
-        holder, epoch = spec.get("holderIdentity") or "", spec.get("leaseTransitions") or 0
-        raw = metadata.get("annotations", {}).get(ANNOTATION)
+        holder, epoch = read.spec.holder_identity or "", read.spec.lease_transitions or 0
+        raw = (read.metadata.annotations or {}).get(ANNOTATION)
         if raw is None:
-            seconds = spec.get("leaseDurationSeconds") or 0
+            seconds = read.spec.lease_duration_seconds or 0
             value = Value(epoch, holder=holder, ttl_ns=seconds * SECOND_NS)
         else:
             try:
@@ -109,19 +128,19 @@ class KubernetesCell:
                     value, holder=holder, token="", epoch=max(value.epoch, epoch)
                 )
         self._highest = max(self._highest, value.epoch)
-        return str(metadata.get("resourceVersion", "")), value
+        return read.metadata.resource_version, value
 
     def _written(self, version: str, value: Value) -> dict[str, Any]:
         """The object with a value; what others have put there stays."""
         found = self._object if version else {}
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-        metadata = {
+        metadata: dict[str, Any] = {
             **found.get("metadata", {}),
             "name": self._settings.name,
             "namespace": self._settings.namespace,
         }
         metadata["annotations"] = {
-            **metadata.get("annotations", {}),
+            **(metadata.get("annotations") or {}),
             ANNOTATION: msgspec.json.encode(value).decode(),
         }
         if version:

@@ -103,11 +103,14 @@ class RedisStore:
         self._begin()
         asked_at_ns = self._clock()
         found = self._run(_ACQUIRE, self._token, node, _milliseconds(ttl_ns), self._known)
-        if isinstance(found[0], int):
-            self._known = max(self._known, found[0])
-            return Lease(found[0], node, asked_at_ns, ttl_ns)
-        epoch, holder = self._held(found[0])
-        return Held(holder, epoch, max(found[1], 0) * _MILLION)
+        match found:
+            case [int(granted)]:
+                self._known = max(self._known, granted)
+                return Lease(granted, node, asked_at_ns, ttl_ns)
+            case [bytes(lease), int(left_ms)]:
+                epoch, holder = self._held(lease)
+                return Held(holder, epoch, max(left_ms, 0) * _MILLION)
+        raise self._not_understood(found)
 
     def renew(self, lease: Lease) -> Lease | Lost:
         self._begin()
@@ -136,11 +139,21 @@ class RedisStore:
         self._connection.close()
 
     def _stored(self) -> Stored:
-        epoch, lease, noted = self._run(_READ)
-        holder = None if lease is None else self._held(lease)[1]
-        note_epoch, _, note = (noted or b"").partition(b":")
-        self._known = max(self._known, int(epoch or 0))
-        return Stored(int(epoch or 0), holder, note, int(note_epoch or 0))
+        found = self._run(_READ)
+        match found:
+            case [bytes() | None as counted, bytes() | None as lease, bytes() | None as noted]:
+                note_epoch, _, note = (noted or b"").partition(b":")
+                if (counted or b"0").isdigit() and (note_epoch or b"0").isdigit():
+                    epoch = int(counted or 0)
+                    self._known = max(self._known, epoch)
+                    holder = None if lease is None else self._held(lease)[1]
+                    return Stored(epoch, holder, note, int(note_epoch or 0))
+        raise self._not_understood(found)
+
+    def _not_understood(self, found: Any) -> LeaseError:
+        return LeaseError(
+            f"redis at {self.settings.address}: keys {self.settings.key}: not ours: {found!r:.80}"
+        )
 
     def _value(self, lease: Lease) -> str:
         return f"{lease.epoch}:{self._token}:{lease.holder}"
@@ -168,11 +181,12 @@ class RedisStore:
             except RespError as error:
                 self.findings.append(f"redis: CONFIG GET {name}: {error}")
                 continue
-            if len(said) == 2 and said[1].decode() != value:
-                self.findings.append(
-                    f"redis: {name} is {said[1].decode()}, not {value}: after a crash epochs can "
-                    "be granted again"
-                )
+            match said:
+                case [bytes(), bytes(is_now)] if is_now.decode("latin-1") != value:
+                    self.findings.append(
+                        f"redis: {name} is {is_now.decode('latin-1')}, not {value}: after a crash "
+                        "epochs can be granted again"
+                    )
         self._is_looked_at = True
 
     def _run(self, script: str, *arguments: Any) -> Any:
