@@ -22,12 +22,15 @@ TICKPATH = [sys.executable, "-m", "tickpath.cli"]
 PATIENCE_S = 60.0
 MILLISECOND_NS = 1_000_000
 ROLE = {
-    "beat_timeout_ns": 150 * MILLISECOND_NS,
-    "lease_ttl_ns": 200 * MILLISECOND_NS,
-    "lease_renew_ns": 30 * MILLISECOND_NS,
-    "store_timeout_ns": 100 * MILLISECOND_NS,
-    "gateway_timeout_ns": 100 * MILLISECOND_NS,
-    "ack_timeout_ns": 100 * MILLISECOND_NS,
+    "beat_timeout_ns": 500 * MILLISECOND_NS,
+    "lease_ttl_ns": 800 * MILLISECOND_NS,
+    "lease_renew_ns": 100 * MILLISECOND_NS,
+    "store_timeout_ns": 300 * MILLISECOND_NS,
+    "gateway_timeout_ns": 300 * MILLISECOND_NS,
+    "ack_timeout_ns": 300 * MILLISECOND_NS,
+    "take_over_timeout_ns": 5_000 * MILLISECOND_NS,
+    "drain_timeout_ns": 2_000 * MILLISECOND_NS,
+    "loop_timeout_ns": 5_000 * MILLISECOND_NS,
 }
 """Wider bounds than the usual ones: six processes share the cores of a test machine."""
 
@@ -74,7 +77,7 @@ class Cluster:
                 "control": self.controls[name],
                 "gateway": self.gateway_at,
                 "directory": str(path / f"node-{name}"),
-                "lease_settings": {"addresses": [self.witness_at], "timeout_ms": 80},
+                "lease_settings": {"addresses": [self.witness_at], "timeout_ms": 250},
                 "peers": {
                     other: {"ring": str(path / f"ring-{other}"), "control": self.controls[other]}
                 },

@@ -18,7 +18,7 @@ import os
 import secrets
 import select
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -110,6 +110,8 @@ class Node:
         self.notes: list[str] = []
         self.is_stopped = False
         self._stack = ExitStack()
+        self._events: deque[told.Event] = deque()
+        self._is_stepping = False
         self._incarnation = secrets.randbits(62) | 1
         self._begin_engine()
         self.answers = Answers(self.engine)
@@ -144,11 +146,10 @@ class Node:
         self._is_whole = True
         self._until_ns = 0
         self._gate: tuple[Member, ...] | None = None
-        self._asked_gateway: int | None = None
+        self._asked_gateway: tuple[int, int] | None = None
         self._last_beat = self._beat_ns = 0
         self._echoes: dict[int, int] = {}
         self._told: told.Standing | None = None
-        self._is_current = False
         self._session = Session.DOWN
 
     def _made(self, orders: memoryview) -> None:
@@ -212,8 +213,17 @@ class Node:
             select.select(sockets, [], [], WAIT_S)
 
     def _step(self, event: told.Event) -> None:
-        for action in self.role.step(event, self._clock()):
-            self._do(action)
+        """Tell the role.  What an action has to tell it waits for the actions before it."""
+        self._events.append(event)
+        if self._is_stepping:
+            return
+        self._is_stepping = True
+        try:
+            while self._events:
+                for action in self.role.step(self._events.popleft(), self._clock()):
+                    self._do(action)
+        finally:
+            self._is_stepping = False
 
     def _standing(self) -> told.Standing:
         block = self.engine.block
@@ -375,13 +385,11 @@ class Node:
 
     def _watch_feed(self) -> None:
         """No trading on books that are not current."""
-        is_current = self.market.is_current
-        if is_current == self._is_current:
-            return
-        self._is_current = is_current
-        if is_current:
-            self._step(told.ResumeTrading("feed"))
-        else:
+        is_held = "feed" in self.role.holds
+        if self.market.is_current:
+            if is_held:
+                self._step(told.ResumeTrading("feed"))
+        elif not is_held and self.role.handover is None:
             self._step(told.HoldTrading("feed", "the feed is not current"))
 
     def _hear_followers(self) -> None:
@@ -437,22 +445,26 @@ class Node:
                 case Refused():
                     self._refused(event)
                 case Welcomed(_, stands):
-                    self._stands(stands, is_asked=False)
+                    self._stands(stands)
                     if self._is_leading:
                         self.outbox.handed = min(self.outbox.handed, stands.order_position)
                 case Stands():
-                    self._stands(event, is_asked=True)
+                    self._stands(event)
         if self._is_leading and not self._is_draining:
             for messages, answered in self.answers.take():
                 self.engine.feed_responses(messages, answered)
             self._flush()
         return len(events)
 
-    def _stands(self, stands: Stands, is_asked: bool) -> None:
+    def _stands(self, stands: Stands) -> None:
         self._session = stands.session_state
-        if self._asked_gateway is None or not is_asked:
+        if self._asked_gateway is None or stands.request != self._asked_gateway[0]:
             return
-        request, self._asked_gateway = self._asked_gateway, None
+        (request, epoch), self._asked_gateway = self._asked_gateway, None
+        is_ours = stands.highest_epoch == epoch and stands.holder == self.settings.name
+        if epoch and not is_ours and stands.highest_epoch <= epoch:
+            self._step(told.GatewayFailed(request, f"epoch {epoch} was not taken: {stands.detail}"))
+            return
         self._step(
             told.GatewayAnswer(
                 request, stands.highest_epoch, stands.order_position, stands.input_number
@@ -509,12 +521,10 @@ class Node:
                 self._note(_words(action))
 
     def _ask_gateway(self, request: int, epoch: int) -> None:
-        if epoch:
-            self.gateway.hand_over(epoch, 0, self.engine.block.get("record_number"))
-        if self.gateway.ask() is Sent.NO_LINE:
+        if self.gateway.ask(request, epoch) in (Sent.NO_LINE, Sent.FULL):
             self._step(told.GatewayFailed(request, "there is no connection to the gateway"))
         else:
-            self._asked_gateway = request
+            self._asked_gateway = request, epoch
 
     def _freeze(self, request: int) -> None:
         """Take what is in the ring still, and nothing more."""
@@ -545,8 +555,6 @@ class Node:
         packets, _bytes = self.tail.take()
         if len(packets):
             self.market.give(packets)
-        self._is_current = True  # so that the first look says it where it is not
-        self._watch_feed()
         self._note(f"active in epoch {action.epoch} from record {action.next_number:,} on")
 
     def _require(self, request: int, members: tuple[Member, ...], is_synchronous: bool) -> None:
