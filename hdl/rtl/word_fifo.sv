@@ -1,0 +1,66 @@
+// Words of frames in front of the parser, which makes a word wait where it ends more than one
+// message (only malformed messages are so short), or where it cannot be known yet whether a packet
+// is wanted.  An empty FIFO is no cycle of delay.
+//
+// The wire does not wait: a frame that finds no room, or that begins before `ready`, is lost whole;
+// one for which room ends within it is cut there and marked bad.  Both are told on `lost`.
+//
+// DEPTH: a word of four messages of no length takes four cycles, and a 10 Gb/s line brings one in
+// 2.06; so a frame of 1,500 bytes leaves 97 words behind, and 4,096 words have room for the longest
+// of 65,535 bytes, but no rate of such frames.  What ITCH sends never waits.
+module word_fifo #(
+    parameter int DW    = 64,
+    parameter int DEPTH = 4096  // a power of two
+) (
+    input  logic                    clk,
+    input  logic                    rst,
+    input  logic                    ready,
+    input  logic [DW-1:0]           in_data,   // byte 0 of the frame is the lowest
+    input  logic [DW/8-1:0]         in_keep,   // all ones but in the last word: its first bytes
+    input  logic                    in_valid,
+    input  logic                    in_last,
+    input  logic                    in_bad,    // with `in_last`: the frame is damaged
+    output logic                    out_valid,
+    input  logic                    out_ready,
+    output logic [DW-1:0]           out_data,
+    output logic [$clog2(DW/8):0]   out_bytes,
+    output logic                    out_last,
+    output logic                    out_bad,
+    output logic                    lost,      // a pulse for each frame
+    output logic [31:0]             peak
+);
+  localparam int B = DW / 8;
+  localparam int BW = $clog2(B) + 1;
+  localparam int AW = $clog2(DEPTH);
+  logic [BW-1:0] bytes;
+  always_comb begin
+    bytes = '0;
+    for (int i = 0; i < B; i = i + 1) if (in_keep[i]) bytes = BW'(i + 1);
+  end
+  logic midway, dropping;  // behind the first word of a frame; what comes of it is dropped
+  logic [AW:0] waiting;
+  logic full;              // one more word would be the last that has room
+  wire drops = dropping | (~midway & (full | ~ready));
+  wire cuts = ~dropping & midway & full & ~in_last;
+  wire enters = in_valid & ~drops;
+  wire leaves = out_valid & out_ready;
+  wire [AW:0] waiting_next = waiting + (AW + 1)'(enters) - (AW + 1)'(leaves);
+  // verilator lint_off PINCONNECTEMPTY
+  book_fifo #(.W(DW + BW + 2), .DEPTH(DEPTH)) words (
+      .clk(clk), .rst(rst), .in_valid(enters),
+      .in_data({in_bad & in_last | cuts, in_last | cuts, bytes, in_data}),
+      .out_valid(out_valid), .out_ready(out_ready),
+      .out_data({out_bad, out_last, out_bytes, out_data}),
+      .lost(), .dropped(), .peak(peak));
+  // verilator lint_on PINCONNECTEMPTY
+  always_ff @(posedge clk) begin
+    waiting <= waiting_next;
+    full <= waiting_next >= (AW + 1)'(DEPTH - 2);
+    lost <= in_valid & ~dropping & (drops | cuts);
+    if (in_valid) begin
+      midway <= ~in_last;
+      dropping <= ~in_last & (drops | cuts);
+    end
+    if (rst) {midway, dropping, waiting, full, lost} <= '0;
+  end
+endmodule
