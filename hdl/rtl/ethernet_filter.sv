@@ -52,38 +52,37 @@ module ethernet_filter #(
     output logic                      over_damaged,  // bad or short, and it had begun to be taken
     output logic [parse_counts::MOLD_INVALID:0] passed  // why it was not taken; bit PACKETS always
 );
-  import layout::*;
   localparam int B = DW / 8;
   localparam int PIECES = DW / 32;
   localparam int LB = $clog2(B);
   // Numbers of the pieces.
-  localparam int ETHER = (FRAME_ETHERNET_ETHER_TYPE_AT + 2) / 4;
+  localparam int ETHER = (layout::FRAME_ETHERNET_ETHER_TYPE_AT + 2) / 4;
   localparam int IP = ETHER + 1;
-  localparam int IP_END = IP + FRAME_IPV4_LENGTH / 4;
+  localparam int IP_END = IP + layout::FRAME_IPV4_LENGTH / 4;
   localparam int OPTION = IP_END;
   localparam int UDP = OPTION + 1;
-  localparam int UDP_END = UDP + FRAME_UDP_LENGTH / 4;
+  localparam int UDP_END = UDP + layout::FRAME_UDP_LENGTH / 4;
   localparam int MOLD = UDP_END;
-  localparam int MOLD_LAST = MOLD + MOLDUDP64_DOWNSTREAM_PACKET_LENGTH / 4 - 1;
+  localparam int MOLD_LAST = MOLD + layout::MOLDUDP64_DOWNSTREAM_PACKET_LENGTH / 4 - 1;
   localparam int REST = MOLD_LAST + 1;
-  localparam int LENGTH_HERE = IP + FRAME_IPV4_TOTAL_LENGTH_AT / 4;
-  localparam int FRAGMENT_HERE = IP + FRAME_IPV4_FLAGS_FRAGMENT_OFFSET_AT / 4;
-  localparam int PROTOCOL_HERE = IP + FRAME_IPV4_PROTOCOL_AT / 4;
-  localparam int ADDRESS_HERE = IP + FRAME_IPV4_DESTINATION_ADDRESS_AT / 4;
-  localparam int PORT_HERE = UDP + FRAME_UDP_DESTINATION_PORT_AT / 4;
-  localparam int UDP_LENGTH_HERE = UDP + FRAME_UDP_LENGTH_AT / 4;
+  localparam int LENGTH_HERE = IP + layout::FRAME_IPV4_TOTAL_LENGTH_AT / 4;
+  localparam int FRAGMENT_HERE = IP + layout::FRAME_IPV4_FLAGS_FRAGMENT_OFFSET_AT / 4;
+  localparam int PROTOCOL_HERE = IP + layout::FRAME_IPV4_PROTOCOL_AT / 4;
+  localparam int ADDRESS_HERE = IP + layout::FRAME_IPV4_DESTINATION_ADDRESS_AT / 4;
+  localparam int PORT_HERE = UDP + layout::FRAME_UDP_DESTINATION_PORT_AT / 4;
+  localparam int UDP_LENGTH_HERE = UDP + layout::FRAME_UDP_LENGTH_AT / 4;
   // Where a field's lowest bit is in its piece.
-  localparam int VERSION_LOW = 8 * (3 - FRAME_IPV4_VERSION_IHL_AT % 4);
-  localparam int TOTAL_LOW = 8 * (2 - FRAME_IPV4_TOTAL_LENGTH_AT % 4);
-  localparam int FRAGMENT_LOW = 8 * (2 - FRAME_IPV4_FLAGS_FRAGMENT_OFFSET_AT % 4);
-  localparam int PROTOCOL_LOW = 8 * (3 - FRAME_IPV4_PROTOCOL_AT % 4);
-  localparam int PORT_LOW = 8 * (2 - FRAME_UDP_DESTINATION_PORT_AT % 4);
-  localparam int UDP_LENGTH_LOW = 8 * (2 - FRAME_UDP_LENGTH_AT % 4);
+  localparam int VERSION_LOW = 8 * (3 - layout::FRAME_IPV4_VERSION_IHL_AT % 4);
+  localparam int TOTAL_LOW = 8 * (2 - layout::FRAME_IPV4_TOTAL_LENGTH_AT % 4);
+  localparam int FRAGMENT_LOW = 8 * (2 - layout::FRAME_IPV4_FLAGS_FRAGMENT_OFFSET_AT % 4);
+  localparam int PROTOCOL_LOW = 8 * (3 - layout::FRAME_IPV4_PROTOCOL_AT % 4);
+  localparam int PORT_LOW = 8 * (2 - layout::FRAME_UDP_DESTINATION_PORT_AT % 4);
+  localparam int UDP_LENGTH_LOW = 8 * (2 - layout::FRAME_UDP_LENGTH_AT % 4);
   localparam int MAX_TAGS = 4;
 
   function automatic logic is_tag(input logic [15:0] ether_type);
-    is_tag = ether_type == FRAME_ETHER_TYPE_VLAN | ether_type == FRAME_ETHER_TYPE_QINQ
-        | ether_type == FRAME_ETHER_TYPE_QINQ_OLD;
+    is_tag = ether_type == layout::FRAME_ETHER_TYPE_VLAN | ether_type == layout::FRAME_ETHER_TYPE_QINQ
+        | ether_type == layout::FRAME_ETHER_TYPE_QINQ_OLD;
   endfunction
 
   // ------------------------------------------------------------ the walk
@@ -141,13 +140,13 @@ module ethernet_filter #(
           if (is_tag(piece[15:0]) & tags != MAX_TAGS) tags = tags + 3'd1;
           else begin
             has_type = 1'b1;
-            is_ipv6 = piece[15:0] == FRAME_ETHER_TYPE_IPV6;
-            is_other = ~is_ipv6 & piece[15:0] != FRAME_ETHER_TYPE_IPV4;
-            here = piece[15:0] == FRAME_ETHER_TYPE_IPV4 ? 5'(IP) : 5'(REST);
+            is_ipv6 = piece[15:0] == layout::FRAME_ETHER_TYPE_IPV6;
+            is_other = ~is_ipv6 & piece[15:0] != layout::FRAME_ETHER_TYPE_IPV4;
+            here = piece[15:0] == layout::FRAME_ETHER_TYPE_IPV4 ? 5'(IP) : 5'(REST);
           end
         end else if (here == IP_END - 1) begin
           has_ip = 1'b1;
-          options = header_words - 4'(FRAME_IPV4_LENGTH / 4);
+          options = header_words - 4'(layout::FRAME_IPV4_LENGTH / 4);
           here = options == 0 ? 5'(UDP) : 5'(OPTION);
         end else if (here == OPTION) begin
           options = options - 4'd1;
@@ -205,17 +204,19 @@ module ethernet_filter #(
   logic [GROUPS-1:0][15:0] ports;
   logic [GROUPS-1:0][$clog2(LINES)-1:0] lines;
   logic [$clog2(LINES)-1:0] line_now;
-  wire [15:0] payload_now = udp_length_q - 16'(FRAME_UDP_LENGTH + MOLDUDP64_DOWNSTREAM_PACKET_LENGTH);
+  localparam int MOLD_MIN = layout::FRAME_UDP_LENGTH + layout::MOLDUDP64_DOWNSTREAM_PACKET_LENGTH;
+  wire [15:0] payload_now = udp_length_q - 16'(MOLD_MIN);
   logic [15:0] payload_q;
   // In wide words the header may end in the word behind the UDP length.
   assign payload = DW > 64 ? payload_now : payload_q;
   logic over_1, bad_1;
   wire [16:0] ip_bytes = {11'd0, header_words_q, 2'd0};
-  wire is_invalid = version_q != 4 | header_words_q < FRAME_IPV4_LENGTH / 4 | total_q < ip_bytes;
-  wire is_udp = protocol_q == FRAME_IP_PROTOCOL_UDP;
-  wire is_udp_wrong = total_q < ip_bytes + FRAME_UDP_LENGTH | udp_length_q < FRAME_UDP_LENGTH
+  wire is_invalid = version_q != 4 | header_words_q < layout::FRAME_IPV4_LENGTH / 4 | total_q < ip_bytes;
+  wire is_udp = protocol_q == layout::FRAME_IP_PROTOCOL_UDP;
+  wire is_udp_wrong = total_q < ip_bytes + layout::FRAME_UDP_LENGTH
+      | udp_length_q < layout::FRAME_UDP_LENGTH
       | ip_bytes + udp_length_q > {1'b0, total_q};
-  wire is_mold_short = udp_length_q < FRAME_UDP_LENGTH + MOLDUDP64_DOWNSTREAM_PACKET_LENGTH;
+  wire is_mold_short = udp_length_q < MOLD_MIN;
   always_comb begin
     line_now = '0;
     for (int g = 0; g < GROUPS; g = g + 1) begin
@@ -262,11 +263,12 @@ module ethernet_filter #(
     payload_q <= payload_now;
     {over_2, bad_2, invalid_2, fragment_2, udp_2} <=
         {over_1, bad_1, is_invalid, is_fragment_q, is_udp};
-    tcp_2 <= protocol_q == FRAME_IP_PROTOCOL_TCP;
+    tcp_2 <= protocol_q == layout::FRAME_IP_PROTOCOL_TCP;
     {udp_wrong_2, hit_2, mold_short_2} <= {is_udp_wrong, |hits, is_mold_short};
     {has_type_2, ipv6_2, other_2} <= {has_type_q, is_ipv6_q, is_other_q};
     {has_ip_2, has_mold_2} <= {has_ip_q, has_mold_q};
-    short_2 <= length_q < 17'(FRAME_ETHERNET_LENGTH) + 17'(FRAME_VLAN_TAG_LENGTH) * tags_q + total_q;
+    short_2 <= length_q < 17'(layout::FRAME_ETHERNET_LENGTH) + 17'(total_q)
+        + 17'(layout::FRAME_VLAN_TAG_LENGTH) * tags_q;
     if (rst) begin
       enabled <= '0;
       {verdict, over_2} <= '0;

@@ -38,7 +38,6 @@ module line_check #(
     output logic [15:0]              duplicates,
     output logic [63:0]              gap_messages
 );
-  import layout::*;
   logic [LINES-1:0] known;
   logic [LINES-1:0][79:0] sessions;
   logic [LINES-1:0][63:0] expected, seen, candidates;
@@ -54,8 +53,8 @@ module line_check #(
   wire [63:0] behind_now = expected_w - sequence_number;
   wire [63:0] seen_by = sequence_number - seen_w;
 
-  wire is_beat = message_count == MOLDUDP64_HEARTBEAT;
-  wire is_end = message_count == MOLDUDP64_END_OF_SESSION;
+  wire is_beat = message_count == layout::MOLDUDP64_HEARTBEAT;
+  wire is_end = message_count == layout::MOLDUDP64_END_OF_SESSION;
   wire [15:0] number = is_end ? 16'd0 : message_count;
   wire changes = known_w & ~is_same;
   wire starts = ~known_w | changes;

@@ -43,10 +43,9 @@ module mold_splitter #(
     output logic                    truncated,
     output logic [15:0]             trailing
 );
-  import layout::*;
   localparam int B = DW / 8;
   localparam int LB = $clog2(B);
-  localparam int PREFIX = MOLDUDP64_MESSAGE_BLOCK_LENGTH;
+  localparam int PREFIX = layout::MOLDUDP64_MESSAGE_BLOCK_LENGTH;
   logic held, active, body, half, none_left;
   logic [16:0] at_q, end_q;
   logic [15:0] left, length_open;

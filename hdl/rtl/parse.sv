@@ -61,10 +61,9 @@ module parse #(
     output logic [15:0]               trailing_bytes,
     output logic [63:0]               gap_messages
 );
-  import layout::*;
   localparam int B = DW / 8;
   localparam int LB = $clog2(B);
-  localparam int ROWS = (MESSAGE_BYTES + B - 1) / B;
+  localparam int ROWS = (layout::MESSAGE_BYTES + B - 1) / B;
   logic fresh, starts, judged, verdict, wanted, sequence_done, count_done;
   logic over, over_bad, over_damaged, decides, decided, take, stale;
   logic [LB-1:0] start_lane, lane, begin_lane;
@@ -106,16 +105,17 @@ module parse #(
       .row(row), .first_row(first_row), .message(bytes));
 
   // ------------------------------------------------------------ the symbol, ahead of the end
-  localparam int LOCATE_LOW = 8 * (ITCH50_SYSTEM_EVENT_STOCK_LOCATE_AT + ITCH50_SYSTEM_EVENT_STOCK_LOCATE_BYTES);
+  localparam int LOCATE_LOW = 8 * (layout::ITCH50_SYSTEM_EVENT_STOCK_LOCATE_AT
+      + layout::ITCH50_SYSTEM_EVENT_STOCK_LOCATE_BYTES);
   logic subscribed;
-  logic [SYMBOL_BITS-1:0] symbol;
+  logic [layout::SYMBOL_BITS-1:0] symbol;
   logic [DW-1:0] swapped, begun;
   always_comb for (int i = 0; i < B; i = i + 1) swapped[DW-8-8*i+:8] = in_data[8*i+:8];
   assign begun = swapped << {begin_lane, 3'd0};
   // In wide words a message may end in the next word: its locate is asked for where it begins.
   wire is_early = DW > 64 & begins & int'(begin_lane) + LOCATE_LOW / 8 <= B;
   wire [15:0] locate = is_early ? begun[DW-LOCATE_LOW+:16] : first_row[DW-LOCATE_LOW+:16];
-  symbol_filter #(.LOCATE_BITS(LOCATE_BITS), .SYMBOL_BITS(SYMBOL_BITS)) symbols (
+  symbol_filter #(.LOCATE_BITS(LOCATE_BITS), .SYMBOL_BITS(layout::SYMBOL_BITS)) symbols (
       .clk(clk), .rst(rst), .ready(ready), .cfg_we(cfg_locate_we), .cfg_locate(cfg_locate),
       .cfg_subscribed(cfg_locate_subscribed), .cfg_symbol(cfg_locate_symbol),
       .asks(in_valid & (is_early | row[0] | row[1])), .locate(locate[LOCATE_BITS-1:0]),
@@ -123,24 +123,25 @@ module parse #(
 
   // ------------------------------------------------------------ fields, engine time, numbers
   localparam int TIME_LOW =
-      8 * (ITCH50_SYSTEM_EVENT_TIMESTAMP_AT + ITCH50_SYSTEM_EVENT_TIMESTAMP_BYTES);
-  decoded_t fields;
+      8 * (layout::ITCH50_SYSTEM_EVENT_TIMESTAMP_AT + layout::ITCH50_SYSTEM_EVENT_TIMESTAMP_BYTES);
+  layout::decoded_t fields;
   logic [15:0] skipped;
-  itch_fields decode (.message(bytes[DW*ROWS-1-:8*MESSAGE_BYTES]), .length(length), .out(fields));
+  itch_fields decode (
+      .message(bytes[DW*ROWS-1-:8*layout::MESSAGE_BYTES]), .length(length), .out(fields));
   wire [15:0] own_locate = bytes[DW*ROWS-LOCATE_LOW+:16];
   wire [47:0] now = bytes[DW*ROWS-TIME_LOW+:48];
   wire is_new = message & take & skipped == skip;
-  wire is_known = fields.kind != KIND_UNKNOWN & fields.kind != KIND_MALFORMED;
+  wire is_known = fields.kind != layout::KIND_UNKNOWN & fields.kind != layout::KIND_MALFORMED;
   wire is_late = now < engine_time;
   wire [47:0] time_now = is_known & ~is_late ? now : engine_time;
   wire is_beyond = 17'(own_locate) >> LOCATE_BITS != 0;
   wire is_ours = subscribed & ~is_beyond;
-  wire is_operation = is_new & fields.kind == KIND_OPERATION;
-  wire is_action = is_new & fields.kind == KIND_TRADING_ACTION;
+  wire is_operation = is_new & fields.kind == layout::KIND_OPERATION;
+  wire is_action = is_new & fields.kind == layout::KIND_TRADING_ACTION;
   // An add and a directory entry name a symbol, which locate 0 is not.
   wire names_nobody = own_locate == 0
-      & (fields.kind == KIND_DIRECTORY | fields.kind == KIND_SIDE_INVALID
-         | (fields.kind == KIND_OPERATION & fields.op == OP_ADD));
+      & (fields.kind == layout::KIND_DIRECTORY | fields.kind == layout::KIND_SIDE_INVALID
+         | (fields.kind == layout::KIND_OPERATION & fields.op == layout::OP_ADD));
   assign taken = is_new;
 
   always_ff @(posedge clk) begin
@@ -171,11 +172,11 @@ module parse #(
         line_events[parse_counts::GAPS:parse_counts::HEARTBEATS];
     events[parse_counts::MOLD_TRUNCATED] <= truncated;
     events[parse_counts::MESSAGES] <= is_new;
-    events[parse_counts::UNKNOWN_TYPE] <= is_new & fields.kind == KIND_UNKNOWN & length != 0;
+    events[parse_counts::UNKNOWN_TYPE] <= is_new & fields.kind == layout::KIND_UNKNOWN & length != 0;
     events[parse_counts::WRONG_LENGTH] <=
-        is_new & (fields.kind == KIND_MALFORMED | length == 0);
+        is_new & (fields.kind == layout::KIND_MALFORMED | length == 0);
     events[parse_counts::SIDE_INVALID] <=
-        is_new & fields.kind == KIND_SIDE_INVALID & ~names_nobody & ~is_beyond;
+        is_new & fields.kind == layout::KIND_SIDE_INVALID & ~names_nobody & ~is_beyond;
     events[parse_counts::SYMBOL_OUT_OF_RANGE] <= is_new & is_known & (is_beyond | names_nobody);
     events[parse_counts::TIME_BACKWARDS] <= is_new & is_known & is_late;
     events[parse_counts::FRAMES_BAD] <= over_bad;
@@ -183,7 +184,7 @@ module parse #(
     events[parse_counts::OPERATIONS] <= is_operation & is_ours;
     events[parse_counts::TRADING_ACTIONS] <= is_action & is_ours;
     events[parse_counts::NOT_SUBSCRIBED] <= (is_operation | is_action) & ~is_ours;
-    events[parse_counts::MESSAGES_OVERLONG] <= is_new & length > 16'(MESSAGE_BYTES);
+    events[parse_counts::MESSAGES_OVERLONG] <= is_new & length > 16'(layout::MESSAGE_BYTES);
     if (rst) events <= '0;
   end
 endmodule

@@ -5,7 +5,7 @@ it longer, so where nothing may wait a test asks for the one that there is.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -21,10 +21,14 @@ from tickpath_backends.hdl.parse_model import (
     Words,
     words_of,
 )
-from tickpath_backends.hdl.parse_reference import HARDWARE_ONLY, Front, Group, Said, Taken
-
-NOT_COMPARED = frozenset({"packets_second"})
-"""Of the software's: which of a line's two groups brought a packet first is not followed here."""
+from tickpath_backends.hdl.parse_reference import (
+    COUNTERS,
+    HARDWARE_ONLY,
+    Front,
+    Group,
+    Said,
+    Taken,
+)
 
 
 class DifferenceError(AssertionError):
@@ -99,35 +103,28 @@ def compare(
     return seen
 
 
-def software(groups: dict[Group, int], symbols: int = 65_536) -> Engine:
-    """The software's engine with the same groups, of which those of one line are its A and B."""
-    names = [f"{'.'.join(str(b) for b in a.to_bytes(4, 'big'))}:{port}" for a, port in groups]
+def software(groups: Mapping[Group, int], symbols: int = 65_536) -> Engine:
+    """The software's engine with the same groups; two of one line are its A and its B."""
     by_line: dict[int, list[str]] = {}
-    for name, line in zip(names, groups.values(), strict=True):
-        by_line.setdefault(line, []).append(name)
-    twins = {each[0]: each[1] for each in by_line.values() if len(each) == 2}
+    for (address, port), line in groups.items():
+        text = ".".join(str(byte) for byte in address.to_bytes(4, "big"))
+        by_line.setdefault(line, []).append(f"{text}:{port}")
     firsts = [each[0] for each in by_line.values()]
-    capacity = Capacity(symbols=symbols)
-    return Engine(
-        Config(capacity=capacity, feed=Feed(format="itch50", groups=firsts, lines_b=twins))
-    )
+    twins = {each[0]: each[1] for each in by_line.values() if len(each) == 2}
+    feed = Feed(format="itch50", groups=firsts, lines_b=twins)
+    return Engine(Config(capacity=Capacity(symbols=symbols), feed=feed))
 
 
 def assert_as_software(model: ParseModel, engine: Engine) -> None:
     """Counters, inputs and engine time after the same frames.  Raises `DifferenceError`."""
-    ours = {k: n for k, n in model.counters().items() if k not in HARDWARE_ONLY}
-    theirs = {k: n for k, n in engine.counters.items() if n and k in set(_shared())}
+    counted = model.counters()
+    shared = COUNTERS.keys() - HARDWARE_ONLY
+    ours = {name: n for name, n in counted.items() if name in shared}
+    theirs = {name: n for name, n in engine.counters.items() if n and name in shared}
     if ours != theirs:
         raise DifferenceError(f"counters\n  software {theirs}\n  hardware {ours}")
-    state = (engine.messages, engine.block.get("input_number"), engine.block.get("engine_time"))
-    counted = model.counters().get("messages", 0)
-    if state != (counted, model.input_number, model.engine_time):
-        raise DifferenceError(
-            f"software {state}, hardware {counted, model.input_number, model.engine_time}"
-        )
-
-
-def _shared() -> Iterable[str]:
-    from tickpath_backends.hdl.parse_reference import COUNTERS
-
-    return COUNTERS.keys() - HARDWARE_ONLY - NOT_COMPARED
+    block = engine.block
+    state = (engine.messages, block.get("input_number"), block.get("engine_time"))
+    here = (counted.get("messages", 0), model.input_number, model.engine_time)
+    if state != here:
+        raise DifferenceError(f"messages, inputs, engine time: software {state}, hardware {here}")

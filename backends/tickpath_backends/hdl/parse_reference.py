@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from tickpath.line import MAX_JUMP
+from tickpath import line as lines
 from tickpath.wire import frame as wire
 from tickpath.wire.itch50 import ITCH50
 from tickpath.wire.moldudp64 import END_OF_SESSION, HEARTBEAT, MOLDUDP64
@@ -33,6 +33,7 @@ HARDWARE_ONLY = frozenset(
     }
 )
 """Counters that the software does not have by that name."""
+_MAX_JUMP = int(lines.MAX_JUMP)
 _U64 = (1 << 64) - 1
 _MAX_TAGS = 4
 _TAGS = (wire.ETHER_TYPE_VLAN, wire.ETHER_TYPE_QINQ, wire.ETHER_TYPE_QINQ_OLD)
@@ -237,12 +238,13 @@ class Front:
                 yield self._stale(found.line)
         if sequence > line.expected:
             known = max(line.expected, line.seen)
-            if sequence > known and sequence - known > MAX_JUMP and line.candidate != sequence:
+            if sequence > known and sequence - known > _MAX_JUMP and line.candidate != sequence:
                 self.counters["sequence_jumps"] += 1
                 line.candidate = (sequence + number) & _U64
                 return
             self.counters["gaps"] += 1
-            self.counters["gap_messages"] += sequence - line.expected
+            missed = self.counters["gap_messages"] + sequence - line.expected
+            self.counters["gap_messages"] = missed & _U64
             line.expected = sequence
             line.seen = max(line.seen, (sequence + number) & _U64)
             yield self._stale(found.line)
