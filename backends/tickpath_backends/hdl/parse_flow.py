@@ -9,6 +9,7 @@ seed.
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from tickpath import line as lines
 from tickpath.wire import frame as wire
@@ -184,7 +185,7 @@ class Flow:
             raw = self._damaged(raw)
         return raw
 
-    def _headers(self) -> dict[str, int]:
+    def _headers(self) -> dict[str, Any]:
         draw = self._random
         if not self._chance(self.headers):
             return {}
@@ -227,7 +228,7 @@ class Flow:
         """A frame that is not the feed's, whose group is that of a line all the same."""
         draw = self._random
         body = packet([self.message()], "0000000001", 1)
-        other = draw.choice(
+        other: dict[str, Any] = draw.choice(
             (
                 {"ethernet": {"ether_type": wire.ETHER_TYPE_IPV6}},
                 {"ethernet": {"ether_type": draw.randrange(1 << 16)}},
@@ -241,7 +242,7 @@ class Flow:
                 {"udp": {"length": draw.choice((0, 7, 8, 27, 28, 29, 0xFFFF))}},
             )
         )
-        return lambda group: frame(body, group, **other)  # type: ignore[arg-type]
+        return lambda group: frame(body, group, **other)
 
     def _damaged(self, raw: bytes) -> bytes:
         draw = self._random
