@@ -111,7 +111,7 @@ module ethernet_filter #(
     lanes[0] = tail[15:8];
     lanes[1] = tail[7:0];
     for (int i = 0; i < B; i = i + 1) lanes[i+2] = data[8*i+:8];
-    here = first ? 5'd0 : here_q;
+    here = here_q;
     tags = first ? 3'd0 : tags_q;
     {has_type, is_ipv6, is_other, has_ip, has_mold} =
         first ? 5'd0 : {has_type_q, is_ipv6_q, is_other_q, has_ip_q, has_mold_q};
@@ -121,6 +121,14 @@ module ethernet_filter #(
          udp_length_q, header_q};
     {has_udp, has_sequence, has_count, starts} = '0;
     start_lane = '0;
+    start_count = '0;
+    // From the UDP header on every piece is followed by the next.
+    for (int j = 0; j < PIECES; j = j + 1)
+      if (here_q == MOLD_LAST - j & 4 * j + 2 <= bytes) begin
+        starts = 1'b1;
+        start_lane = LB'(4 * j + 2);
+        start_count = {lanes[4*j+2], lanes[4*j+3]};
+      end
     piece = '0;
     for (int j = 0; j < PIECES; j = j + 1) begin
       piece = {lanes[4*j], lanes[4*j+1], lanes[4*j+2], lanes[4*j+3]};
@@ -152,9 +160,8 @@ module ethernet_filter #(
           options = options - 4'd1;
           if (options == 0) here = 5'(UDP);
         end else if (here == MOLD_LAST) begin
-          {has_mold, has_count, starts} = '1;
+          {has_mold, has_count} = '1;
           has_sequence = j != 0;  // else its last bytes came with the word before
-          start_lane = LB'(4 * j + 2);
           here = 5'(REST);
         end else if (here != REST) begin
           if (here == UDP_END - 1) has_udp = 1'b1;
@@ -166,7 +173,6 @@ module ethernet_filter #(
       has_sequence = 1'b1;
       header[31:16] = {lanes[B], lanes[B+1]};
     end
-    start_count = header[15:0];
   end
 
   always_ff @(posedge clk) begin
@@ -176,7 +182,7 @@ module ethernet_filter #(
       if (first) tag <= tag + 16'd1;
       tail <= {lanes[B], lanes[B+1]};
       length_q <= (first ? 17'd0 : length_q) + 17'(bytes);
-      {here_q, tags_q, options_q} <= {here, tags, options};
+      {here_q, tags_q, options_q} <= {last ? 5'd0 : here, tags, options};
       {has_type_q, is_ipv6_q, is_other_q, has_ip_q, has_mold_q} <=
           {has_type, is_ipv6, is_other, has_ip, has_mold};
       {version_q, header_words_q, total_q, is_fragment_q, protocol_q, address_q, port_q} <=
@@ -191,6 +197,7 @@ module ethernet_filter #(
     if (rst) begin
       {judged, sequence_done, count_done, over_1} <= '0;
       first <= 1'b1;
+      here_q <= '0;
       tag <= '0;
     end
   end

@@ -45,13 +45,13 @@ module line_check #(
   logic [$clog2(LINES)-1:0] line_w;
   logic [79:0] session_w;
   logic [63:0] expected_w, seen_w, candidate_w;
+  logic [64:0] far_w, seen_far_w;  // numbers beyond these are far ahead
   logic has_line, has_sequence, has_count, a_done, decided_q, c_seen, c_candidate;
   logic is_ahead, is_far, is_seen_far, is_candidate, is_same, behind_is_long;
   logic [63:0] ahead_by, end_c;
   logic [15:0] behind;
   wire [63:0] ahead_now = sequence_number - expected_w;
   wire [63:0] behind_now = expected_w - sequence_number;
-  wire [63:0] seen_by = sequence_number - seen_w;
 
   wire is_beat = message_count == layout::MOLDUDP64_HEARTBEAT;
   wire is_end = message_count == layout::MOLDUDP64_END_OF_SESSION;
@@ -71,6 +71,8 @@ module line_check #(
       {known_w, wanted_w, line_w} <= {known[line], wanted, line};
       {session_w, expected_w, seen_w, candidate_w} <=
           {sessions[line], expected[line], seen[line], candidates[line]};
+      far_w <= {1'b0, expected[line]} + {1'b0, MAX_JUMP};
+      seen_far_w <= {1'b0, seen[line]} + {1'b0, MAX_JUMP};
       has_line <= 1'b1;
     end
     if (sequence_done) has_sequence <= 1'b1;
@@ -78,8 +80,8 @@ module line_check #(
     if (has_line & (sequence_done | has_sequence)) begin
       is_ahead <= sequence_number > expected_w;
       ahead_by <= ahead_now;
-      is_far <= ahead_now > MAX_JUMP;
-      is_seen_far <= sequence_number > seen_w & seen_by > MAX_JUMP;
+      is_far <= {1'b0, sequence_number} > far_w;
+      is_seen_far <= {1'b0, sequence_number} > seen_far_w;
       is_candidate <= candidate_w == sequence_number;
       is_same <= session_w == session;
       behind <= behind_now[15:0];

@@ -47,7 +47,9 @@ module mold_splitter #(
   localparam int LB = $clog2(B);
   localparam int PREFIX = layout::MOLDUDP64_MESSAGE_BLOCK_LENGTH;
   logic held, active, body, half, none_left;
-  logic [16:0] at_q, end_q;
+  logic [16:0] at_q;
+  logic [16:0] room_q;  // bytes of the payload behind `at`; what is at most there is in `near`
+  logic near_q;         // the next block begins in this word or just behind it
   logic [15:0] left, length_open;
   logic [7:0] first_byte;  // of a length that stands in two words
   logic stop_trailing, stop_truncated;
@@ -59,8 +61,8 @@ module mold_splitter #(
   wire is_half = half & ~start;
   wire is_none = none_left & ~start;
   wire [16:0] at = start ? 17'(start_lane) : at_q;
-  wire [16:0] end_ = start ? 17'(start_lane) + 17'(payload) : end_q;
-  wire reached = is_half | at <= 17'(bytes);
+  wire [16:0] room = start ? {1'b0, payload} : room_q;
+  wire reached = start | is_half | (near_q & at_q[LB:0] <= bytes);
   wire waits = runs & reached & is_body & ~(decided | decides);
   wire ends = in_valid & runs & reached & is_body & ~waits;
 
@@ -76,14 +78,19 @@ module mold_splitter #(
   wire [LB:0] opens_at = is_half ? (LB + 1)'(1) : here + (LB + 1)'(PREFIX);
   wire [16:0] next = 17'(opens_at) + 17'(says);
   wire is_here = is_half | 17'(here) + 17'(PREFIX) <= 17'(bytes);
-  wire has_prefix = is_half | 17'(here) + 17'(PREFIX) <= end_;
-  wire has_block = next <= end_;
+  // Of a length in two words the first byte is behind `at`, and the prefix was looked for.
+  wire has_prefix = is_half | room >= 17'(PREFIX);
+  wire [16:0] room_behind = room - 17'(PREFIX);
+  wire has_block = 17'(says) <= room_behind;
   wire turns = in_valid & runs & reached & ~waits;
   wire stops_trailing = turns & is_none & ~is_half;
   wire stops_truncated = turns & ~stops_trailing & (~has_prefix | (is_here & ~has_block));
   wire stops = stops_trailing | stops_truncated;
   wire opens = turns & ~stops & is_here;
-  wire holds = opens & next <= 17'(B);
+  // How far a block can reach that ends in this word, or in the next one.
+  wire [LB:0] ends_here = (LB + 1)'(B) - opens_at;
+  wire [LB+1:0] ends_next = (LB + 2)'(2 * B) - (LB + 2)'(opens_at);
+  wire holds = opens & says <= 16'(ends_here);
   assign in_ready = ~(waits | holds);
   assign fresh = in_valid & ~held;
   assign begins = opens & opens_at != B;
@@ -98,7 +105,9 @@ module mold_splitter #(
       if (start) active <= 1'b1;
       if (start) {left, none_left} <= {start_count, start_count == 0};
       half <= 1'b0;
-      end_q <= holds ? end_ : end_ - 17'(B);
+      room_q <= opens ? room_behind - 17'(says) : room;
+      near_q <= opens ? holds | says <= 16'(ends_next)
+          : turns | (at[16:LB+1] == 0 | at == 17'(2 * B));
       at_q <= (opens ? next : turns ? 17'(B) : at) - (holds ? 17'd0 : 17'(B));
       if (turns) body <= 1'b0;
       if (opens) begin
@@ -126,7 +135,7 @@ module mold_splitter #(
     end
     if (stops) begin
       {stop_trailing, stop_truncated} <= {stops_trailing, stops_truncated};
-      stop_bytes <= 16'(end_ - 17'(here));
+      stop_bytes <= room[15:0];
     end
     if (rst) begin
       {held, active, body, half, message, stop_trailing, stop_truncated, truncated, trailing} <= '0;

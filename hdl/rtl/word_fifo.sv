@@ -40,20 +40,37 @@ module word_fifo #(
   logic midway, dropping;  // behind the first word of a frame; what comes of it is dropped
   logic [AW:0] waiting;
   logic full;              // one more word would be the last that has room
+  logic has_head, has_queue;  // a word in `head`; words behind it
+  logic [DW+BW+1:0] head;
+  wire [DW+BW+1:0] word = {in_bad & in_last | cuts, in_last | cuts, bytes, in_data};
   wire drops = dropping | (~midway & (full | ~ready));
   wire cuts = ~dropping & midway & full & ~in_last;
   wire enters = in_valid & ~drops;
   wire leaves = out_valid & out_ready;
+  // A word passes where none waits; else the queue's first goes to the head when there is room.
+  wire is_free = ~has_head & ~has_queue;
+  assign out_valid = has_head | (is_free & enters);
+  assign {out_bad, out_last, out_bytes, out_data} = has_head ? head : word;
+  wire queues = enters & ~(is_free & out_ready);
+  wire loads = ~has_head | out_ready;
+  logic queue_valid;
+  logic [DW+BW+1:0] queue_word;
+  logic [AW:0] queued;
+  wire [AW:0] queued_next = queued + (AW + 1)'(queues) - (AW + 1)'(queue_valid & loads);
   wire [AW:0] waiting_next = waiting + (AW + 1)'(enters) - (AW + 1)'(leaves);
   // verilator lint_off PINCONNECTEMPTY
   book_fifo #(.W(DW + BW + 2), .DEPTH(DEPTH)) words (
-      .clk(clk), .rst(rst), .in_valid(enters),
-      .in_data({in_bad & in_last | cuts, in_last | cuts, bytes, in_data}),
-      .out_valid(out_valid), .out_ready(out_ready),
-      .out_data({out_bad, out_last, out_bytes, out_data}),
-      .lost(), .dropped(), .peak(peak));
+      .clk(clk), .rst(rst), .in_valid(queues), .in_data(word), .out_valid(queue_valid),
+      .out_ready(loads), .out_data(queue_word), .lost(), .dropped(), .peak());
   // verilator lint_on PINCONNECTEMPTY
   always_ff @(posedge clk) begin
+    if (loads) begin
+      has_head <= queue_valid;
+      head <= queue_word;
+    end
+    queued <= queued_next;
+    has_queue <= queued_next != 0;
+    if (32'(waiting) > peak) peak <= 32'(waiting);
     waiting <= waiting_next;
     full <= waiting_next >= (AW + 1)'(DEPTH - 2);
     lost <= in_valid & ~dropping & (drops | cuts);
@@ -61,6 +78,6 @@ module word_fifo #(
       midway <= ~in_last;
       dropping <= ~in_last & (drops | cuts);
     end
-    if (rst) {midway, dropping, waiting, full, lost} <= '0;
+    if (rst) {midway, dropping, waiting, full, lost, has_head, queued, has_queue, peak} <= '0;
   end
 endmodule
