@@ -28,11 +28,12 @@ module ethernet_filter #(
     input  logic                      fresh,
     input  logic [DW-1:0]             data,
     input  logic [$clog2(DW/8):0]     bytes,
+    input  logic [DW/8:0]             has,        // bit n: the word has n bytes
     input  logic                      last,
     input  logic                      bad,
-    // this word: the messages begin in it, behind the header's last byte
-    output logic                      starts,
-    output logic [$clog2(DW/8)-1:0]   start_lane,
+    output logic                      is_next,    // the messages begin in the next word ...
+    output logic [$clog2(DW/8)-1:0]   next_lane,  // ... in this lane, behind the header
+    output logic                      starts,     // a register: they begin in this word
     output logic [15:0]               start_count,
     output logic [15:0]               payload,    // bytes behind it, by the UDP length
     // registers
@@ -105,6 +106,7 @@ module ethernet_filter #(
   logic [31:0] address, address_q;
   logic [159:0] header, header_q;  // of the MoldUDP64 packet
   logic [31:0] piece;
+  logic [PIECES-1:0] start_piece;  // the last piece of the header is this one of the word
   logic [7:0] lanes[0:B+1];  // two bytes of the word before, then the word
 
   always_comb begin
@@ -119,20 +121,11 @@ module ethernet_filter #(
     {version, header_words, total, is_fragment, protocol, address, port, udp_length, header} =
         {version_q, header_words_q, total_q, is_fragment_q, protocol_q, address_q, port_q,
          udp_length_q, header_q};
-    {has_udp, has_sequence, has_count, starts} = '0;
-    start_lane = '0;
-    start_count = '0;
-    // From the UDP header on every piece is followed by the next.
-    for (int j = 0; j < PIECES; j = j + 1)
-      if (here_q == MOLD_LAST - j & 4 * j + 2 <= bytes) begin
-        starts = 1'b1;
-        start_lane = LB'(4 * j + 2);
-        start_count = {lanes[4*j+2], lanes[4*j+3]};
-      end
+    {has_udp, has_sequence, has_count} = '0;
     piece = '0;
     for (int j = 0; j < PIECES; j = j + 1) begin
       piece = {lanes[4*j], lanes[4*j+1], lanes[4*j+2], lanes[4*j+3]};
-      if (4 * j + 2 <= bytes) begin
+      if (has[4*j+2]) begin
         if (here == LENGTH_HERE) begin
           {version, header_words} = piece[VERSION_LOW+:8];
           total = piece[TOTAL_LOW+:16];
@@ -169,7 +162,17 @@ module ethernet_filter #(
         end
       end
     end
-    if (here == MOLD_LAST & bytes == B) begin
+    // From the UDP header on every piece is followed by the next.
+    {is_next, next_lane} = '0;
+    for (int j = 0; j < PIECES; j = j + 1)
+      if (fresh & ~last & here == MOLD_LAST - j) begin
+        is_next = 1'b1;
+        next_lane = LB'(4 * j + 2);
+      end
+    start_count = '0;
+    for (int j = 0; j < PIECES; j = j + 1)
+      if (start_piece[j]) start_count = start_count | {lanes[4*j+2], lanes[4*j+3]};
+    if (here == MOLD_LAST & has[B]) begin
       has_sequence = 1'b1;
       header[31:16] = {lanes[B], lanes[B+1]};
     end
@@ -179,6 +182,8 @@ module ethernet_filter #(
     {judged, sequence_done, count_done, over_1} <= '0;
     if (fresh) begin
       first <= last;
+      starts <= is_next;
+      for (int j = 0; j < PIECES; j = j + 1) start_piece[j] <= here == MOLD_LAST - j;
       if (first) tag <= tag + 16'd1;
       tail <= {lanes[B], lanes[B+1]};
       length_q <= (first ? 17'd0 : length_q) + 17'(bytes);
@@ -198,6 +203,7 @@ module ethernet_filter #(
       {judged, sequence_done, count_done, over_1} <= '0;
       first <= 1'b1;
       here_q <= '0;
+      starts <= 1'b0;
       tag <= '0;
     end
   end

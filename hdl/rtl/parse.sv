@@ -38,6 +38,7 @@ module parse #(
     output logic                      in_ready,
     input  logic [DW-1:0]             in_data,
     input  logic [$clog2(DW/8):0]     in_bytes,
+    input  logic [DW/8:0]             in_has,        // bit n: it has n bytes
     input  logic                      in_last,
     input  logic                      in_bad,
     output logic                      out_valid,
@@ -66,7 +67,8 @@ module parse #(
   localparam int ROWS = (layout::MESSAGE_BYTES + B - 1) / B;
   logic fresh, starts, judged, verdict, wanted, sequence_done, count_done;
   logic over, over_bad, over_damaged, decides, decided, take, stale;
-  logic [LB-1:0] start_lane, lane, begin_lane;
+  logic is_next;
+  logic [LB-1:0] next_lane, lane, begin_lane;
   logic [15:0] start_count, payload, message_count, tag, skip, length;
   logic [$clog2(LINES)-1:0] line, stale_line;
   logic [79:0] session;
@@ -81,8 +83,8 @@ module parse #(
       .clk(clk), .rst(rst), .cfg_we(cfg_group_we), .cfg_group(cfg_group),
       .cfg_enabled(cfg_group_enabled), .cfg_address(cfg_group_address),
       .cfg_port(cfg_group_port), .cfg_line(cfg_group_line), .fresh(fresh), .data(in_data),
-      .bytes(in_bytes), .last(in_last), .bad(in_bad), .starts(starts), .start_lane(start_lane),
-      .start_count(start_count), .payload(payload), .judged(judged), .verdict(verdict),
+      .bytes(in_bytes), .has(in_has), .last(in_last), .bad(in_bad), .is_next(is_next), .next_lane(next_lane),
+      .starts(starts), .start_count(start_count), .payload(payload), .judged(judged), .verdict(verdict),
       .wanted(wanted), .line(line), .sequence_done(sequence_done), .count_done(count_done),
       .session(session), .sequence_number(sequence_number), .message_count(message_count),
       .tag(tag), .over(over), .over_bad(over_bad), .over_damaged(over_damaged), .passed(passed));
@@ -95,7 +97,8 @@ module parse #(
       .gap_messages(gap_messages));
   mold_splitter #(.DW(DW), .ROWS(ROWS)) splitter (
       .clk(clk), .rst(rst), .in_valid(in_valid), .in_ready(in_ready), .data(in_data),
-      .bytes(in_bytes), .last(in_last), .fresh(fresh), .starts(starts), .start_lane(start_lane),
+      .has(in_has), .last(in_last), .fresh(fresh), .is_next(is_next), .next_lane(next_lane),
+      .starts(starts),
       .start_count(start_count), .payload(payload), .wanted(wanted), .decides(decides),
       .decided(decided), .take(take), .lane(lane), .row(row), .begins(begins),
       .begin_lane(begin_lane), .message(message), .length(length), .truncated(truncated),

@@ -53,6 +53,7 @@ module parse_top #(
   logic valid, takes, last, bad, lost;
   logic [DW-1:0] data;
   logic [$clog2(DW/8):0] bytes;
+  logic [DW/8:0] has;
   logic [parse_counts::STROBES-1:0] events, counted;
   logic [15:0] duplicates, trailing_bytes;
   logic [63:0] gap_messages;
@@ -60,7 +61,7 @@ module parse_top #(
   word_fifo #(.DW(DW), .DEPTH(DEPTH)) words (
       .clk(clk), .rst(rst), .ready(ready), .in_data(s_axis_tdata), .in_keep(s_axis_tkeep),
       .in_valid(s_axis_tvalid), .in_last(s_axis_tlast), .in_bad(s_axis_tuser),
-      .out_valid(valid), .out_ready(takes), .out_data(data), .out_bytes(bytes), .out_last(last),
+      .out_valid(valid), .out_ready(takes), .out_data(data), .out_bytes(bytes), .out_has(has), .out_last(last),
       .out_bad(bad), .lost(lost), .peak(fifo_peak));
   parse #(.DW(DW), .GROUPS(GROUPS), .LINES(LINES), .LOCATE_BITS(LOCATE_BITS)) core (
       .clk(clk), .rst(rst), .ready(ready), .cfg_group_we(cfg_group_we), .cfg_group(cfg_group),
@@ -69,7 +70,7 @@ module parse_top #(
       .cfg_locate_we(cfg_locate_we), .cfg_locate(cfg_locate),
       .cfg_locate_subscribed(cfg_locate_subscribed), .cfg_locate_symbol(cfg_locate_symbol),
       .orders_live(orders_live), .in_valid(valid), .in_ready(takes), .in_data(data),
-      .in_bytes(bytes), .in_last(last), .in_bad(bad), .out_valid(out_valid), .out_op(out_op),
+      .in_bytes(bytes), .in_has(has), .in_last(last), .in_bad(bad), .out_valid(out_valid), .out_op(out_op),
       .out_symbol(out_symbol), .out_order_ref(out_order_ref),
       .out_new_order_ref(out_new_order_ref), .out_is_sell(out_is_sell), .out_price(out_price),
       .out_shares(out_shares), .out_sideband(out_sideband), .out_action(out_action),

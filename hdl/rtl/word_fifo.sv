@@ -24,6 +24,7 @@ module word_fifo #(
     input  logic                    out_ready,
     output logic [DW-1:0]           out_data,
     output logic [$clog2(DW/8):0]   out_bytes,
+    output logic [DW/8:0]           out_has,   // bit n: it has n bytes
     output logic                    out_last,
     output logic                    out_bad,
     output logic                    lost,      // a pulse for each frame
@@ -50,11 +51,13 @@ module word_fifo #(
   // A word passes where none waits; else the queue's first goes to the head when there is room.
   wire is_free = ~has_head & ~has_queue;
   assign out_valid = has_head | (is_free & enters);
+  assign out_has = has_head ? head_has : {in_keep, 1'b1};
   assign {out_bad, out_last, out_bytes, out_data} = has_head ? head : word;
   wire queues = enters & ~(is_free & out_ready);
   wire loads = ~has_head | out_ready;
   logic queue_valid;
   logic [DW+BW+1:0] queue_word;
+  logic [B:0] head_has;
   logic [AW:0] queued;
   wire [AW:0] queued_next = queued + (AW + 1)'(queues) - (AW + 1)'(queue_valid & loads);
   wire [AW:0] waiting_next = waiting + (AW + 1)'(enters) - (AW + 1)'(leaves);
@@ -67,6 +70,7 @@ module word_fifo #(
     if (loads) begin
       has_head <= queue_valid;
       head <= queue_word;
+      for (int i = 0; i <= B; i = i + 1) head_has[i] <= queue_word[DW+:BW] >= BW'(i);
     end
     queued <= queued_next;
     has_queue <= queued_next != 0;
