@@ -28,7 +28,7 @@ MODULES = (
 )
 SOURCES = (*(RTL / f"{name}.sv" for name in MODULES), HDL / "gen" / "itch_fields.sv")
 SOURCES_VARIABLE = "TICKPATH_PARSE_SOURCES"
-"""Names a directory whose sources the tests take instead: parse_mutants.py puts faults there."""
+"""Names a directory whose sources the tests take instead, with a fault in them."""
 OPERATION, ACTION, GAPPED, DAMAGED = 1, 2, 4, 8
 """Bits of what one cycle's outputs say; a gap comes before the operation."""
 
