@@ -73,10 +73,11 @@ module word_fifo #(
       for (int i = 0; i <= B; i = i + 1) head_has[i] <= queue_word[DW+:BW] >= BW'(i);
     end
     queued <= queued_next;
-    has_queue <= queued_next != 0;
+    // Without waiting for the sum: the parser's `out_ready` comes late.
+    has_queue <= queues | queued > 1 | (queued != 0 & ~loads) | (queued != 0 & ~queue_valid);
     if (32'(waiting) > peak) peak <= 32'(waiting);
     waiting <= waiting_next;
-    full <= waiting_next >= (AW + 1)'(DEPTH - 2);
+    full <= waiting >= (AW + 1)'(DEPTH - 4);  // a cycle late
     lost <= in_valid & ~dropping & (drops | cuts);
     if (in_valid) begin
       midway <= ~in_last;
