@@ -1,0 +1,50 @@
+// How many cycles orders took: a histogram of one cycle a bucket, and what lies beyond it.
+//
+// A bucket that was not counted in since the last `clear` is 0, whatever its memory holds, so
+// clearing takes one cycle; a sample in that cycle is the first of the new counts.
+module latency #(
+    parameter int BUCKETS = 128  // a power of two
+) (
+    input  logic                       clk,
+    input  logic                       rst,
+    input  logic                       clear,
+    input  logic                       in_valid,
+    input  logic [31:0]                in_cycles,
+    input  logic [$clog2(BUCKETS)-1:0] r_bucket,
+    output logic [31:0]                r_count,
+    output logic [31:0]                over,      // samples beyond the last bucket
+    output logic [31:0]                most,
+    output logic [31:0]                least,     // all bits set where there is none
+    output logic [63:0]                sum,
+    output logic [63:0]                count
+);
+  localparam int AW = $clog2(BUCKETS);
+  (* ram_style = "distributed" *) logic [31:0] counts[0:BUCKETS-1];
+  logic [BUCKETS-1:0] used;
+  logic valid;
+  logic [31:0] cycles;
+  wire [AW-1:0] bucket = cycles[AW-1:0];
+  wire beyond = |cycles[31:AW];
+  wire counted = valid & ~beyond;
+  wire [31:0] was = used[bucket] & ~clear ? counts[bucket] : '0;
+  assign r_count = used[r_bucket] ? counts[r_bucket] : '0;
+  always_ff @(posedge clk) begin
+    valid <= in_valid;
+    cycles <= in_cycles;
+    if (counted) counts[bucket] <= was + 32'd1;
+    used <= (clear ? {BUCKETS{1'b0}} : used);
+    if (counted) used[bucket] <= 1'b1;
+    over <= (clear ? 32'd0 : over) + 32'(valid & beyond);
+    count <= (clear ? 64'd0 : count) + 64'(valid);
+    sum <= (clear ? 64'd0 : sum) + (valid ? 64'(cycles) : 64'd0);
+    if (valid & (clear | cycles > most)) most <= cycles;
+    else if (clear) most <= '0;
+    if (valid & (clear | cycles < least)) least <= cycles;
+    else if (clear) least <= '1;
+    if (rst) begin
+      {valid, over, count, sum, most} <= '0;
+      used <= '0;
+      least <= '1;
+    end
+  end
+endmodule
