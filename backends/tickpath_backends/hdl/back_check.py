@@ -12,7 +12,7 @@ from functools import partial
 
 from tickpath_backends.hdl import registers
 from tickpath_backends.hdl.back_model import Access, Back, Order, Verdict, top_ports
-from tickpath_backends.hdl.back_reference import Intent, Reference, Symbol
+from tickpath_backends.hdl.back_reference import Intent, Reference
 from tickpath_backends.hdl.back_reference import Verdict as Expected
 from tickpath_backends.hdl.profile import Check
 from tickpath_backends.hdl.registers import Protocol, Table
@@ -99,8 +99,15 @@ class Session:
         offset, cause = registers.BY_REGISTER[name].offset, _CAUSES[name]
         for word in range(2):
             (access,) = self.back.access(Access(offset + 4 * word, 0xFFFFFFFF, True))
-            symbols = self.reference.symbols[32 * word : 32 * word + 32]
-            self._told.append((access, CLEAR, partial(_discard, symbols, cause)))
+            symbols = slice(32 * word, 32 * word + 32)
+            self._told.append((access, CLEAR, partial(self._clear, access, cause, symbols)))
+
+    def _clear(self, access: Access, cause: str, symbols: slice) -> None:
+        self.reference.clear(cause, symbols, access.ended)
+
+    def _gap(self, at: int, symbol: int | None) -> None:
+        self.reference.now = at
+        self.reference.gap(symbol)
 
     def _effect(self, table: Table, entry: int, values: Mapping[str, int]) -> Callable[[], None]:
         ref = self.reference
@@ -144,12 +151,13 @@ class Session:
     def _intents(self) -> list[tuple[int, Intent]]:
         # A gap counts for the top of its own cycle.
         due = [*self._effects(_TOPS)]
-        due += [(at, partial(self.reference.gap, symbol)) for at, symbol in self.gaps]
+        due += [(at, partial(self._gap, at, symbol)) for at, symbol in self.gaps]
         due.sort(key=lambda each: each[0])
         made = []
         for at, top in self.tops:
             while due and due[0][0] <= at:
                 due.pop(0)[1]()
+            self.reference.now = at
             intent = self.reference.top(top)
             self._count_top(top)
             if intent is not None:
@@ -244,6 +252,16 @@ class Session:
         if wrong:
             raise DifferenceError(f"counters (expected, got): {wrong}")
 
+    def check_states(self) -> None:
+        """Compare what is left of every symbol that had limits.  Raises `DifferenceError`."""
+        for symbol, state in enumerate(self.reference.symbols):
+            if not state.limits:
+                continue
+            found = self.back.fetch(Table.STATE, symbol)
+            got = [found[f"{name}_exposure"] for name in ("long", "short")]
+            if [*got, found["rate_arrival"]] != [state.long, state.short, state.arrival]:
+                raise DifferenceError(f"symbol {symbol}: expected {state}\n  got {found}")
+
     def check_latencies(self) -> None:
         """Compare the histogram, all orders having had a stamp.  Raises `DifferenceError`."""
         value, taken = self.back.value, self.latencies
@@ -254,8 +272,3 @@ class Session:
         expected = [len(taken), sum(taken), min(taken), max(taken), over]
         if got != [taken.count(n) for n in range(buckets)] or sums != expected:
             raise DifferenceError(f"latencies: expected {expected}, got {sums}")
-
-
-def _discard(symbols: list[Symbol], cause: str) -> None:
-    for each in symbols:
-        each.flags.discard(cause)

@@ -23,8 +23,9 @@ class Flow:
 
     seed: int
     symbols: int = 6
+    least_gap: int = 2
     most_gap: int = 12
-    """Cycles from a top to the next are 2 to so many."""
+    """Cycles from a top to the next."""
     host: float = 0.05
     """Share of tops with an access of the host beside them."""
     odd: float = 0.004
@@ -38,6 +39,7 @@ class Flow:
         self.draw = random.Random(self.seed)
         self._tag = 0
         self._acted: dict[int, int] = {}
+        self._is_killed = False
 
     # ------------------------------------------------------------ tables
 
@@ -126,7 +128,7 @@ class Flow:
         """So many tops, with all that goes on beside them, to the last order."""
         draw, due = self.draw, 2
         for _ in range(tops):
-            due += draw.randrange(2, self.most_gap + 1)
+            due += draw.randrange(self.least_gap, self.most_gap + 1)
             top = self.some_top()
             session.top(due, top, stamped=draw.randrange(1, 120))
             if draw.random() < self.odd:
@@ -144,7 +146,10 @@ class Flow:
 
     def _act_as_venue(self, session: Session, due: int) -> None:
         draw = self.draw
-        symbol, state = draw.randrange(self.symbols), draw.choice((TRADING, TRADING, HALTED, PAUSED))
+        symbol, state = (
+            draw.randrange(self.symbols),
+            draw.choice((TRADING, TRADING, HALTED, PAUSED)),
+        )
         cycle = session.back.cycle + due
         # The gate knows the last action and the state before it.
         if cycle - self._acted.get(symbol, -APART) >= APART:
@@ -155,6 +160,9 @@ class Flow:
     def _act(self, session: Session) -> None:
         draw = self.draw
         symbol = draw.randrange(self.symbols)
+        if self._is_killed:
+            session.kill(False)
+            self._is_killed = False
         what = draw.randrange(12)
         if what < 3:
             self._tell_limits(session, symbol)
@@ -166,7 +174,7 @@ class Flow:
             session.tell(Table.TRADING, symbol, state=TRADING)
         elif what == 7:
             session.kill(True)
-            session.kill(False)
+            self._is_killed = True
         elif what < 10:
             sent = draw.choice((100, 400, 1000, 5000, (1 << 33) - 1))
             session.tell(Table.RELEASE, symbol, long_change=-sent, short_change=-sent // 2)

@@ -192,8 +192,10 @@ class Back:
         raise AssertionError("an access was not answered")
 
     def run(self, cycles: int = 0, until_quiet: int = 0) -> None:
-        """Let cycles pass, and all that is due; then until nothing came out for so many."""
-        end = max([self.cycle + cycles, *(at + 1 for at in self._events)])
+        """Let cycles pass; with ``until_quiet`` all that is due, until nothing came for so many."""
+        end = self.cycle + cycles
+        if until_quiet:
+            end = max([end, *(at + 1 for at in self._events)])
         while self.cycle < end:
             self._step()
         seen, quiet = (0, 0), 0
@@ -297,9 +299,7 @@ def word_bytes(data: int, keep: int, width: int) -> bytes:
 def top_ports(top: Mapping[str, int]) -> dict[str, int]:
     """A top of book, its fields by the profile's names, as ports in the cycle in which it comes."""
     names = ("symbol", "bid_px", "bid_sz", "ask_px", "ask_sz")
-    sideband = (
-        top.get("ts_event", 0) << 80 | top.get("input_number", 0) << 16 | top.get("tag", 0)
-    )
+    sideband = top.get("ts_event", 0) << 80 | top.get("input_number", 0) << 16 | top.get("tag", 0)
     return {
         "in_valid": 1,
         **{f"in_{name}": top.get(name, 0) for name in names},

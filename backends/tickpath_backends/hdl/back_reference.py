@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from tickpath.layout import MAX_INTENTS
 from tickpath.risk import MAX_PRICE, MAX_SHARES
-from tickpath_backends.hdl.profile import PROFILE, Check, Trigger
+from tickpath_backends.hdl.profile import BY_NAME, PROFILE, Check, Trigger
 
 Values = Mapping[str, int]
 MOST = (1 << 39) - 1
@@ -59,7 +59,8 @@ class Symbol:
     parameters: Values | None = None
     limits: Values = field(default_factory=dict)
     holds: tuple[bool, bool] = (False, False)
-    flags: set[str] = field(default_factory=set)
+    flags: dict[str, int] = field(default_factory=dict)
+    """Why it is not usable: the cause, and the last cycle in which there was cause."""
     long: int = 0
     short: int = 0
     arrival: int = 0
@@ -67,10 +68,8 @@ class Symbol:
     """(number of the message, state): the last one not after an intent's message counts."""
 
 
-LIMITS = (
-    *("is_enabled", "is_cents", "max_quantity", "max_notional", "collar_ticks", "max_long"),
-    *("max_short", "rate_interval", "rate_burst"),
-)
+LIMITS = tuple(name for name, _ in BY_NAME["SymbolLimits"].fields)
+PARAMETERS = tuple(name for name, _ in BY_NAME["TriggerParameters"].fields)
 
 
 class Reference:
@@ -81,6 +80,8 @@ class Reference:
         self.gate: dict[str, int] = {"rate_interval": 0, "rate_burst": 0}
         self.arrival = 0
         self.killed = True
+        self.now = 0
+        """Cycle of the top or gap under way; only `clear` asks for it."""
         self.user_ref_num = 1
         self.encode = encode
         self.covered: Counter[object] = Counter()
@@ -88,27 +89,28 @@ class Reference:
     # ------------------------------------------------------------ trigger
 
     def trigger(self, symbol: int, parameters: Values) -> None:
-        """New parameters: nothing holds yet."""
-        self.symbols[symbol].parameters = dict(parameters)
+        """New parameters, what is not given being 0: nothing holds yet."""
+        self.symbols[symbol].parameters = {name: parameters.get(name, 0) for name in PARAMETERS}
         self.symbols[symbol].holds = (False, False)
 
     def gap(self, symbol: int | None = None) -> None:
         """Messages were missed: of one symbol, or of any."""
         for each in self.symbols if symbol is None else [self.symbols[symbol]]:
-            each.flags.add("stale")
+            each.flags["stale"] = self.now
 
-    def clear(self, *names: str) -> None:
-        """The host clears causes of all symbols."""
-        for each in self.symbols:
-            each.flags -= {*names}
+    def clear(self, cause: str, symbols: slice, cycle: int) -> None:
+        """The host clears a cause; what comes in the cycle itself stays."""
+        for each in self.symbols[symbols]:
+            if each.flags.get(cause, cycle) < cycle:
+                del each.flags[cause]
 
     def top(self, top: Values) -> Intent | None:
         """A top of book; the intent, if it makes one."""
         state, flags = self.symbols[top["symbol"]], top.get("flags", 0)
         if flags & 0b1110:
-            state.flags.add("window")
+            state.flags["window"] = self.now
         if flags & 0b0001:
-            state.flags.add("orders")
+            state.flags["orders"] = self.now
         if top.get("rescanned"):
             return None
         sides = self._sides(top, state)
@@ -133,9 +135,7 @@ class Reference:
             )
         sells = bool(wanted["is_sell"])
         if wanted["kind"] == Trigger.THROUGH:
-            holds = (
-                top["bid_px"] >= wanted["price"] if sells else top["ask_px"] <= wanted["price"]
-            )
+            holds = top["bid_px"] >= wanted["price"] if sells else top["ask_px"] <= wanted["price"]
         else:
             within = top["ask_px"] - top["bid_px"] <= wanted["spread"]
             holds = wanted["kind"] == Trigger.SPREAD and within

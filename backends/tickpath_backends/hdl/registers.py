@@ -18,6 +18,7 @@ After reset the kill switch is on, no symbol has limits or a trigger, all symbol
 
 from collections.abc import Mapping
 from enum import Enum, IntEnum
+from itertools import pairwise
 from typing import NamedTuple
 
 from tickpath.wire.ouch42 import OUCH42_INBOUND
@@ -242,7 +243,7 @@ REGISTERS = (
     Register("ORDERS_OVERFLOW", 0x060, 64, _RC, "symbols whose order found no room in the store"),
     Register("STALE", 0x068, 64, _RC, "symbols of which messages were missed"),
     Register("HALTED", 0x070, 64, _R, "symbols that may not be traded"),
-    Register("STAGE", 0x100, 32, _RW, "an entry on its way to or from a table", STAGE_WORDS),
+    Register("STAGE", 0x100, 32, _RW, "as many as the longest entry has are there", STAGE_WORDS),
     Register("COUNTERS", 0x200, 64, _R, "see Counter", len(Counter)),
     Register(
         "HISTOGRAM",
@@ -264,7 +265,9 @@ def command(operation: Operation, table: Table, entry: int = 0) -> int:
     if operation not in layout.operations:
         raise HdlError(f"registers: {table.name} has no {operation.name}")
     if not 0 <= entry < layout.entries:
-        raise HdlError(f"registers: {table.name} has entries 0 to {layout.entries - 1}, not {entry}")
+        raise HdlError(
+            f"registers: {table.name} has entries 0 to {layout.entries - 1}, not {entry}"
+        )
     return operation << 24 | table << 16 | entry
 
 
@@ -349,7 +352,7 @@ def registers_sv() -> str:
     return "\n".join(lines) + "\n"
 
 
-assert all(one.end <= other.offset for one, other in zip(REGISTERS, REGISTERS[1:], strict=False))
+assert all(one.end <= other.offset for one, other in pairwise(REGISTERS))
 assert REGISTERS[-1].end <= 1 << ADDRESS_BITS and set(MEANINGS) == set(Counter)
 assert all(entry_bits(table) <= WORD_BITS * STAGE_WORDS for table in Table)
 assert all(each.offset % 8 == 0 for each in REGISTERS if each.bits == 64)
