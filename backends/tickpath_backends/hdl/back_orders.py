@@ -105,12 +105,12 @@ class Session:
 def session(protocol: Protocol, names: Mapping[int, str]) -> Session:
     """An ordinary session of a protocol.  Raises what the software's templates raise."""
     if protocol is Protocol.FIX44:
-        options = {"text": "x"}
+        options: dict[str, str | int | float] = {"text": "x"}
         settings = Fix44Orders(sender_comp_id="US", target_comp_id="THEM", options=options)
         record = fix.fix44_templates(settings)[OrderMessage.ENTER]
         given = int(record["ord_type"]) - len(fix.tag("ord_type"))
-        filled = "x" * (PROFILE.fix_head_bytes - given + 1)
-        settings = Fix44Orders(sender_comp_id="US", target_comp_id="THEM", options={"text": filled})
+        options["text"] = "x" * (PROFILE.fix_head_bytes - given + 1)
+        settings = Fix44Orders(sender_comp_id="US", target_comp_id="THEM", options=options)
         return Session(protocol, fix_order.head(settings), names)
     if protocol is Protocol.OUCH50:
         layout, records = OUCH50_INBOUND, ouch.templates(ouch.Ouch50Session(clordid_prefix="Q"))[1]

@@ -46,18 +46,18 @@ class Access(Enum):
 
 
 class Register(NamedTuple):
-    """A register, or ``count`` of them in a row, each of one word or two."""
+    """A register, or ``copies`` of them in a row, each of one word or two."""
 
     name: str
     offset: int
     bits: int
     access: Access
     what: str
-    count: int = 1
+    copies: int = 1
 
     @property
     def words(self) -> int:
-        return self.count * -(-self.bits // WORD_BITS)
+        return self.copies * -(-self.bits // WORD_BITS)
 
     @property
     def end(self) -> int:
@@ -344,9 +344,9 @@ def registers_sv() -> str:
         lines.append(f"  localparam int {table.name}_ENTRIES = {layout.entries};")
         if table is not Table.TEMPLATE:
             lines.append(f"  localparam int {table.name}_BITS = {entry_bits(table)};")
-    for names in (Clear, Counter):
-        for code in names:
-            lines.append(f"  localparam int {names.__name__.upper()}_{code.name} = {code.value};")
+    for each_bit in (*Clear, *Counter):
+        name = f"{type(each_bit).__name__}_{each_bit.name}".upper()
+        lines.append(f"  localparam int {name} = {each_bit.value};")
     lines.append(f"  localparam int COUNTERS = {len(Counter)};")
     lines += ["endpackage", "// verilator lint_on UNUSEDPARAM", "", "`endif"]
     return "\n".join(lines) + "\n"
