@@ -1,6 +1,7 @@
 """The back of the chain in Verilator: random sessions, limits, hazards, cycles."""
 
 import random
+import subprocess
 from collections import Counter
 
 import pytest
@@ -82,6 +83,18 @@ def a_top(symbol: int, number: int, buys: bool, **fields: int) -> dict[str, int]
 def finish(session: Session) -> None:
     session.back.run(0, until_quiet=60)
     session.check()
+
+
+@pytest.mark.parametrize("protocol", [*Protocol], ids=lambda each: each.name)
+def test_the_sources_have_no_warning(protocol, tmp_path):
+    # Packages and generate blocks have names of their own; nobody uses all fields of a struct.
+    flags = ["-Wall", "-Wno-GENUNNAMED", "-Wno-DECLFILENAME", "-Wno-UNUSEDSIGNAL"]
+    command = ["verilator", "--lint-only", *flags, f"-GPROTOCOL={protocol.value}"]
+    command += [f"-I{folder}" for folder in (back_model.GEN, verilated.RTL)]
+    command += ["--top-module", "back_top", *map(str, back_model.SOURCES)]
+    environment = verilated.environment()
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 # ---------------------------------------------------------------- random sessions
