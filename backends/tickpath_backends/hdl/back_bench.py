@@ -27,6 +27,7 @@ BENCHES = {
         "encode_top", back_model.ENCODE, {"PROTOCOL": int(Protocol.OUCH50), "DEPTH": 4}, 5
     ),
     "registers": Bench("registers", back_model.REGISTERS, {"PROFILE": 0x00084000}, 6),
+    "back": Bench("back_top", back_model.SOURCES, {"STAMP_BITS": 6}, 10),
 }
 
 

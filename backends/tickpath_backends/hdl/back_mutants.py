@@ -27,7 +27,7 @@ MUTANTS = (
     Mutant("gate not forwarded", "risk", "v[6] ? gated.gate : gate;", "gate;"),
     Mutant("intents three cycles apart", "risk", "free = ~|busy;", "free = ~|busy[1:0];"),
     Mutant("switch stuck", "risk", ".gate_limits({is_killed,", ".gate_limits({1'b0,"),
-    Mutant("only the last action", "risk", "input_number >= r_since ? r_now : r_before", "r_now"),
+    Mutant("only the last action", "risk", "r_before}", "r_now}"),
     Mutant(
         "action of its own message", "risk", "input_number >= r_since", "input_number > r_since"
     ),

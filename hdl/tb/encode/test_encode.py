@@ -1,5 +1,6 @@
 """cocotb bench of the encoder with its serialiser: frames of an AXI-Stream, with back-pressure."""
 
+import logging
 import random
 
 import cocotb
@@ -32,6 +33,7 @@ class Bench:
         self.shown = []  # cycles in which a first word came to stand at the output
         self._between = True
         Clock(dut.clk, 3104, "ps").start()
+        logging.getLogger(f"cocotb.{dut._name}.m_axis").setLevel(logging.WARNING)
         self.sink = AxiStreamSink(AxiStreamBus.from_prefix(dut, "m_axis"), dut.clk, dut.rst)
 
     async def reset(self):

@@ -5,6 +5,7 @@ while the bus is busy.
 """
 
 import itertools
+import logging
 import random
 
 import cocotb
@@ -40,6 +41,7 @@ class Bench:
     def __init__(self, dut, pause="none"):
         self.dut = dut
         Clock(dut.clk, 3104, "ps").start()
+        logging.getLogger(f"cocotb.{dut._name}.s_axil").setLevel(logging.WARNING)
         self.master = AxiLiteMaster(AxiLiteBus.from_prefix(dut, "s_axil"), dut.clk, dut.rst)
         if PAUSES[pause] is not None:
             read, write = self.master.read_if, self.master.write_if
