@@ -1,7 +1,8 @@
 // How many cycles orders took: a histogram of one cycle a bucket, and what lies beyond it.
 //
 // A bucket that was not counted in since the last `clear` is 0, whatever its memory holds, so
-// clearing takes one cycle; a sample in that cycle is the first of the new counts.
+// clearing takes one cycle.  A bucket is read in one cycle and written in the next: samples are two
+// cycles apart or more, as every order has more than one word.
 module latency #(
     parameter int BUCKETS = 128  // a power of two
 ) (
@@ -21,19 +22,22 @@ module latency #(
   localparam int AW = $clog2(BUCKETS);
   (* ram_style = "distributed" *) logic [31:0] counts[0:BUCKETS-1];
   logic [BUCKETS-1:0] used;
-  logic valid;
-  logic [31:0] cycles;
+  logic valid, counts_it;
+  logic [31:0] cycles, was;
+  logic [AW-1:0] counted_bucket;
   wire [AW-1:0] bucket = cycles[AW-1:0];
   wire beyond = |cycles[31:AW];
   wire counted = valid & ~beyond;
-  wire [31:0] was = used[bucket] & ~clear ? counts[bucket] : '0;
   assign r_count = used[r_bucket] ? counts[r_bucket] : '0;
   always_ff @(posedge clk) begin
     valid <= in_valid;
     cycles <= in_cycles;
-    if (counted) counts[bucket] <= was + 32'd1;
+    was <= used[bucket] & ~clear ? counts[bucket] : '0;
+    counts_it <= counted;
+    counted_bucket <= bucket;
+    if (counts_it) counts[counted_bucket] <= (clear ? '0 : was) + 32'd1;
     used <= (clear ? {BUCKETS{1'b0}} : used);
-    if (counted) used[bucket] <= 1'b1;
+    if (counts_it) used[counted_bucket] <= 1'b1;
     over <= (clear ? 32'd0 : over) + 32'(valid & beyond);
     count <= (clear ? 64'd0 : count) + 64'(valid);
     sum <= (clear ? 64'd0 : sum) + (valid ? 64'(cycles) : 64'd0);
@@ -42,7 +46,7 @@ module latency #(
     if (valid & (clear | cycles < least)) least <= cycles;
     else if (clear) least <= '1;
     if (rst) begin
-      {valid, over, count, sum, most} <= '0;
+      {valid, counts_it, over, count, sum, most} <= '0;
       used <= '0;
       least <= '1;
     end

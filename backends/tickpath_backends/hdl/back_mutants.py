@@ -27,7 +27,7 @@ MUTANTS = (
     Mutant("gate not forwarded", "risk", "v[6] ? gated.gate : gate;", "gate;"),
     Mutant("intents three cycles apart", "risk", "free = ~|busy;", "free = ~|busy[1:0];"),
     Mutant("switch stuck", "risk", ".gate_limits({is_killed,", ".gate_limits({1'b0,"),
-    Mutant("only the last action", "risk", "r_before}", "r_now}"),
+    Mutant("only the last action", "risk", "r_since ? r_now : r_before", "r_since ? r_now : r_now"),
     Mutant(
         "action of its own message", "risk", "input_number >= r_since", "input_number > r_since"
     ),
@@ -61,7 +61,7 @@ MUTANTS = (
     Mutant(
         "an order overtakes", "serialiser", "between & ~waits & is_message", "between & is_message"
     ),
-    Mutant("counted twice", "latency", "was + 32'd1", "was + 32'd2"),
+    Mutant("counted twice", "latency", "was) + 32'd1", "was) + 32'd2"),
     Mutant("longest is the last", "latency", "clear | cycles > most", "1'b1"),
     Mutant(
         "halves of two moments",
