@@ -35,9 +35,9 @@ module latency #(
     was <= used[bucket] & ~clear ? counts[bucket] : '0;
     counts_it <= counted;
     counted_bucket <= bucket;
-    if (counts_it) counts[counted_bucket] <= (clear ? '0 : was) + 32'd1;
+    if (counts_it & ~clear) counts[counted_bucket] <= was + 32'd1;
     used <= (clear ? {BUCKETS{1'b0}} : used);
-    if (counts_it) used[counted_bucket] <= 1'b1;
+    if (counts_it & ~clear) used[counted_bucket] <= 1'b1;
     over <= (clear ? 32'd0 : over) + 32'(valid & beyond);
     count <= (clear ? 64'd0 : count) + 64'(valid);
     sum <= (clear ? 64'd0 : sum) + (valid ? 64'(cycles) : 64'd0);

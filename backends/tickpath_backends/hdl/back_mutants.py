@@ -61,7 +61,7 @@ MUTANTS = (
     Mutant(
         "an order overtakes", "serialiser", "between & ~waits & is_message", "between & is_message"
     ),
-    Mutant("counted twice", "latency", "was) + 32'd1", "was) + 32'd2"),
+    Mutant("counted twice", "latency", "was + 32'd1", "was + 32'd2"),
     Mutant("longest is the last", "latency", "clear | cycles > most", "1'b1"),
     Mutant(
         "halves of two moments",
