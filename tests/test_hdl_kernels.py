@@ -264,11 +264,11 @@ def test_the_notional_is_the_product():
 
 def test_releases_are_what_the_host_says():
     call, draw = kernel("risk", "risk_release"), random.Random(56)
-    most = (1 << 39) - 1
+    least, most = -(1 << 39), (1 << 39) - 1
     for _ in range(2000):
         state = {
             "is_halted": 1,
-            "long_exposure": draw.choice((most, -most, some(draw, 36))),
+            "long_exposure": draw.choice((most, least, some(draw, 36))),
             "short_exposure": -some(draw, 36),
             "rate_arrival": some(draw, 48),
         }
@@ -276,8 +276,8 @@ def test_releases_are_what_the_host_says():
         found = call(state, *changes)
         expected = {
             **state,
-            "long_exposure": min(max(state["long_exposure"] + changes[0], -most), most),
-            "short_exposure": min(max(state["short_exposure"] + changes[1], -most), most),
+            "long_exposure": min(max(state["long_exposure"] + changes[0], least), most),
+            "short_exposure": min(max(state["short_exposure"] + changes[1], least), most),
         }
         assert found == expected
 

@@ -135,7 +135,7 @@ def test_releases_are_the_hosts_word(back):
         changes = [draw.randrange(-(1 << 33), 1 << 33) * draw.choice((0, 1, 1)) for _ in "ls"]
         back.commit(Table.RELEASE, 9, long_change=changes[0], short_change=changes[1])
         expected = [
-            min(max(was + change, -(1 << 39) + 1), (1 << 39) - 1)
+            min(max(was + change, -(1 << 39)), (1 << 39) - 1)
             for was, change in zip(expected, changes, strict=True)
         ]
     found = back.fetch(Table.STATE, 9)
@@ -144,7 +144,7 @@ def test_releases_are_the_hosts_word(back):
         back.commit(Table.RELEASE, 9, long_change=(1 << 33) - 1, short_change=-(1 << 33))
     found = back.fetch(Table.STATE, 9)
     assert found["long_exposure"] == (1 << 39) - 1
-    assert found["short_exposure"] == -(1 << 39) + 1
+    assert found["short_exposure"] == -(1 << 39)
 
 
 def test_two_halves_are_of_one_moment(back):

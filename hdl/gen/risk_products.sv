@@ -11,23 +11,23 @@ module risk_products(
     end
   endfunction
   // lint_on MULTIPLY
-  wire [15:0] bit_slice_1032;
-  wire [15:0] bit_slice_1033;
-  wire [15:0] bit_slice_1034;
-  wire [15:0] bit_slice_1035;
-  wire [31:0] umul_1036;
-  wire [31:0] umul_1037;
-  wire [31:0] umul_1038;
-  wire [31:0] umul_1039;
-  wire [127:0] tuple_1042;
-  assign bit_slice_1032 = price[31:16];
-  assign bit_slice_1033 = quantity[31:16];
-  assign bit_slice_1034 = quantity[15:0];
-  assign bit_slice_1035 = price[15:0];
-  assign umul_1036 = umul32b_16b_x_16b(bit_slice_1032, bit_slice_1033);
-  assign umul_1037 = umul32b_16b_x_16b(bit_slice_1032, bit_slice_1034);
-  assign umul_1038 = umul32b_16b_x_16b(bit_slice_1035, bit_slice_1033);
-  assign umul_1039 = umul32b_16b_x_16b(bit_slice_1035, bit_slice_1034);
-  assign tuple_1042 = {umul_1036, umul_1037, umul_1038, umul_1039};
-  assign out = tuple_1042;
+  wire [15:0] bit_slice_1040;
+  wire [15:0] bit_slice_1041;
+  wire [15:0] bit_slice_1042;
+  wire [15:0] bit_slice_1043;
+  wire [31:0] umul_1044;
+  wire [31:0] umul_1045;
+  wire [31:0] umul_1046;
+  wire [31:0] umul_1047;
+  wire [127:0] tuple_1050;
+  assign bit_slice_1040 = price[31:16];
+  assign bit_slice_1041 = quantity[31:16];
+  assign bit_slice_1042 = quantity[15:0];
+  assign bit_slice_1043 = price[15:0];
+  assign umul_1044 = umul32b_16b_x_16b(bit_slice_1040, bit_slice_1041);
+  assign umul_1045 = umul32b_16b_x_16b(bit_slice_1040, bit_slice_1042);
+  assign umul_1046 = umul32b_16b_x_16b(bit_slice_1043, bit_slice_1041);
+  assign umul_1047 = umul32b_16b_x_16b(bit_slice_1043, bit_slice_1042);
+  assign tuple_1050 = {umul_1044, umul_1045, umul_1046, umul_1047};
+  assign out = tuple_1050;
 endmodule

@@ -15,8 +15,8 @@ from tickpath.risk import MAX_PRICE, MAX_SHARES
 from tickpath_backends.hdl.profile import BY_NAME, PROFILE, Check, Trigger
 
 Values = Mapping[str, int]
-MOST = (1 << 39) - 1
-"""Of an exposure, either way."""
+LEAST, MOST = -(1 << 39), (1 << 39) - 1
+"""Of an exposure."""
 
 
 class Intent(NamedTuple):
@@ -172,8 +172,8 @@ class Reference:
     def release(self, symbol: int, long_change: int, short_change: int) -> None:
         """The host's word on what is not open any more."""
         state = self.symbols[symbol]
-        state.long = min(max(state.long + long_change, -MOST), MOST)
-        state.short = min(max(state.short + short_change, -MOST), MOST)
+        state.long = min(max(state.long + long_change, LEAST), MOST)
+        state.short = min(max(state.short + short_change, LEAST), MOST)
 
     def _is_halted(self, intent: Intent) -> bool:
         known = self.symbols[intent.symbol].actions
