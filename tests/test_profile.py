@@ -148,7 +148,7 @@ WRONG = [
     (AAPL.format("price = 1.0, slippage = 7.0"), ["slippage", "6.5535"]),
     (AAPL.format("price = 1.0, slippage = 0.00003"), ["slippage", "3e-05"]),
     (AAPL.format("spread = 1.0"), ["symbols.AAPL.trigger", "spread"]),
-    ("symbols = 5\n", ["symbols", "object"]),
+    ("symbols = 5\n", ["symbols", "Expected `object`"]),
     (
         '[symbols.A]\ntrigger = { kind = "imbalance", ratio = 3, quantity = 1 }\n',
         ["symbols.A.trigger.ratio", "3", "128"],

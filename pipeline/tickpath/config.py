@@ -384,7 +384,7 @@ def load_config(path: str | Path) -> Config:
 
 
 def read_toml(path: str | Path, kind: type[_T]) -> _T:
-    """A TOML file as a `Component` or whatever else of some kind.  Raises `ConfigError`, as `load_config`."""
+    """A TOML file as a `Component`, or as a dict.  Raises `ConfigError`, as `load_config`."""
     try:
         text = Path(path).read_bytes()
     except OSError as error:

@@ -274,8 +274,8 @@ def load_profile(path: str | Path) -> Profile:
 
 def _check_symbols(path: str | Path) -> None:
     """Raise what is wrong in a symbol's table with the symbol's name, if that is what is wrong."""
-    raw = read_toml(path, dict)
-    for name, table in dict(raw.get("symbols", {})).items():
+    tables = read_toml(path, dict).get("symbols")
+    for name, table in tables.items() if isinstance(tables, dict) else ():
         try:
             msgspec.convert(table, Symbol)
         except msgspec.ValidationError as error:
