@@ -75,7 +75,7 @@ CHECKS: dict[Reject, Check] = {
     Reject.POSITION_SHORT: Check.POSITION,
 }
 """Which check of the profile a code of the engine's is."""
-_ORDER = tuple(dict.fromkeys(CHECKS[code] for code in sorted(CHECKS)))
+ORDER = tuple(dict.fromkeys(CHECKS[code] for code in sorted(CHECKS)))
 """In which the engine makes them: the first that fails decides."""
 SAID = ("strategy", "risk", "fills", "orders")
 """Parts of a configuration that a profile says itself."""
@@ -158,7 +158,7 @@ def decisive(failed: int, price: int) -> Check | None:
     """
     if failed and not 0 < price <= MAX_PRICE:
         return Check.PRICE_COLLAR
-    return next((check for check in _ORDER if failed >> check & 1), None)
+    return next((check for check in ORDER if failed >> check & 1), None)
 
 
 # ---------------------------------------------------------------- what was found

@@ -199,15 +199,20 @@ def _fire(engine, book, cells, at, is_sell, bid_px, ask_px):
 
 
 @leaf
-def _look(engine, book, cells, at):
-    """One top of book of a symbol of the profile."""
-    bid_px, bid_sz = view.bid_px(engine, book), view.bid_sz(engine, book)
-    ask_px, ask_sz = view.ask_px(engine, book), view.ask_sz(engine, book)
-    # An empty side has price 0 and size 0.
+def note_overflows(cells, at, bid_px, bid_sz, ask_px, ask_sz):
+    """Stop a symbol whose top the hardware does not hold.  An empty side has price and size 0."""
     if (bid_px % cells[at + _TICK] != 0) | (ask_px % cells[at + _TICK] != 0):
         _overflow(cells, at, _OFF_GRID)
     if (bid_sz | ask_sz) >> _LEVEL_BITS != 0:
         _overflow(cells, at, _LEVEL)
+
+
+@leaf
+def _look(engine, book, cells, at):
+    """One top of book of a symbol of the profile."""
+    bid_px, bid_sz = view.bid_px(engine, book), view.bid_sz(engine, book)
+    ask_px, ask_sz = view.ask_px(engine, book), view.ask_sz(engine, book)
+    note_overflows(cells, at, bid_px, bid_sz, ask_px, ask_sz)
     usable = (bid_sz != 0) & (ask_sz != 0) & (cells[at + _FLAGS] == 0)
     holds = 0
     if usable and view.is_stale(engine, book) == 0:
@@ -218,18 +223,24 @@ def _look(engine, book, cells, at):
         _fire(engine, book, cells, at, new == _SELLS, bid_px, ask_px)
 
 
-@njit
-def trigger(engine, book, kind, flags):
-    """The strategy: see above.  At most one order a message."""
-    cells = view.state(engine)
+@leaf
+def row_of_message(engine, cells, book, kind):
+    """Count live orders; the row of the symbol whose book a message was about, 0 for none."""
     live = np.int64(engine_record.orders_live(engine))
     change = live - cells[_LIVE_BEFORE]
     cells[_LIVE_BEFORE] = live
     if kind != event.BOOK and kind != event.TRADE:
-        return
+        return 0
     at = _row_of(engine, cells, book)
-    if at == 0:
-        return
-    if change != 0:
+    if at != 0 and change != 0:
         _count_live(cells, at, change)
-    _look(engine, book, cells, at)
+    return at
+
+
+@njit
+def trigger(engine, book, kind, flags):
+    """The strategy: see above.  At most one order a message."""
+    cells = view.state(engine)
+    at = row_of_message(engine, cells, book, kind)
+    if at != 0:
+        _look(engine, book, cells, at)
