@@ -423,9 +423,9 @@ def test_an_order_reduces_if_whatever_is_executed_makes_the_position_smaller(
     decision = made.decision()
     assert bool(decision["reducing"]) == reduces
     assert decision["failed"] == (0 if reduces else 1 << Reject.QUANTITY)
-    checked = scene(*changes, to(position=held, steps=steps), look, limits(reducing="check"))
-    decision = checked.decision()
-    assert decision["failed"] == 1 << Reject.QUANTITY and not decision["reducing"]
+    if not steps:  # those would be refused, too
+        decision = scene(*changes, to(position=held), look, limits(reducing="check")).decision()
+        assert decision["failed"] == 1 << Reject.QUANTITY and not decision["reducing"]
 
 
 @pytest.mark.parametrize(("quantity", "fails"), [(300, set()), (301, {"KILL_SWITCH", "MALFORMED"})])
