@@ -71,6 +71,7 @@ duplicate_window_ms = 15
 max_spread_percent = 2.5
 last_sale_max_age_s = 30
 soft_percent = 70
+reducing = "check"
 audit_full = "count"
 off = ["self_match", "market_hours"]
 
@@ -173,6 +174,7 @@ def test_a_whole_configuration(tmp_path):
             max_spread_percent=2.5,
             last_sale_max_age_s=30,
             soft_percent=70.0,
+            reducing="check",
             audit_full="count",
             off=["self_match", "market_hours"],
             bands=[
@@ -227,6 +229,7 @@ def test_what_is_not_given_has_its_default(tmp_path):
         ("[risk.total]\nmax_los = 1\n", ["risk.total", "max_los"]),
         ("[risk]\ntrading_hours = 'always'\n", ["risk.trading_hours", "always"]),
         ("[risk]\nauctions = 1\n", ["risk.auctions"]),
+        ("[risk]\nreducing = 'yes'\n", ["risk.reducing", "yes"]),
         ("[risk]\naudit_full = 'ignore'\n", ["risk.audit_full", "ignore"]),
         ("[risk]\nsoft_percent = 0\n", ["risk.soft_percent", "> 0"]),
         ("[risk]\nsoft_percent = 101\n", ["risk.soft_percent", "<= 100"]),

@@ -462,6 +462,7 @@ def gate(strategy: str | None = None, **risk: Any) -> dict[str, int]:
         ({"auctions": "reject"}, "auctions_trade", 0),
         ({"market_orders": True}, "market_orders", 1),
         ({"locate_required": True}, "locate_required", 1),
+        ({"reducing": "check"}, "reducing_checked", 1),
         ({"audit_full": "count"}, "audit_stops", 0),
         ({"total": Total(max_open_orders=3)}, "max_open_orders", 3),
         ({"total": Total(max_gross_notional=3.5)}, "max_gross", 35_000),

@@ -423,6 +423,9 @@ def test_an_order_reduces_if_whatever_is_executed_makes_the_position_smaller(
     decision = made.decision()
     assert bool(decision["reducing"]) == reduces
     assert decision["failed"] == (0 if reduces else 1 << Reject.QUANTITY)
+    if not steps:  # those would be refused, too
+        decision = scene(*changes, to(position=held), look, limits(reducing="check")).decision()
+        assert decision["failed"] == 1 << Reject.QUANTITY and not decision["reducing"]
 
 
 @pytest.mark.parametrize(("quantity", "fails"), [(300, set()), (301, {"KILL_SWITCH", "MALFORMED"})])

@@ -6,13 +6,17 @@ import numpy as np
 
 from tickpath.config import Config
 from tickpath.engine import Engine
+from tickpath.profile import Profile
 
 
 class SoftwareExecutor:
     """Runs lent packets through one `Engine`."""
 
-    def __init__(self, config: Config, **options: Any) -> None:
-        """``options`` go to `Engine`.  Raises `ConfigError`, `StrategyError`."""
+    def __init__(self, config: Config, *, profile: Profile | None = None, **options: Any) -> None:
+        """``options`` go to `Engine`.  Raises `ConfigError`, `StrategyError`.
+
+        What a hardware ``profile`` says is in the configuration (`tickpath.profile_config`).
+        """
         self.engine = Engine(config, **options)
 
     @staticmethod

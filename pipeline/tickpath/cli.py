@@ -139,6 +139,7 @@ def main() -> None:
 )
 @click.option("--backend", default="software", show_default=True, help="See `tickpath doctor`.")
 @click.option("--config", metavar="F.toml", help="Configuration; see the README.")
+@click.option("--profile", metavar="F.toml", help="Hardware profile: symbols, triggers, limits.")
 @click.option("--show-config", is_flag=True, help="Print the whole configuration and stop.")
 @click.option("--strategy", metavar="MODULE:NAME", help="Goes before the configuration's.")
 @click.option("--pace", default="asap", show_default=True, help="asap, wire, or a factor of wire.")

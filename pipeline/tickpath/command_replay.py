@@ -11,6 +11,8 @@ import msgspec
 from tickpath import backend as backends
 from tickpath.config import Config, load_config, show
 from tickpath.outputs import check_paths
+from tickpath.profile import load_profile
+from tickpath.profile_config import config_of
 from tickpath.replay import Plan, ReplayError, replay
 
 OUTPUTS = ("orders", "books", "bbo", "audit", "hgrm", "hlog")
@@ -34,6 +36,7 @@ def run(
     feed: str | None,
     backend: str,
     config: str | None,
+    profile: str | None,
     show_config: bool,
     strategy: str | None,
     pace: str,
@@ -46,8 +49,9 @@ def run(
     if feed is not None:
         chosen = msgspec.structs.replace(settings.feed, format=feed)
         settings = msgspec.structs.replace(settings, feed=chosen)
+    hardware = load_profile(profile) if profile else None
     if show_config:
-        click.echo(show(settings))
+        click.echo(show(config_of(hardware, settings) if hardware else settings))
         return 0
     from tickpath.narration import byte_progress
 
@@ -64,6 +68,7 @@ def run(
             settings,
             plan,
             strategy=strategy,
+            profile=hardware,
             progress=progress,
             status=status,
         )

@@ -6,7 +6,7 @@ given has the default written here; `show` prints the whole of it as TOML-like t
 
 import hashlib
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -39,6 +39,9 @@ class ConfigError(ValueError):
 
 class Component(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A component's part of the configuration."""
+
+
+_T = TypeVar("_T")
 
 
 class Capacity(Component, frozen=True):
@@ -173,6 +176,8 @@ class Risk(Component, frozen=True):
     last_sale_max_age_s: Annotated[int, Meta(ge=1, le=86_400)] = 600
     soft_percent: Annotated[float, Meta(gt=0, le=100)] = 80.0
     """Share of a hard limit, to 1/256, beyond which accepted orders are counted as warned of."""
+    reducing: Literal["pass", "check"] = "pass"
+    """Whether orders that make a position smaller pass the checks of size, count and exposure."""
     audit_full: Literal["stop", "count"] = "stop"
     """What happens when decisions cannot be written down: no more orders, or a count of them."""
     off: list[str] = []
@@ -189,8 +194,8 @@ class Risk(Component, frozen=True):
 class Fills(Component, frozen=True):
     """Who answers orders: a model in replay, an exchange where there is one."""
 
-    model: Literal["touch", "through", "queue", "exchange"] = "touch"
-    """See `tickpath.fills`."""
+    model: Literal["touch", "through", "queue", "exchange", "none"] = "touch"
+    """See `tickpath.fills`; none: nobody, so that orders stay open."""
 
 
 Options = dict[str, str | int | float]
@@ -373,24 +378,29 @@ class Config(Component, frozen=True):
 
 def load_config(path: str | Path) -> Config:
     """Read a TOML file.  Raises `ConfigError` with one line: file, key, what is expected."""
+    config = read_toml(path, Config)
+    check(config, str(path))
+    return config
+
+
+def read_toml(path: str | Path, kind: type[_T]) -> _T:
+    """A TOML file as a `Component`, or as a dict.  Raises `ConfigError`, as `load_config`."""
     try:
         text = Path(path).read_bytes()
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from None
     try:
-        config = msgspec.toml.decode(text, type=Config)
+        return msgspec.toml.decode(text, type=kind)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{path}: {_in_words(str(error))}") from None
+        raise ConfigError(f"{path}: {in_words(str(error))}") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not TOML: {error}") from None
-    check(config, str(path))
-    return config
 
 
-def _in_words(error: str) -> str:
+def in_words(error: str, below: str = "") -> str:
     """msgspec's message with the key first: ``risk.max_quantity: Expected `int` ...``."""
     what, _, where = error.partition(" - at `$")
-    key = where.rstrip("`").lstrip(".")
+    key = (below + where.rstrip("`")).lstrip(".")
     return f"{key}: {what}" if key else what
 
 

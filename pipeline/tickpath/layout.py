@@ -285,7 +285,9 @@ GATE = _record(
     ("immediate", "u1"),  # 1: what is not executed at once is cancelled (IOC)
     ("near_shift", "u1"),  # a limit shifted down so far is not above its soft level
     ("bands", "u1"),  # price bands of the collar in use
-    ("reserved", "u4"),
+    ("reducing_checked", "u1"),  # 1: reducing orders pass no checks that others do not
+    ("reserved", "u1"),
+    ("reserved2", "u2"),
     size=176,
 )
 OWN = _record(

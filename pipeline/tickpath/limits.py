@@ -147,6 +147,7 @@ def set_gate(gate: np.void, config: Config, strategy: str | None) -> None:
     gate["hours"] = Hours[risk.trading_hours.upper()]
     gate["auctions_trade"] = risk.auctions == "trade"
     gate["market_orders"] = risk.market_orders
+    gate["reducing_checked"] = risk.reducing == "check"
     gate["locate_required"] = risk.locate_required
     gate["audit_stops"] = risk.audit_full == "stop"
     gate["fill_model"] = FillModel[config.fills.model.upper()]

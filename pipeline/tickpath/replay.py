@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tickpath import backend as backends
-from tickpath import latency, pipeline
+from tickpath import latency, pipeline, profile_config
 from tickpath.backend import Backend, Executor, Transport, executor_of
 from tickpath.clock import Clock, calibrate, now_cycles
 from tickpath.config import Config
@@ -32,6 +32,7 @@ from tickpath.live import Live
 from tickpath.outputs import BooksCsv, OrdersFile, bbo_output
 from tickpath.packet import LINK_MESSAGES, LINK_PITCH, PACKET
 from tickpath.pipeline import PACE_SHIFT
+from tickpath.profile import Profile
 from tickpath.replay_result import measured_stages, result_of, series_of
 from tickpath.timeline import Timeline
 
@@ -228,22 +229,45 @@ def _decisions(
     return decisions
 
 
+def _profiled(
+    config: Config, profile: Profile | None, strategy: Any
+) -> tuple[Config, dict[str, Any]]:
+    """The configuration that runs a profile, and what an executor is told of it."""
+    if profile is None:
+        return config, {}
+    if strategy is not None:
+        raise ReplayError("--strategy: a profile's trigger is the strategy, give one of the two")
+    return profile_config.config_of(profile, config), {"profile": profile}
+
+
+def _add_profile(result: dict[str, Any], profile: Profile, engine: Engine) -> None:
+    cells = engine.block.cell["value"]
+    found = profile_config.result_of(profile, cells, engine.rejects_by_code)
+    result["profile"] = found
+    result["findings"] += profile_config.findings_of(found)
+
+
 def replay(
     backend: Backend,
     config: Config,
     plan: Plan,
     *,
     strategy: Any = None,
+    profile: Profile | None = None,
     progress: Callable[[int, int, int], None] | None = None,
     status: Callable[[str], None] | None = None,
 ) -> dict[str, Any]:
     """Replay captures through a backend; gives the ``tickpath.replay/1`` object of the design.
+
+    A hardware ``profile`` says which strategy runs behind which limits: ``strategy`` and what the
+    configuration says of these must not be given with it, and the result has ``profile``.
 
     ``progress(done_bytes, total_bytes, messages)`` is called about ten times a second, ``status``
     with what takes a while, and with nothing when that is over.  Raises `CaptureError`,
     `ConfigError`, `StrategyError`, `ReplayError`, `OutputError`, `LatencyError`.
     """
     say = status or (lambda _: None)
+    config, options = _profiled(config, profile, strategy)
     with ExitStack() as stack:
         transport = _transport_of(backend, config, plan)
         transport.open()
@@ -267,6 +291,7 @@ def replay(
             on_orders=orders.write if orders else _nobody(transport, config),
             on_bbo=(lambda columns: bbo.write(executor.engine, columns)) if bbo else None,
             on_audit=decisions.write if decisions else None,
+            **options,
         )
         engine = executor.engine
         prepared = _prepared(executor, plan, say)
@@ -296,6 +321,8 @@ def replay(
         result = result_of(backend, transport, engine, timeline.seconds, prepared.clock)
         if live:
             result["live"] = live.counters
+        if profile is not None:
+            _add_profile(result, profile, engine)
         result["sources"] = [os.fspath(source) for source in plan.sources]
         if decisions:
             decisions.close()

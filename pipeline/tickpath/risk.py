@@ -14,6 +14,7 @@ on that side, is no more than the position: whatever of them is executed, the po
 smaller and does not change its sign.  Reducing orders pass the checks of size, count, rate and
 exposure, and `Kill.REDUCE_ONLY`.  They do not pass what says that the order itself is wrong or
 cannot be traded now: malformed, killed, not allowed, the symbol's state, price collar, self match.
+`config.Risk.reducing` makes them orders like all others.
 
     reference      the other side's best price, if both sides are there and not too wide apart; else
                    the last sale, if it is fresh; else the prior close; else the order is rejected
@@ -130,6 +131,7 @@ class FillModel(IntEnum):
     """Who answers orders: see `tickpath.fills`."""
 
     EXCHANGE = 0
+    NONE = 0  # nobody does
     TOUCH = 1
     THROUGH = 2
     QUEUE = 3
@@ -546,8 +548,8 @@ def _is_short(p, quantity, less):
 
 
 @leaf
-def _is_reducing(p, is_buy, quantity, less):
-    held = position.quantity(p)
+def _is_reducing(g, p, is_buy, quantity, less):
+    held = position.quantity(p) if gate.reducing_checked(g) == ZERO else _NOTHING
     against = held < _NOTHING if is_buy else held > _NOTHING
     beside = position.open_buy(p) if is_buy else position.open_sell(p)
     return against & (np.int64(beside - less + quantity) <= abs(held))
@@ -576,7 +578,7 @@ def _check_all(eng, b, side_code, quantity, price, less, less_notional, is_new):
     )
     key = _recent_key(b, is_buy, quantity, price)
     exposure = hard | limited | _repetition_bits(eng, g, lim, p, key)
-    passes = ~(_EXPOSURE | limited) if _is_reducing(p, is_buy, quantity, less) else _ALL
+    passes = ~(_EXPOSURE | limited) if _is_reducing(g, p, is_buy, quantity, less) else _ALL
     nobodys = _bit(book.venue(record) == ZERO, code.SYMBOL_NOT_ALLOWED)
     engine.set_warned(eng, soft & ~hard & passes & gate.enabled(g))
     engine.set_reference_px(eng, reference)
@@ -664,7 +666,7 @@ def check(eng, b, side_code, quantity, price, less, less_notional, is_new):
     if not _passes_all(eng, b, g, lim, p, is_buy, quantity, price, less, less_notional, is_new):
         failed = _check_all(eng, b, side_code, quantity, price, less, less_notional, is_new)
     short = not is_buy and _is_short(p, quantity, less)
-    reducing = np.uint64(_is_reducing(p, is_buy, quantity, less))
+    reducing = np.uint64(_is_reducing(g, p, is_buy, quantity, less))
     wire_side = SELL_SHORT if short else side_code
     return failed, engine.warned(eng), engine.reference_px(eng), wire_side, reducing
 

@@ -15,22 +15,23 @@ stages.
 from enum import IntEnum
 from typing import NamedTuple
 
+from tickpath.profile import CAPACITIES, Check, Trigger
+
 
 class Profile(NamedTuple):
-    """Capacities of the hardware, all fixed when it is built."""
+    """Capacities of the hardware, all fixed when it is built; those that software keeps are its."""
 
-    symbols: int = 64
-    symbol_bits: int = 6
-    live_orders: int = 65_536
-    order_slots: int = 262_144
-    window_ticks: int = 1_024
-    tick_bits: int = 10
-    cached_levels: int = 8
-    level_bits: int = 36
-    """Of a level's quantity: 64k orders of 32 bits can add up to more, which is flagged."""
-    tick_below_dollar: int = 1
-    tick_from_dollar: int = 100
-    one_dollar: int = 10_000
+    symbols: int = CAPACITIES.symbols
+    symbol_bits: int = CAPACITIES.symbol_bits
+    live_orders: int = CAPACITIES.live_orders
+    order_slots: int = CAPACITIES.order_slots
+    window_ticks: int = CAPACITIES.window_ticks
+    tick_bits: int = CAPACITIES.tick_bits
+    cached_levels: int = CAPACITIES.cached_levels
+    level_bits: int = CAPACITIES.level_bits
+    tick_below_dollar: int = CAPACITIES.tick_below_dollar
+    tick_from_dollar: int = CAPACITIES.tick_from_dollar
+    one_dollar: int = CAPACITIES.one_dollar
     message_bytes: int = 50
     """Of the longest ITCH message."""
     fix_head_bytes: int = 128
@@ -66,28 +67,6 @@ class Kind(IntEnum):
     MALFORMED = 6
     """Of a known type and not of its length."""
     SIDE_INVALID = 7
-
-
-class Trigger(IntEnum):
-    """What a symbol's trigger waits for: see hdl/dslx/trigger.x."""
-
-    OFF = 0
-    THROUGH = 1
-    SPREAD = 2
-    IMBALANCE = 3
-
-
-class Check(IntEnum):
-    """Bits of a verdict's ``failed``."""
-
-    KILL_SWITCH = 0
-    SYMBOL_ENABLED = 1
-    HALT = 2
-    QUANTITY = 3
-    NOTIONAL = 4
-    PRICE_COLLAR = 5
-    POSITION = 6
-    ORDER_RATE = 7
 
 
 ENUMS: tuple[tuple[type[IntEnum], int], ...] = ((Op, 3), (Kind, 3), (Trigger, 2), (Check, 3))

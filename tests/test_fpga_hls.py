@@ -1,0 +1,90 @@
+"""Executor ``fpga-hls``: the DSLX functions make the orders that the software executor makes."""
+
+import random
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from itch_messages import run, split
+from scenes import add
+from silicon import market, profile
+from streams import CAPACITY
+from tickpath import Config
+from tickpath.backend import Backend, BackendError
+from tickpath.config import Fix44Orders, Orders
+from tickpath.outputs import BboCsv
+from tickpath.profile import Gate, Imbalance, Profile, Symbol
+from tickpath.replay import Plan, replay
+from tickpath_backends.file import FileTransport
+from tickpath_backends.hdl import xls
+from tickpath_backends.software import SoftwareExecutor
+
+pytestmark = pytest.mark.skipif(xls.why_not() is not None, reason=str(xls.why_not()))
+
+SMALL = Config(capacity=CAPACITY)
+
+
+def backend(name: str) -> Backend:
+    from tickpath_backends.fpga_hls import HlsExecutor
+
+    executors = {"software": SoftwareExecutor, "fpga-hls": HlsExecutor}
+    return Backend(name, FileTransport, executors[name])
+
+
+def outcome(name: str, given: Profile, path: Path, place: Path) -> dict:
+    """Orders, refusals, every best bid and offer, the books, and what the profile counted."""
+    orders, bbo = place / f"{name}.orders", place / f"{name}.csv"
+    plan = Plan([path], orders=str(orders), bbo=str(bbo))
+    result = replay(backend(name), SMALL, plan, profile=given)
+    assert result["backend"] == name and bbo.read_text().startswith(",".join(BboCsv.HEAD))
+    assert result["latency_ns"]["tick_to_order"]["count"] == result["orders"]["sent"]
+    return {
+        "orders": split(orders.read_bytes()),
+        "rejected": result["orders"]["rejected"],
+        "profile": result["profile"],
+        "bbo": bbo.read_text().splitlines(),
+        "book_digest": result["book_digest"],
+        "messages_by_type": result["messages_by_type"],
+    }
+
+
+@pytest.mark.parametrize("protocol", ["ouch50", "ouch42"])
+def test_orders_refusals_and_tops_are_the_softwares(protocol, tmp_path):
+    draw = random.Random(62)
+    sent, refused = 0, set()
+    for n in range(4):
+        given = profile(draw)
+        given = Profile(given.symbols, given.gate, given.limits, Orders(protocol=protocol))
+        path = tmp_path / f"{n}.itch"
+        path.write_bytes(run(market(draw, 4_000)))
+        software = outcome("software", given, path, tmp_path)
+        assert outcome("fpga-hls", given, path, tmp_path) == software
+        sent += len(software["orders"])
+        refused |= {name for name, n in software["profile"]["rejects_by_check"].items() if n}
+    assert sent > 50 and len(refused) > 4
+
+
+def test_an_overflow_stops_it_too(tmp_path):
+    path = tmp_path / "odd.itch"
+    path.write_bytes(run([add(1, "B", 500, 1_000_050), add(2, "S", 100, 1_000_200)]))
+    gate = Gate(unknown_trading_state="trade")
+    given = Profile(symbols={"AAPL": Symbol(Imbalance(1, 1))}, gate=gate)
+    found = outcome("fpga-hls", given, path, tmp_path)
+    assert found["profile"]["symbols"]["AAPL"]["stopped"] and not found["orders"]
+
+
+def test_what_it_does_not_do_is_said():
+    from tickpath_backends.fpga_hls import HlsExecutor
+
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())
+    entry = project["project"]["entry-points"]["tickpath.executors"]["fpga-hls"]
+    assert entry == f"{HlsExecutor.__module__}:{HlsExecutor.__name__}"
+    with pytest.raises(BackendError, match="--profile"):
+        HlsExecutor(Config())
+    given = Profile(symbols={"A": Symbol()})
+    with pytest.raises(BackendError, match="--audit"):
+        HlsExecutor(Config(), profile=given, on_audit=lambda *_: True)
+    fix = Orders(protocol="fix44", fix44=Fix44Orders(sender_comp_id="A", target_comp_id="B"))
+    with pytest.raises(BackendError, match="OUCH"):
+        HlsExecutor(Config(orders=fix), profile=given)
