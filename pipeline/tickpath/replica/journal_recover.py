@@ -115,6 +115,7 @@ def _restored(
             refused.append(f"{path.name}: {error}")
             continue
         if engine.block.get("record_number") == number:
+            engine.begin_to_follow()
             return number, tuple(refused)
         raise JournalError(
             f"{path}: it was taken behind record {engine.block.get('record_number')}, "

@@ -112,8 +112,6 @@ class SegmentHeader(NamedTuple):
     ts_created: int
     absence: Absence
     identity: Identity
-    ring_identity: int = 0
-    ring_at: int = 0
 
     @property
     def missing(self) -> tuple[int, int] | None:
@@ -129,7 +127,6 @@ class Extent(NamedTuple):
     last_number: int  # of its last whole record; the first one's less 1 where it has none
     epoch: int
     end: int  # offset behind it
-    place: int  # the same in the ring; see `WALK`
     is_sealed: bool
     findings: tuple[Finding, ...]
 
@@ -232,16 +229,14 @@ class Segment:
         self._state = np.uint64(self.walk.ctypes.data)
         self.rewind()
 
-    def rewind(self, capacity: int = 0) -> None:
-        """Go back to the first record.  ``capacity``: of the ring, see `WALK`."""
+    def rewind(self) -> None:
+        """Go back to the first record."""
         header, size = self.header, min(len(self.bytes), self.header.allocated)
         self.walk[0] = (
             self.address + DATA_OFFSET,
             self.address + max(size, DATA_OFFSET),
             header.first_number,
             header.epoch,
-            header.ring_at,
-            capacity,
         )
 
     def close(self) -> None:
@@ -325,9 +320,9 @@ class Segment:
         text = f"record {number}, or the seal before it, is not what was written"
         return self._finding(Flaw.CHANGE, at, number, text)
 
-    def extent(self, is_last: bool, capacity: int = 0) -> Extent:
+    def extent(self, is_last: bool) -> Extent:
         """Walk over all of it; the walk stands behind the last whole record then."""
-        self.rewind(capacity)
+        self.rewind()
         if self.header.first_number != number_of(self.path):
             text = f"it begins with record {self.header.first_number}, its name says another"
             return self._extent(self._finding(Flaw.ORDER, 0, self.header.first_number, text))
@@ -346,12 +341,10 @@ class Segment:
         return self._finding(Flaw.TRAILING, at, self.expected, "bytes stand behind the seal")
 
     def _extent(self, finding: Finding | None) -> Extent:
-        walk = self.walk[0]
         return Extent(
             self.expected - 1,
-            int(walk["epoch"]),
+            int(self.walk["epoch"][0]),
             self.offset,
-            int(walk["place"]),
             self.seal_here is not None,
             () if finding is None else (finding,),
         )

@@ -299,7 +299,7 @@ class Receipt:
         lent = np.frombuffer(raw, np.uint8)
         begin = int(lent.ctypes.data)
         epoch = int(self._walk["epoch"][0])
-        self._walk[0] = (begin, begin + len(raw), self.last_number + 1, epoch, 0, 0)
+        self._walk[0] = (begin, begin + len(raw), self.last_number + 1, epoch)
         number, _ = lend(np.uint64(self._walk.ctypes.data), ZERO, _MOST)
         if int(self._walk["at"][0]) != begin + len(raw) or not number:
             raise JournalError(f"record {self.last_number + int(number) + 1} came damaged")

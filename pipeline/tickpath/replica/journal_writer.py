@@ -34,6 +34,7 @@ from tickpath.replica.journal_segment import (
     DATA_OFFSET,
     RECORD,
     SEAL,
+    Extent,
     Identity,
     JournalError,
     Segment,
@@ -102,8 +103,6 @@ class JournalWriter:
         self.last_number = self.durable_number = 0
         self.missing: tuple[int, int] | None = None
         self.counters: Tally[str] = Tally()
-        self.came_from: tuple[int, Path | None] = (0, None)
-        """The ring whose records the last segment that was found has, and that segment."""
         self._alarm, self._clock, self._monotonic = alarm or (lambda _: None), clock, monotonic
         self._fd = -1
         self._absence = Absence.AWAY
@@ -137,11 +136,10 @@ class JournalWriter:
 
     def _end_of(self, path: Path) -> bool:
         """Take up behind a segment; False where its writer died before it had a record."""
-        with open(path, "rb") as file:
-            if not any(file.read(DATA_OFFSET)):
-                # Its name was on the disk before its bytes were.
-                self.counters["torn"] += 1
-                return False
+        if not np.fromfile(path, np.uint8).any():
+            # Its name was on the disk before its bytes were.
+            self.counters["torn"] += 1
+            return False
         segment = Segment(path)
         try:
             header, extent = segment.header, segment.extent(is_last=True)
@@ -167,72 +165,62 @@ class JournalWriter:
             return False
         self.last_number = self.durable_number = extent.last_number
         self._epoch = extent.epoch
-        self.came_from = (header.ring_identity, path)
-        if not extent.is_sealed:
-            self._seal_old(path, header, extent.end, extent.last_number, torn)
+        self._seal_old(path, header, extent, torn)
         return True
 
-    def _seal_old(
-        self, path: Path, header: SegmentHeader, end: int, last: int, behind: int
-    ) -> None:
+    @staticmethod
+    def _seal_old(path: Path, header: SegmentHeader, extent: Extent, torn: int) -> None:
+        """Cut off what is torn, seal, and make durable what its writer may not have."""
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         try:
-            write(descriptor, bytes(behind), end)
-            write(descriptor, encode_seal(header.first_number, last, end), end)
-            punch(descriptor, end + SEAL.length, header.allocated)
+            if not extent.is_sealed:
+                seal = encode_seal(header.first_number, extent.last_number, extent.end)
+                write(descriptor, bytes(torn), extent.end)
+                write(descriptor, seal, extent.end)
+                punch(descriptor, extent.end + SEAL.length, header.allocated)
             os.fdatasync(descriptor)
         finally:
             os.close(descriptor)
 
     # ------------------------------------------------------------ writing
 
-    def append(self, records: np.ndarray, ring: tuple[int, np.ndarray] | None = None) -> None:
+    def append(self, records: np.ndarray) -> None:
         """Write whole records, ``uint8``, that stand one behind the other.
 
-        Those that the journal has already are compared with it and counted.  ``ring``: the identity
-        of the ring that they came from and each one's place in it, ``uint64``.  Returns when they
-        are written, and durable where the policy says so; with ``drop`` also when they were counted
-        as missing.  Raises `JournalError` where the writer stops; all before them is written then.
+        Those that the journal has already are compared with it and counted.  Returns when they are
+        written, and durable where the policy says so; with ``drop`` also when they were counted as
+        missing.  Raises `JournalError` where the writer stops; all before them is written then.
         """
         if self.state in (State.FAILED, State.CLOSED):
             raise JournalError(self.failure or f"{self.directory}: the journal is closed")
         most = 1 if self.policy.fsync == "record" else _RECORDS_AT_ONCE
-        at, done = 0, 0
+        at = 0
         while at < len(records):
-            number, first, sizes = self._checked(records, at, most)
-            places = None if ring is None else (ring[0], ring[1][done : done + number])
-            self._take(records, at, first, sizes, places)
+            first, sizes = self._checked(records, at, most)
+            self._take(records, at, first, sizes)
             at += int(sizes.sum())
-            done += number
 
     @staticmethod
     def _number_at(records: np.ndarray, at: int) -> int:
         raw = records[at : at + RECORD.length].tobytes()
         return RECORD.decode(raw)["number"] if len(raw) == RECORD.length else 0
 
-    def _checked(self, records: np.ndarray, at: int, most: int) -> tuple[int, int, np.ndarray]:
-        """(how many, number of the first, their sizes) of the next whole records in turn."""
+    def _checked(self, records: np.ndarray, at: int, most: int) -> tuple[int, np.ndarray]:
+        """(number of the first, sizes) of the next whole records in turn."""
         begin = np.uint64(int(records.ctypes.data) + at)
         end = np.uint64(int(records.ctypes.data) + len(records))
-        self._walk[0] = (begin, end, 0, 0, 0, 0)
+        self._walk[0] = (begin, end, 0, 0)
         if self._number_at(records, at) > self.last_number:
             self._walk["epoch"] = self._epoch
         state, address = np.uint64(self._walk.ctypes.data), np.uint64(self._packets.ctypes.data)
         number, why = lend(state, address, np.uint64(most))
         if not number:
             wrong = Stop(why).name.lower()
-            raise self._failed(f"a record that cannot be journalled: {wrong}; was memory damaged?")
+            raise self.fail(f"a record that cannot be journalled: {wrong}; was memory damaged?")
         first = int(self._walk["expected"][0]) - int(number)
-        return int(number), first, self._packets["length"][: int(number)].astype(np.int64)
+        return first, self._packets["length"][: int(number)].astype(np.int64)
 
-    def _take(
-        self,
-        records: np.ndarray,
-        at: int,
-        first: int,
-        sizes: np.ndarray,
-        places: tuple[int, np.ndarray] | None,
-    ) -> None:
+    def _take(self, records: np.ndarray, at: int, first: int, sizes: np.ndarray) -> None:
         """Write records that were checked, as many of them as are new."""
         known = min(max(0, self.last_number + 1 - first), len(sizes))
         if known and self.last_number:
@@ -242,9 +230,7 @@ class JournalWriter:
         while known < len(sizes):
             number = first + known
             begin = at + (int(ends[known - 1]) if known else 0)
-            if not self._may_write(
-                number, records[begin:], places and (places[0], places[1][known])
-            ):
+            if not self._may_write(number, records[begin:]):
                 self.counters["dropped"] += len(sizes) - known
                 return
             room = self._allocated - SEAL.length - self._end
@@ -257,12 +243,12 @@ class JournalWriter:
                 self.counters["records"] += fits
                 known += fits
 
-    def _may_write(self, number: int, records: np.ndarray, place: tuple[int, int] | None) -> bool:
+    def _may_write(self, number: int, records: np.ndarray) -> bool:
         """Whether there is a segment that goes on with record ``number``; begins one."""
         expected = self.last_number + 1
         if self.last_number and number > expected:
             if self._absence is Absence.NONE:
-                raise self._failed(f"records {expected} to {number - 1} did not come")
+                raise self.fail(f"records {expected} to {number - 1} did not come")
             if self._fd >= 0:
                 self._end_segment()
         if self._fd >= 0:
@@ -272,9 +258,9 @@ class JournalWriter:
                 return False
         elif self.state is State.FAILED:
             raise JournalError(self.failure)
-        return self._begin(number, records, place)
+        return self._begin(number, records)
 
-    def _begin(self, number: int, records: np.ndarray, place: tuple[int, int] | None) -> bool:
+    def _begin(self, number: int, records: np.ndarray) -> bool:
         """Make a segment whose first record is ``number``, the first of ``records``."""
         header, size = RECORD.decode(records[: RECORD.length].tobytes()), size_at(records, 0)
         previous = self.last_number or number - 1
@@ -286,8 +272,6 @@ class JournalWriter:
             ts_created=self._clock(),
             absence=self._absence if previous + 1 < number else Absence.NONE,
             identity=self.identity,
-            ring_identity=place[0] if place else 0,
-            ring_at=int(place[1]) if place else 0,
         )
         try:
             self._make(of)
@@ -401,21 +385,22 @@ class JournalWriter:
         With ``stop`` that is a failure: raises `JournalError`.
         """
         if self.policy.on_failure == "stop":
-            raise self._failed("records were lost before they came here: the ring was too small")
+            raise self.fail("records were lost before they came here: the ring was too small")
         self._absence = absence
 
     def _troubled(self, error: OSError, what: str) -> None:
         """The disk failed: stop, or go on without, as the policy says."""
         text = f"{what}: {error.strerror}"
         if self.policy.on_failure == "stop":
-            raise self._failed(text) from None
+            raise self.fail(text) from None
         self.counters["failures"] += 1
         if self.state is State.WRITING:
             self._alarm(f"{self.directory}: {text}; records are dropped until there is space")
         self.state, self._absence = State.DROPPING, Absence.NO_SPACE
         self.failure, self._failed_ns = f"{self.directory}: {text}", self._monotonic()
 
-    def _failed(self, text: str) -> JournalError:
+    def fail(self, text: str) -> JournalError:
+        """Write no more, for a reason; gives what is to be raised."""
         self.counters["failures"] += 1
         self.state, self.failure = State.FAILED, f"{self.directory}: {text}"
         self._close_segment()
@@ -437,7 +422,7 @@ class JournalWriter:
             while at < len(records) and len(lent := reader.poll(_RECORDS_AT_ONCE)):
                 for kept in reader.bytes_of(lent):
                     if at < len(records) and records[at : at + len(kept)].tobytes() != kept:
-                        raise self._failed(
+                        raise self.fail(
                             f"another history: record {number} came again and is not the one "
                             "that is here; go on in a new directory"
                         )
