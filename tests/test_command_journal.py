@@ -85,7 +85,7 @@ def test_a_replay_by_another_strategy_says_where_it_diverged(traded, tmp_path):
     out, err = say("replay", place, "--json", code=1)
     result = json.loads(out)
     assert result["divergence"] == "orders" and result["diverged_at"] == result["last_number"] + 1
-    assert result["identity_difference"].startswith("strategy is not said here and imbalance_taker")
+    assert result["identity_difference"].startswith(f"strategy is not said here and {TAKER} ")
     assert f"diverged at record {result['diverged_at']}: orders" in err
     _, err = say("replay", place, "--to", 10**9, "--strategy", TAKER, code=2)
     assert "the journal ends with record" in err

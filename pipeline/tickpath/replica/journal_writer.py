@@ -30,14 +30,13 @@ import numpy as np
 
 from tickpath.packet import PACKET
 from tickpath.replica.journal_disk import FRESH, locked, punch, sync_directory, write
+from tickpath.replica.journal_resume import resume
 from tickpath.replica.journal_segment import (
     DATA_OFFSET,
     RECORD,
     SEAL,
-    Extent,
     Identity,
     JournalError,
-    Segment,
     SegmentHeader,
     encode_header,
     encode_seal,
@@ -114,7 +113,7 @@ class JournalWriter:
             self.directory.mkdir(parents=True, exist_ok=True)
             self._lock = locked(self.directory)
             try:
-                self._go_on()
+                found = resume(self.directory, identity, self._alarm)
             except BaseException:
                 os.close(self._lock)
                 raise
@@ -122,65 +121,9 @@ class JournalWriter:
             raise JournalError(
                 f"{self.directory}: no journal can be written: {error.strerror}"
             ) from None
-
-    # ------------------------------------------------------------ beginning
-
-    def _go_on(self) -> None:
-        """Find the last whole record, and end the segment that it stands in."""
-        for left in self.directory.glob(f"*{FRESH}"):
-            left.unlink()
-        found = segments(self.directory)
-        while found and not self._end_of(found[-1]):
-            found[-1].unlink()
-            found.pop()
-
-    def _end_of(self, path: Path) -> bool:
-        """Take up behind a segment; False where its writer died before it had a record."""
-        if not np.fromfile(path, np.uint8).any():
-            # Its name was on the disk before its bytes were.
-            self.counters["torn"] += 1
-            return False
-        segment = Segment(path)
-        try:
-            header, extent = segment.header, segment.extent(is_last=True)
-            behind = segment.bytes[extent.end :] if extent.torn else segment.bytes[:0]
-            filled = np.flatnonzero(behind)
-            del behind
-        finally:
-            segment.close()
-        if extent.damage is not None:
-            raise JournalError(
-                f"{self.directory}: {extent.damage}; it is damaged: go on in a new directory, "
-                "from a snapshot of a standby"
-            )
-        if difference := self.identity.difference(header.identity):
-            raise JournalError(f"{path}: {difference}: go on in a new directory")
-        torn = int(filled[-1]) + 1 if len(filled) else 0
-        if torn:
-            self.counters["torn"] += 1
-            self.counters["torn_bytes"] += torn
-            self._alarm(f"{path}: {torn} bytes of a record that was not whole are cut off")
-        if extent.last_number < header.first_number:
-            self.last_number = self.durable_number = header.previous_number
-            return False
-        self.last_number = self.durable_number = extent.last_number
-        self._epoch = extent.epoch
-        self._seal_old(path, header, extent, torn)
-        return True
-
-    @staticmethod
-    def _seal_old(path: Path, header: SegmentHeader, extent: Extent, torn: int) -> None:
-        """Cut off what is torn, seal, and make durable what its writer may not have."""
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-        try:
-            if not extent.is_sealed:
-                seal = encode_seal(header.first_number, extent.last_number, extent.end)
-                write(descriptor, bytes(torn), extent.end)
-                write(descriptor, seal, extent.end)
-                punch(descriptor, extent.end + SEAL.length, header.allocated)
-            os.fdatasync(descriptor)
-        finally:
-            os.close(descriptor)
+        self.last_number = self.durable_number = found.last_number
+        self._epoch = found.epoch
+        self.counters["torn"], self.counters["torn_bytes"] = found.torn, found.torn_bytes
 
     # ------------------------------------------------------------ writing
 
