@@ -2,8 +2,10 @@
 
 import json
 import shutil
+import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -15,9 +17,9 @@ from tickpath import Engine
 from tickpath.capture import open_capture
 from tickpath.command_journal import journal as command
 from tickpath.replica.journal import JournalWriter
+from tickpath.replica.journal_header import DATA_OFFSET, segments
 from tickpath.replica.journal_recover import identity_of
 from tickpath.replica.journal_ring import RingJournal
-from tickpath.replica.journal_segment import DATA_OFFSET, segments
 from tickpath.replica.journal_snapshot import store_snapshot
 from tickpath.replica.ring import Ring
 
@@ -142,14 +144,56 @@ def test_shipping_to_a_directory(tmp_path):
     assert err.count("\n") == 1 and "another journal" in err
 
 
-_RECEIVE = "from tickpath.command_journal import journal; journal()"
+_COMMAND = [sys.executable, "-c", "from tickpath.command_journal import journal; journal()"]
+
+
+def test_a_process_writes_what_is_published_until_it_is_told_to_stop(traded, tmp_path):
+    _, engine = traded
+    place = tmp_path / "journal"
+    with Ring.create(tmp_path / "ring", 1 << 20) as ring:
+        child = subprocess.Popen(
+            [*_COMMAND, "write", ring.path, place, "--strategy", TAKER, "--fsync", "batch"],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert child.stderr is not None
+        assert "goes on behind record 0" in child.stderr.readline()
+        before = engine.block.get("record_number")
+        engine.publish_to(ring.address)
+        for _ in range(20):
+            engine.command("clock", who="test", why="time")
+        engine.publish_to(0)
+        mine = ring.followers[ring.followers["name"] == b"journal"][0]
+        deadline = time.monotonic() + 60
+        while int(mine["acknowledged"]) < before + 20 and time.monotonic() < deadline:
+            time.sleep(0.001)
+        child.send_signal(signal.SIGTERM)
+        assert child.wait(60) == 0
+        assert f"ended behind record {before + 20}" in child.stderr.read()
+        child.stderr.close()
+    store_snapshot(place, before + 20, engine.snapshot())
+    verdict = json.loads(say("verify", place, "--json")[0])
+    assert (verdict["first_number"], verdict["last_number"]) == (before + 1, before + 20)
+    assert verdict["sealed"] and verdict["identity"] == identity_of(engine)._asdict()
+    _, err = say("write", tmp_path / "none", place, code=2)
+    assert "is the other engine running?" in err
+
+
+def test_retaining_removes_what_snapshots_stand_for(traded, tmp_path):
+    place = shutil.copytree(traded[0], tmp_path / "journal")
+    before = {each.name for each in place.iterdir()}
+    out, _ = say("retain", place, "--snapshots", 1)
+    removed = set(out.split())
+    assert {each.name for each in place.iterdir()} == before - removed and len(removed) > 2
+    say("verify", place)
+    say("replay", place, "--strategy", TAKER)
 
 
 def test_shipping_to_another_process(tmp_path):
     journal(tmp_path / "a", made(1, 900))
     where = ["receive", str(tmp_path / "b"), "--listen", "127.0.0.1:0", "--once"]
     with subprocess.Popen(
-        [sys.executable, "-c", _RECEIVE, *where],
+        [*_COMMAND, *where],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -36,7 +36,7 @@ from tickpath.replica.journal import (
     JournalReader,
     JournalWriter,
 )
-from tickpath.replica.journal_segment import DATA_OFFSET, segments
+from tickpath.replica.journal_header import DATA_OFFSET, segments
 from tickpath.replica.journal_verify import verify
 from tickpath.replica.journal_writer import State
 from tickpath.wire.inputs import Kind

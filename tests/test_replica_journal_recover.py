@@ -16,9 +16,9 @@ from tickpath.capture import open_capture
 from tickpath.config import Config, StrategyConfig
 from tickpath.follower import Divergence
 from tickpath.replica.journal import Flaw, JournalError, JournalPolicy, JournalWriter
+from tickpath.replica.journal_header import segments
 from tickpath.replica.journal_recover import identity_of, recover
 from tickpath.replica.journal_ring import RingJournal
-from tickpath.replica.journal_segment import segments
 from tickpath.replica.journal_snapshot import retain, snapshots, store_snapshot
 from tickpath.replica.journal_verify import verify
 from tickpath.replica.journal_writer import State

@@ -10,9 +10,10 @@ import pytest
 from journal_records import IDENTITY, SMALL, abandon, all_of, journal, killed, made, run
 from tickpath.replica.journal import DamagedError, JournalError, JournalWriter
 from tickpath.replica.journal_frame import Frame, Frames, encode
+from tickpath.replica.journal_header import DATA_OFFSET, segments
 from tickpath.replica.journal_link import Receiver, send
 from tickpath.replica.journal_receipt import Receipt
-from tickpath.replica.journal_segment import DATA_OFFSET, Segment, segments
+from tickpath.replica.journal_segment import Segment
 from tickpath.replica.journal_ship import ship, shipment
 from tickpath.replica.journal_verify import verify
 from tickpath.wire.journal import FrameKind

@@ -19,16 +19,8 @@ import numpy as np
 
 from tickpath.packet import PACKET
 from tickpath.replica.journal_disk import is_being_written
-from tickpath.replica.journal_segment import (
-    DamagedError,
-    Finding,
-    Flaw,
-    Identity,
-    JournalError,
-    Segment,
-    number_of,
-    segments,
-)
+from tickpath.replica.journal_header import Identity, JournalError, number_of, segments
+from tickpath.replica.journal_segment import DamagedError, Finding, Flaw, Segment
 from tickpath.replica.journal_walk import Stop
 from tickpath.replica.journal_writer import JournalPolicy, JournalWriter
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from tickpath.replica.journal_segment import DIGEST_BYTES, JournalError, digest
+from tickpath.replica.journal_header import DIGEST_BYTES, JournalError, digest
 from tickpath.wire.journal import JOURNAL, FrameKind
 
 FRAME = JOURNAL["frame"]

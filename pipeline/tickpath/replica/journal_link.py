@@ -14,8 +14,8 @@ import socket
 from collections.abc import Callable, Iterator
 
 from tickpath.replica.journal_frame import Frame, Frames, encode
+from tickpath.replica.journal_header import JournalError
 from tickpath.replica.journal_receipt import Receipt, Shipped
-from tickpath.replica.journal_segment import JournalError
 from tickpath.replica.journal_ship import shipment
 from tickpath.wire.journal import FrameKind
 

@@ -14,16 +14,16 @@ import numpy as np
 
 from tickpath.replica.journal_disk import FRESH, locked, sync_directory, write
 from tickpath.replica.journal_frame import Frame
-from tickpath.replica.journal_segment import (
+from tickpath.replica.journal_header import (
     DATA_OFFSET,
     SEAL,
     JournalError,
-    Segment,
     decode_header,
     name_of,
     number_of,
     segments,
 )
+from tickpath.replica.journal_segment import Segment
 from tickpath.replica.journal_snapshot import flaw_of_snapshot, name_of_snapshot, snapshots
 from tickpath.replica.journal_walk import WALK, lend
 from tickpath.wire.journal import SEAL_MAGIC, FrameKind

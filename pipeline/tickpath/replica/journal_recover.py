@@ -18,7 +18,7 @@ from tickpath.engine import Engine
 from tickpath.follower import Divergence
 from tickpath.layout import REGIONS
 from tickpath.replica.journal import JournalReader
-from tickpath.replica.journal_segment import (
+from tickpath.replica.journal_header import (
     TEXT_BYTES,
     Identity,
     JournalError,

@@ -13,16 +13,15 @@ from pathlib import Path
 import numpy as np
 
 from tickpath.replica.journal_disk import FRESH, punch, write
-from tickpath.replica.journal_segment import (
+from tickpath.replica.journal_header import (
     SEAL,
-    Extent,
     Identity,
     JournalError,
-    Segment,
     SegmentHeader,
     encode_seal,
     segments,
 )
+from tickpath.replica.journal_segment import Extent, Segment
 
 
 @dataclass

@@ -14,18 +14,16 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from tickpath.replica.journal_frame import Frame
-from tickpath.replica.journal_receipt import Receipt, Shipped
-from tickpath.replica.journal_segment import (
+from tickpath.replica.journal_header import (
     DATA_OFFSET,
     SEAL,
-    DamagedError,
-    Flaw,
     JournalError,
-    Segment,
     name_of,
     number_of,
     segments,
 )
+from tickpath.replica.journal_receipt import Receipt, Shipped
+from tickpath.replica.journal_segment import DamagedError, Flaw, Segment
 from tickpath.replica.journal_snapshot import flaw_of_snapshot, snapshots
 from tickpath.replica.journal_walk import Stop
 from tickpath.wire.journal import FrameKind

@@ -30,8 +30,7 @@ import numpy as np
 
 from tickpath.packet import PACKET
 from tickpath.replica.journal_disk import FRESH, locked, punch, sync_directory, write
-from tickpath.replica.journal_resume import resume
-from tickpath.replica.journal_segment import (
+from tickpath.replica.journal_header import (
     DATA_OFFSET,
     RECORD,
     SEAL,
@@ -44,6 +43,7 @@ from tickpath.replica.journal_segment import (
     number_of,
     segments,
 )
+from tickpath.replica.journal_resume import resume
 from tickpath.replica.journal_walk import WALK, Stop, lend
 from tickpath.wire.inputs import ALIGNMENT
 from tickpath.wire.journal import Absence
