@@ -26,6 +26,7 @@ from tickpath.replica.journal_writer import JournalPolicy, JournalWriter
 
 __all__ = [
     "DamagedError",
+    "EndsBeforeError",
     "Finding",
     "Flaw",
     "Identity",
@@ -38,6 +39,10 @@ __all__ = [
 NONE = np.zeros(0, PACKET)
 
 
+class EndsBeforeError(JournalError):
+    """A journal that ends before the record that was asked for."""
+
+
 class JournalReader:
     """Lends the records of a directory's segments; follows a journal that is being written."""
 
@@ -47,7 +52,8 @@ class JournalReader:
         """Stand before record ``first``, at the earliest the one behind the last that there is.
 
         ``last``: no record behind this one is lent.  Raises `JournalError` where the journal begins
-        behind ``first``, `DamagedError` where records before it cannot be passed over.
+        behind ``first``, `EndsBeforeError` where it ends before, `DamagedError` where records
+        before it cannot be passed over.
         """
         self.directory = Path(directory)
         self.last = last
@@ -77,7 +83,7 @@ class JournalReader:
         self.number = self._segment.expected
         while self.number < first:
             if not self._advance(None, first - self.number):
-                raise JournalError(
+                raise EndsBeforeError(
                     f"{self.directory}: the journal ends with record {self.number - 1}, "
                     f"before {first}"
                 )

@@ -17,7 +17,7 @@ from tickpath import __version__
 from tickpath.engine import Engine
 from tickpath.follower import Divergence
 from tickpath.layout import REGIONS
-from tickpath.replica.journal import JournalReader
+from tickpath.replica.journal import EndsBeforeError, JournalReader
 from tickpath.replica.journal_header import (
     TEXT_BYTES,
     Identity,
@@ -92,7 +92,14 @@ def recover(
     base, refused = _restored(engine, place, to)
     taken, last_identity = 0, Identity()
     start = base if base is not None else engine.block.get("record_number")
-    with JournalReader(place, start + 1, last=to) as reader:
+    try:
+        reader = JournalReader(place, start + 1, last=to)
+    except EndsBeforeError:
+        # The newest records were not kept; the snapshot stands for them.
+        if base is None:
+            raise
+        return Recovered(base, refused, 0, base, Divergence.NONE, None, last_identity)
+    with reader:
         while len(packets := reader.poll(RECORDS_AT_ONCE)):
             engine.process(packets)
             reader.release()
