@@ -86,9 +86,9 @@ def test_a_replay_by_another_strategy_says_where_it_diverged(traded, tmp_path):
         path.unlink()
     out, err = say("replay", place, "--json", code=1)
     result = json.loads(out)
-    assert result["divergence"] == "orders" and result["diverged_at"] == result["last_number"] + 1
+    assert result["divergence"] == "inputs" and result["diverged_at"] == result["last_number"] + 1
     assert result["identity_difference"].startswith(f"strategy is not said here and {TAKER} ")
-    assert f"diverged at record {result['diverged_at']}: orders" in err
+    assert f"diverged at record {result['diverged_at']}: inputs" in err
     _, err = say("replay", place, "--to", 10**9, "--strategy", TAKER, code=2)
     assert "the journal ends with record" in err
 
@@ -163,10 +163,12 @@ def test_a_process_writes_what_is_published_until_it_is_told_to_stop(traded, tmp
         for _ in range(20):
             engine.command("clock", who="test", why="time")
         engine.publish_to(0)
-        mine = ring.followers[ring.followers["name"] == b"journal"][0]
+        (at,) = np.flatnonzero(ring.followers["name"] == b"journal")
+        mine = ring.followers[at]
         deadline = time.monotonic() + 60
         while int(mine["acknowledged"]) < before + 20 and time.monotonic() < deadline:
             time.sleep(0.001)
+        del mine  # the ring's memory can go then
         child.send_signal(signal.SIGTERM)
         assert child.wait(60) == 0
         assert f"ended behind record {before + 20}" in child.stderr.read()
