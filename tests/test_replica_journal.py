@@ -36,7 +36,7 @@ from tickpath.replica.journal import (
     JournalReader,
     JournalWriter,
 )
-from tickpath.replica.journal_segment import DATA_OFFSET, segments
+from tickpath.replica.journal_header import DATA_OFFSET, segments
 from tickpath.replica.journal_verify import verify
 from tickpath.replica.journal_writer import State
 from tickpath.wire.inputs import Kind
@@ -326,6 +326,29 @@ def test_each_kind_of_damage_is_named_with_its_place(whole):
     behind = {**files, first: b"\0" * 512 + files[first][512:]}
     assert found(behind)[0] == (Flaw.HEADER, first)
     put_back(place, files)
+
+
+def test_a_page_that_became_zeros_or_is_gone_is_no_end(tmp_path):
+    records = made(1, 300)
+    killed(tmp_path, records)
+    (path,) = segments(tmp_path)
+    whole = path.read_bytes()
+    at = DATA_OFFSET + sum(map(len, records[:120]))
+    for damaged, flaw in (
+        (whole[:at] + bytes(4096) + whole[at + 4096 :], Flaw.CHANGE),
+        (whole[:at], Flaw.CUT),
+    ):
+        path.write_bytes(damaged)
+        with pytest.raises(DamagedError) as caught:
+            all_of(tmp_path)
+        assert caught.value.finding[:4] == (flaw, path.name, at, 121)
+        assert flaws(tmp_path) == [flaw]
+        with pytest.raises(JournalError, match="it is damaged"):
+            JournalWriter(tmp_path, IDENTITY, SMALL)
+    path.write_bytes(bytes(DATA_OFFSET) + whole[DATA_OFFSET:])
+    with pytest.raises(JournalError, match="header is not what was written"):
+        JournalWriter(tmp_path, IDENTITY, SMALL)
+    assert segments(tmp_path) == [path]
 
 
 def test_damage_inside_stops_the_reader_and_the_next_writer(tmp_path):

@@ -1,5 +1,7 @@
 """A journal's copy: the same records byte for byte, from wherever the last shipment ended."""
 
+import socket
+import threading
 from pathlib import Path
 from random import Random
 
@@ -7,8 +9,12 @@ import pytest
 
 from journal_records import IDENTITY, SMALL, abandon, all_of, journal, killed, made, run
 from tickpath.replica.journal import DamagedError, JournalError, JournalWriter
-from tickpath.replica.journal_segment import DATA_OFFSET, Segment, segments
-from tickpath.replica.journal_ship import Frame, Frames, Receipt, encode, ship, shipment
+from tickpath.replica.journal_frame import Frame, Frames, encode
+from tickpath.replica.journal_header import DATA_OFFSET, segments
+from tickpath.replica.journal_link import Receiver, send
+from tickpath.replica.journal_receipt import Receipt
+from tickpath.replica.journal_segment import Segment
+from tickpath.replica.journal_ship import ship, shipment
 from tickpath.replica.journal_verify import verify
 from tickpath.wire.journal import FrameKind
 
@@ -145,3 +151,72 @@ def test_what_is_no_copy_is_refused(tmp_path):
     with pytest.raises(JournalError, match="being written by another process"):
         ship(source, tmp_path / "busy")
     writer.close()
+
+
+# ---------------------------------------------------------------- by TCP
+
+
+class Serving:
+    """A receiver in a thread."""
+
+    def __init__(self, place: Path) -> None:
+        self.said: list[str] = []
+        self.stop = threading.Event()
+        self.receiver = Receiver(place, ("127.0.0.1", 0), timeout_s=20, say=self.said.append)
+        self.whole = 0
+        self.thread = threading.Thread(target=self._serve)
+
+    def _serve(self) -> None:
+        self.whole = self.receiver.serve(self.stop.is_set)
+
+    def __enter__(self) -> "Serving":
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop.set()
+        self.thread.join()
+        self.receiver.close()
+
+
+def test_a_copy_behind_a_connection(tmp_path):
+    source, target = tmp_path / "a", tmp_path / "b"
+    killed(source, RECORDS[:700])
+    with Serving(target) as serving:
+        first = send(source, serving.receiver.address)
+        assert (first.last_number, first.segments) == (700, len(segments(source)))
+        journal(source, RECORDS[700:])
+        second = send(source, serving.receiver.address)
+        assert second.last_number == 2000
+        assert send(source, serving.receiver.address) == (2000, 0, 0, 0)
+    same_files(source, target)
+    assert serving.whole == 3 and len(serving.said) == 3
+    assert first.bytes == sum(map(len, RECORDS[:700])) + 40 * (first.segments - 1)
+
+
+def test_a_refusal_is_said_on_both_sides(tmp_path):
+    journal(tmp_path / "a", RECORDS[:300])
+    journal(tmp_path / "b", made(1, 30, seed=5))
+    with Serving(tmp_path / "b") as serving:
+        with pytest.raises(JournalError, match="is of another journal: ship to a new place"):
+            send(tmp_path / "a", serving.receiver.address)
+        # What is no shipment at all, or ends before it is whole.
+        with socket.create_connection(serving.receiver.address) as stranger:
+            stranger.sendall(b"\xff" * 64)
+            while stranger.recv(4096):
+                pass
+        with socket.create_connection(serving.receiver.address) as stranger:
+            stranger.recv(1)
+    assert serving.whole == 0 and [("no shipment" in each) for each in serving.said][1:2] == [True]
+    assert all_of(tmp_path / "b") == made(1, 30, seed=5)
+
+
+def test_nobody_who_listens(tmp_path):
+    journal(tmp_path / "a", RECORDS[:3])
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        address = bound.getsockname()
+        with pytest.raises(JournalError, match=f"{address[1]}: Connection refused"):
+            send(tmp_path / "a", address)
+        with pytest.raises(JournalError, match="cannot be listened to: Address already in use"):
+            Receiver(tmp_path / "b", address)

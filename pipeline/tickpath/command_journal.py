@@ -1,4 +1,4 @@
-"""`tickpath journal`: verify a journal of inputs, replay it, ship it to another place.
+"""`tickpath journal`: write a journal of inputs, verify it, replay it, ship it to another place.
 
 Exit codes: 0 fine; 1 a finding: damage, missing records, a replay that diverges; 2 usage, or no
 journal that can be read; 130 interrupted.
@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from tickpath.replica.journal_receipt import Shipped
     from tickpath.replica.journal_recover import Recovered
-    from tickpath.replica.journal_ship import Shipped
     from tickpath.replica.journal_verify import Verdict
 
 OK, FINDING, USAGE, INTERRUPTED = 0, 1, 2, 130
@@ -33,19 +33,25 @@ def _guarded(command: Callable[..., int]) -> Callable[..., None]:
         from tickpath.replica.error import ReplicaError
         from tickpath.replica.journal_segment import DamagedError
 
-        expected: list[type[Exception]] = [ReplicaError, ConfigError]
         try:
             code = command(*arguments, **options)
             sys.stdout.flush()
         except DamagedError as error:
             _say(str(error))
             code = FINDING
-        except tuple(expected) as error:
+        except (ReplicaError, ConfigError) as error:
             _say(str(error))
             code = USAGE
         except KeyboardInterrupt:
             _say("interrupted")
             code = INTERRUPTED
+        except Exception as error:
+            # Loading a strategy loads a compiler: this class is there only where one was loaded.
+            module = sys.modules.get("tickpath.strategy")
+            if module is None or not isinstance(error, module.StrategyError):
+                raise
+            _say(str(error))
+            code = USAGE
         sys.exit(code)
 
     return run
@@ -53,7 +59,80 @@ def _guarded(command: Callable[..., int]) -> Callable[..., None]:
 
 @click.group()
 def journal() -> None:
-    """Verify, replay and ship the journal of an engine's inputs."""
+    """Write, verify, replay and ship the journal of an engine's inputs."""
+
+
+# ---------------------------------------------------------------- write, retain
+
+
+@journal.command()
+@click.argument("ring")
+@click.argument("directory", metavar="DIR")
+@click.option("--config", metavar="F.toml", help="The configuration of the engine.")
+@click.option("--strategy", metavar="MODULE:NAME", help="Goes before the configuration's.")
+@click.option(
+    "--fsync",
+    type=click.Choice(["none", "segment", "interval", "batch", "record"]),
+    default="interval",
+    show_default=True,
+    help="When records are made durable.",
+)
+@click.option("--interval-ms", type=click.FloatRange(0, min_open=True), default=10.0)
+@click.option("--segment-mb", type=click.IntRange(1, 1 << 16), default=64, show_default=True)
+@click.option("--on-failure", type=click.Choice(["stop", "drop"]), default="stop")
+@click.option("--name", default="journal", show_default=True, help="Its name among followers.")
+@_guarded
+def write(
+    ring: str,
+    directory: str,
+    config: str | None,
+    strategy: str | None,
+    interval_ms: float,
+    segment_mb: int,
+    name: str,
+    **policy: Any,
+) -> int:
+    """Write what the engine publishes into RING, until told to stop by SIGINT or SIGTERM."""
+    import signal
+
+    from tickpath.config import Config, load_config
+    from tickpath.engine import Engine
+    from tickpath.interrupt import interruptible
+    from tickpath.replica.journal_recover import identity_of
+    from tickpath.replica.journal_ring import RingJournal
+    from tickpath.replica.journal_writer import JournalPolicy, JournalWriter
+    from tickpath.replica.ring import Ring
+
+    engine = Engine(load_config(config) if config else Config(), strategy=strategy)
+    chosen = JournalPolicy(
+        segment_bytes=segment_mb << 20, fsync_interval_ns=round(interval_ms * 1e6), **policy
+    )
+    with interruptible() as interrupt, Ring.attach(ring) as attached:
+        before = signal.signal(signal.SIGTERM, interrupt)
+        try:
+            with JournalWriter(directory, identity_of(engine), chosen, alarm=_say) as writer:
+                taking = RingJournal(attached, writer, name)
+                _say(f"{directory}: goes on behind record {writer.last_number}")
+                taking.run(lambda: interrupt.is_set)
+                taking.close()
+                last, had_absence = writer.last_number, bool(writer.counters["absences"])
+        finally:
+            signal.signal(signal.SIGTERM, before)
+    _say(f"{directory}: ended behind record {last}")
+    return FINDING if had_absence else OK
+
+
+@journal.command()
+@click.argument("directory", metavar="DIR")
+@click.option("--snapshots", type=click.IntRange(min=1), default=2, show_default=True)
+@_guarded
+def retain(directory: str, snapshots: int) -> int:
+    """Remove what is older than the newest whole snapshots."""
+    from tickpath.replica.journal_snapshot import retain as retained
+
+    for path in retained(directory, snapshots):
+        click.echo(path.name)
+    return OK
 
 
 # ---------------------------------------------------------------- verify
@@ -135,8 +214,6 @@ def replay(
     from tickpath.config import Config, load_config
     from tickpath.engine import Engine
     from tickpath.replica.journal_recover import identity_of, recover
-    from tickpath.replica.journal_segment import JournalError
-    from tickpath.strategy import StrategyError
 
     orders = [0, 0]
 
@@ -148,10 +225,7 @@ def replay(
         orders[1] += len(encoded)
 
     settings = load_config(config) if config else Config()
-    try:
-        engine = Engine(settings, strategy=strategy, on_orders=count)
-    except StrategyError as error:
-        raise JournalError(str(error)) from None
+    engine = Engine(settings, strategy=strategy, on_orders=count)
     recovered = recover(engine, directory, to=to)
     difference = identity_of(engine).difference(recovered.identity)
     result = {

@@ -18,21 +18,15 @@ from pathlib import Path
 import numpy as np
 
 from tickpath.packet import PACKET
-from tickpath.replica.journal_segment import (
-    DamagedError,
-    Finding,
-    Flaw,
-    Identity,
-    JournalError,
-    Segment,
-    number_of,
-    segments,
-)
+from tickpath.replica.journal_disk import is_being_written
+from tickpath.replica.journal_header import Identity, JournalError, number_of, segments
+from tickpath.replica.journal_segment import DamagedError, Finding, Flaw, Segment
 from tickpath.replica.journal_walk import Stop
 from tickpath.replica.journal_writer import JournalPolicy, JournalWriter
 
 __all__ = [
     "DamagedError",
+    "EndsBeforeError",
     "Finding",
     "Flaw",
     "Identity",
@@ -45,6 +39,10 @@ __all__ = [
 NONE = np.zeros(0, PACKET)
 
 
+class EndsBeforeError(JournalError):
+    """A journal that ends before the record that was asked for."""
+
+
 class JournalReader:
     """Lends the records of a directory's segments; follows a journal that is being written."""
 
@@ -54,14 +52,15 @@ class JournalReader:
         """Stand before record ``first``, at the earliest the one behind the last that there is.
 
         ``last``: no record behind this one is lent.  Raises `JournalError` where the journal begins
-        behind ``first``, `DamagedError` where records before it cannot be passed over.
+        behind ``first``, `EndsBeforeError` where it ends before, `DamagedError` where records
+        before it cannot be passed over.
         """
         self.directory = Path(directory)
         self.last = last
         self.number = first
         """Number of the next record."""
         self._segment: Segment | None = None
-        self._torn_at = -1  # offset of a record that was found not to be whole
+        self._end_at = -1  # offset at which the last segment may end
         self._open_at(first)
 
     @property
@@ -84,7 +83,7 @@ class JournalReader:
         self.number = self._segment.expected
         while self.number < first:
             if not self._advance(None, first - self.number):
-                raise JournalError(
+                raise EndsBeforeError(
                     f"{self.directory}: the journal ends with record {self.number - 1}, "
                     f"before {first}"
                 )
@@ -129,9 +128,8 @@ class JournalReader:
                 passed, why = here.lend(packets, most)
             if not passed and following is None and not self._is_end(here, why):
                 passed, why = here.lend(packets, most)
-                if not passed:
-                    finding = here.judge(why, is_last=True)
-                    assert finding is not None
+                finding = None if passed else here.judge(why, is_last=True)
+                if finding is not None:
                     raise DamagedError(self.directory, finding)
             if passed or following is None:
                 self.number += passed
@@ -147,14 +145,16 @@ class JournalReader:
 
     def _is_end(self, here: Segment, why: Stop) -> bool:
         """Whether the journal may end where the walk of its last segment did."""
-        if why is Stop.UNWRITTEN or here.offset == self._torn_at:
+        if here.offset == self._end_at:
             return True
+        if why is Stop.UNWRITTEN and is_being_written(self.directory):
+            return True  # looking at all of what is not written yet would take too long
         finding = here.judge(why, is_last=True)
         # A record that was being written when the walk came to it may be whole by now.
-        if finding is not None and finding.flaw is Flaw.TORN:
-            self._torn_at = here.offset
+        if finding is None or finding.flaw is Flaw.TORN:
+            self._end_at = here.offset
             return True
-        return finding is None
+        return False
 
     def _go_over(self, here: Segment, path: Path, why: Stop) -> None:
         """Go on with the next segment, which says the last record of the one before it."""
@@ -169,7 +169,7 @@ class JournalReader:
             following.close()
             raise
         here.close()
-        self._segment = following
+        self._segment, self._end_at = following, -1
 
     def _refuse_absence(self, number: int) -> None:
         assert self._segment is not None

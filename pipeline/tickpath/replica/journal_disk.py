@@ -5,7 +5,7 @@ import fcntl
 import os
 from pathlib import Path
 
-from tickpath.replica.journal_segment import JournalError
+from tickpath.replica.journal_header import JournalError
 
 LOCK = "journal.lock"
 FRESH = ".fresh"

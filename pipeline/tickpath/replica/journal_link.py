@@ -13,8 +13,10 @@ import os
 import socket
 from collections.abc import Callable, Iterator
 
-from tickpath.replica.journal_segment import JournalError
-from tickpath.replica.journal_ship import Frame, Frames, Receipt, Shipped, encode, shipment
+from tickpath.replica.journal_frame import Frame, Frames, encode
+from tickpath.replica.journal_header import JournalError
+from tickpath.replica.journal_receipt import Receipt, Shipped
+from tickpath.replica.journal_ship import shipment
 from tickpath.wire.journal import FrameKind
 
 Address = tuple[str, int]

@@ -7,19 +7,28 @@ comes to stand otherwise says at which record (`Recovered.divergence`).  Orders 
 make go where the engine's orders go; what was sent already is known by ``order_position``.
 """
 
+import inspect
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tickpath import __version__
 from tickpath.engine import Engine
 from tickpath.follower import Divergence
 from tickpath.layout import REGIONS
-from tickpath.replica.journal import JournalReader
-from tickpath.replica.journal_segment import Identity, JournalError, digest, segments
+from tickpath.replica.journal import EndsBeforeError, JournalReader
+from tickpath.replica.journal_header import (
+    TEXT_BYTES,
+    Identity,
+    JournalError,
+    digest,
+    number_of,
+    segments,
+)
 from tickpath.replica.journal_snapshot import snapshots
 from tickpath.snapshot_stream import SnapshotError
+from tickpath.strategy import find
 
 RECORDS_AT_ONCE = 4096
 _EVERYTHING = (1 << 64) - 1
@@ -45,10 +54,21 @@ class Recovered(NamedTuple):
 
 def identity_of(engine: Engine) -> Identity:
     """The identity of an engine's run, as its journal says it."""
-    strategy = str(engine.strategy.name) if engine.strategy is not None else ""
     kinds = repr([(region.name, region.dtype.descr) for region in REGIONS]).encode()
-    config = str(engine.config.digest())
-    return Identity(__version__, config[:64], strategy[-64:], digest(kinds).hex())
+    strategy = "" if engine.strategy is None else _strategy_text(str(engine.strategy.name))
+    return Identity(__version__, engine.config.digest(), strategy, digest(kinds).hex())
+
+
+def _strategy_text(name: str) -> str:
+    """A strategy's name, and a digest of the file that it is in, where it has one."""
+    found: Any = find(name) if ":" in name else None
+    try:
+        source = inspect.getsourcefile(getattr(found, "py_func", found)) if found else None
+        code = digest(Path(source).read_bytes()).hex() if source else ""
+    except (OSError, TypeError):
+        code = ""
+    room = TEXT_BYTES - len(code) - 1
+    return f"{name.encode()[-room:].decode('utf-8', 'ignore')} {code}".rstrip()
 
 
 def recover(
@@ -72,7 +92,14 @@ def recover(
     base, refused = _restored(engine, place, to)
     taken, last_identity = 0, Identity()
     start = base if base is not None else engine.block.get("record_number")
-    with JournalReader(place, start + 1, last=to) as reader:
+    try:
+        reader = JournalReader(place, start + 1, last=to)
+    except EndsBeforeError:
+        # The newest records were not kept; the snapshot stands for them.
+        if base is None:
+            raise
+        return Recovered(base, refused, 0, base, Divergence.NONE, None, last_identity)
+    with reader:
         while len(packets := reader.poll(RECORDS_AT_ONCE)):
             engine.process(packets)
             reader.release()
@@ -95,7 +122,7 @@ def _check_identity(directory: Path, identity: Identity | None) -> None:
     found = segments(directory)
     if not found:
         return
-    with JournalReader(directory, int(found[-1].stem.rpartition("-")[2])) as reader:
+    with JournalReader(directory, number_of(found[-1])) as reader:
         if difference := identity.difference(reader.identity):
             raise JournalError(f"{directory}: {difference}: recover with what wrote the journal")
 
@@ -115,6 +142,7 @@ def _restored(
             refused.append(f"{path.name}: {error}")
             continue
         if engine.block.get("record_number") == number:
+            engine.begin_to_follow()
             return number, tuple(refused)
         raise JournalError(
             f"{path}: it was taken behind record {engine.block.get('record_number')}, "

@@ -19,8 +19,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tickpath.publish import DATA_OFFSET, FOLLOWER, LARGEST
-from tickpath.replica.journal_segment import Segment
+from tickpath.publish import FOLLOWER, LARGEST
+from tickpath.replica.error import ReplicaError
 from tickpath.replica.journal_snapshot import snapshots
 from tickpath.replica.journal_writer import JournalWriter, State
 from tickpath.replica.ring import Ring, RingTransport
@@ -41,36 +41,28 @@ class RingJournal:
         self.ring, self.writer = ring, writer
         self.lapses = 0
         """How often the ring was written over before it was read."""
-        self._transport = RingTransport(ring, name)
+        self._transport = RingTransport(ring, name, self._behind())
         # What is lent is neither taken nor acknowledged yet: a slot of nobody is told of it.
         self._nobody = np.zeros(1, FOLLOWER)
         self._transport.state["slot"] = self._nobody.ctypes.data
-        self._index = int(np.flatnonzero(ring.followers["name"] == name.encode())[0])
         self._buffer = np.zeros(_LEAST_BUFFER, np.uint8)
-        self._capacity = int(ring.header["capacity"])
         self._looked_ns = 0
-        self._join()
         self._say()
 
-    def _join(self) -> None:
-        """Find the place behind the journal's last record, where the ring still has it."""
-        head = int(self.ring.header["head"])
-        oldest = head - (self._capacity - self._capacity // int(LARGEST))
-        at = self._place_behind()
-        if at is None and oldest <= 0:
-            at = 0  # the ring still has all that was ever written to it
-        if at is not None and oldest <= at <= head:
-            self._transport.state["at"] = at
+    def _behind(self) -> int | None:
+        """The number behind which reading begins: the journal's last one, if the ring has it.
 
-    def _place_behind(self) -> int | None:
-        identity, path = self.writer.came_from
-        if path is None or identity != int(self.ring.header["identity"]):
-            return None
-        segment = Segment(path)
+        Else the oldest that the ring has, as of a ring that began with a restored engine.
+        """
         try:
-            return segment.extent(is_last=True, capacity=self._capacity).place
-        finally:
-            segment.close()
+            return self.ring.place_behind(self.writer.last_number)[1]
+        except ReplicaError:
+            pass
+        head, _ = self.ring.place
+        capacity = int(self.ring.header["capacity"])
+        marks = self.ring.marks[self.ring.marks["number"] > 0]
+        kept = marks[head - marks["position"] <= capacity - capacity // int(LARGEST)]
+        return int(kept["number"].min()) - 1 if len(kept) else None
 
     # ------------------------------------------------------------ taking
 
@@ -80,24 +72,21 @@ class RingJournal:
         Raises `JournalError` where the writer stops.
         """
         transport = self._transport
-        begin = int(transport.state["at"][0])
         packets = transport.poll(most)
-        if transport.is_lapped:
-            self._lapsed()
+        if self._has_lapsed():
             return 0
         if not len(packets):
+            if self.ring.header["broken"]:
+                raise self.writer.fail("the ring has ended: begin again behind a snapshot")
             self.writer.tick()
             self._say()
             return 0
         raw = self._copied(packets)
         transport.release()
-        if transport.is_lapped:
-            self._lapsed()
+        if self._has_lapsed():
             return 0
-        places = packets["address"] - self.ring.address - np.uint64(DATA_OFFSET + begin)
-        places = np.uint64(begin) + (places & np.uint64(self._capacity - 1))
         try:
-            self.writer.append(raw, (int(self.ring.header["identity"]), places))
+            self.writer.append(raw)
         finally:
             self._say()
         return len(packets)
@@ -120,17 +109,23 @@ class RingJournal:
             used += end - begin
         return self._buffer[:total]
 
-    def _lapsed(self) -> None:
-        """Go on with what the ring has now; raises `JournalError` where the writer stops then."""
+    def _has_lapsed(self) -> bool:
+        """Whether the ring was written over; it is gone on with what it has now.
+
+        Raises `JournalError` where the writer stops then.
+        """
+        state = self._transport.state
+        if not state["lapped"][0]:
+            return False
         self.lapses += 1
         self.writer.mark_absence(Absence.LAPPED)
-        state = self._transport.state
         state["at"], _ = self.ring.place
         state["begin"], state["lapped"] = state["at"], 0
+        return True
 
     def _say(self) -> None:
         """Tell the ring how far the journal is."""
-        mine, writer = self.ring.followers[self._index], self.writer
+        mine, writer = self._transport.mine, self.writer
         mine["taken"] = writer.last_number
         if not self.has_hole:
             mine["acknowledged"] = writer.durable_number

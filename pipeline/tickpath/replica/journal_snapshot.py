@@ -13,7 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from tickpath.replica.journal_disk import store
-from tickpath.replica.journal_segment import JournalError, number_of, segments
+from tickpath.replica.journal_header import JournalError, number_of, segments
 
 _NAME = re.compile(r"snapshot-(\d{20})\.tps")
 

@@ -10,14 +10,8 @@ from pathlib import Path
 
 from tickpath.replica.journal import unlinked
 from tickpath.replica.journal_disk import is_being_written
-from tickpath.replica.journal_segment import (
-    DamagedError,
-    Finding,
-    Flaw,
-    Identity,
-    Segment,
-    segments,
-)
+from tickpath.replica.journal_header import Identity, segments
+from tickpath.replica.journal_segment import DamagedError, Finding, Flaw, Segment
 from tickpath.replica.journal_snapshot import flaw_of_snapshot, snapshots
 
 MOST_FINDINGS = 1000

@@ -41,8 +41,6 @@ WALK = np.dtype(
         ("end", "<u8"),
         ("expected", "<u8"),  # its number
         ("epoch", "<u8"),  # of the record before it
-        ("place", "<u8"),  # where it begins in the ring, as far as `capacity` is known
-        ("capacity", "<u8"),  # of the ring; 0: not known
     ]
 )
 walk = accessors("walk", WALK)
@@ -52,7 +50,7 @@ lent = accessors("journal_lent", PACKET)
 ZERO, ONE = np.uint64(0), np.uint64(1)
 _WORD, _STEP = np.uint64(8), np.uint64(ALIGNMENT)
 _LINK, _SIZE = np.uint64(LINK_INPUT), np.uint64(PACKET.itemsize)
-_PAD = np.uint64(Kind.PAD)
+_PAD, _LAST_KIND = np.uint64(Kind.PAD), np.uint64(max(Kind))
 _FULL, _UNWRITTEN, _DAMAGED = np.uint64(Stop.FULL), np.uint64(Stop.UNWRITTEN), np.uint64(2)
 _KIND, _HOLE = np.uint64(Stop.KIND), np.uint64(Stop.HOLE)
 _REPEATED, _EPOCH = np.uint64(Stop.REPEATED), np.uint64(Stop.EPOCH)
@@ -71,7 +69,8 @@ def _flaw(at, end, expected, epoch):
         return _UNWRITTEN
     if not _is_whole(at, end):
         return _DAMAGED
-    if record.kind(at) == ZERO or record.kind(at) >= _PAD:
+    kind = record.kind(at)
+    if kind == ZERO or kind == _PAD or kind > _LAST_KIND:
         return _KIND
     if record.number(at) != expected:
         return _HOLE if record.number(at) > expected else _REPEATED
@@ -94,11 +93,6 @@ def _pass(w, at, size):
     walk.set_at(w, at + size)
     walk.set_expected(w, record.number(at) + ONE)
     walk.set_epoch(w, record.epoch(at))
-    capacity = walk.capacity(w)
-    if capacity != ZERO:
-        # The ring's writer never wraps a record: see `publish`.
-        left = capacity - (walk.place(w) & (capacity - ONE))
-        walk.set_place(w, walk.place(w) + size + (ZERO if size <= left else left))
 
 
 @entry

@@ -30,13 +30,12 @@ import numpy as np
 
 from tickpath.packet import PACKET
 from tickpath.replica.journal_disk import FRESH, locked, punch, sync_directory, write
-from tickpath.replica.journal_segment import (
+from tickpath.replica.journal_header import (
     DATA_OFFSET,
     RECORD,
     SEAL,
     Identity,
     JournalError,
-    Segment,
     SegmentHeader,
     encode_header,
     encode_seal,
@@ -44,6 +43,7 @@ from tickpath.replica.journal_segment import (
     number_of,
     segments,
 )
+from tickpath.replica.journal_resume import resume
 from tickpath.replica.journal_walk import WALK, Stop, lend
 from tickpath.wire.inputs import ALIGNMENT
 from tickpath.wire.journal import Absence
@@ -102,8 +102,6 @@ class JournalWriter:
         self.last_number = self.durable_number = 0
         self.missing: tuple[int, int] | None = None
         self.counters: Tally[str] = Tally()
-        self.came_from: tuple[int, Path | None] = (0, None)
-        """The ring whose records the last segment that was found has, and that segment."""
         self._alarm, self._clock, self._monotonic = alarm or (lambda _: None), clock, monotonic
         self._fd = -1
         self._absence = Absence.AWAY
@@ -115,7 +113,7 @@ class JournalWriter:
             self.directory.mkdir(parents=True, exist_ok=True)
             self._lock = locked(self.directory)
             try:
-                self._go_on()
+                found = resume(self.directory, identity, self._alarm)
             except BaseException:
                 os.close(self._lock)
                 raise
@@ -123,116 +121,49 @@ class JournalWriter:
             raise JournalError(
                 f"{self.directory}: no journal can be written: {error.strerror}"
             ) from None
-
-    # ------------------------------------------------------------ beginning
-
-    def _go_on(self) -> None:
-        """Find the last whole record, and end the segment that it stands in."""
-        for left in self.directory.glob(f"*{FRESH}"):
-            left.unlink()
-        found = segments(self.directory)
-        while found and not self._end_of(found[-1]):
-            found[-1].unlink()
-            found.pop()
-
-    def _end_of(self, path: Path) -> bool:
-        """Take up behind a segment; False where its writer died before it had a record."""
-        with open(path, "rb") as file:
-            if not any(file.read(DATA_OFFSET)):
-                # Its name was on the disk before its bytes were.
-                self.counters["torn"] += 1
-                return False
-        segment = Segment(path)
-        try:
-            header, extent = segment.header, segment.extent(is_last=True)
-            behind = segment.bytes[extent.end :] if extent.torn else segment.bytes[:0]
-            filled = np.flatnonzero(behind)
-            del behind
-        finally:
-            segment.close()
-        if extent.damage is not None:
-            raise JournalError(
-                f"{self.directory}: {extent.damage}; it is damaged: go on in a new directory, "
-                "from a snapshot of a standby"
-            )
-        if difference := self.identity.difference(header.identity):
-            raise JournalError(f"{path}: {difference}: go on in a new directory")
-        torn = int(filled[-1]) + 1 if len(filled) else 0
-        if torn:
-            self.counters["torn"] += 1
-            self.counters["torn_bytes"] += torn
-            self._alarm(f"{path}: {torn} bytes of a record that was not whole are cut off")
-        if extent.last_number < header.first_number:
-            self.last_number = self.durable_number = header.previous_number
-            return False
-        self.last_number = self.durable_number = extent.last_number
-        self._epoch = extent.epoch
-        self.came_from = (header.ring_identity, path)
-        if not extent.is_sealed:
-            self._seal_old(path, header, extent.end, extent.last_number, torn)
-        return True
-
-    def _seal_old(
-        self, path: Path, header: SegmentHeader, end: int, last: int, behind: int
-    ) -> None:
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-        try:
-            write(descriptor, bytes(behind), end)
-            write(descriptor, encode_seal(header.first_number, last, end), end)
-            punch(descriptor, end + SEAL.length, header.allocated)
-            os.fdatasync(descriptor)
-        finally:
-            os.close(descriptor)
+        self.last_number = self.durable_number = found.last_number
+        self._epoch = found.epoch
+        self.counters["torn"], self.counters["torn_bytes"] = found.torn, found.torn_bytes
 
     # ------------------------------------------------------------ writing
 
-    def append(self, records: np.ndarray, ring: tuple[int, np.ndarray] | None = None) -> None:
+    def append(self, records: np.ndarray) -> None:
         """Write whole records, ``uint8``, that stand one behind the other.
 
-        Those that the journal has already are compared with it and counted.  ``ring``: the identity
-        of the ring that they came from and each one's place in it, ``uint64``.  Returns when they
-        are written, and durable where the policy says so; with ``drop`` also when they were counted
-        as missing.  Raises `JournalError` where the writer stops; all before them is written then.
+        Those that the journal has already are compared with it and counted.  Returns when they are
+        written, and durable where the policy says so; with ``drop`` also when they were counted as
+        missing.  Raises `JournalError` where the writer stops; all before them is written then.
         """
         if self.state in (State.FAILED, State.CLOSED):
             raise JournalError(self.failure or f"{self.directory}: the journal is closed")
         most = 1 if self.policy.fsync == "record" else _RECORDS_AT_ONCE
-        at, done = 0, 0
+        at = 0
         while at < len(records):
-            number, first, sizes = self._checked(records, at, most)
-            places = None if ring is None else (ring[0], ring[1][done : done + number])
-            self._take(records, at, first, sizes, places)
+            first, sizes = self._checked(records, at, most)
+            self._take(records, at, first, sizes)
             at += int(sizes.sum())
-            done += number
 
     @staticmethod
     def _number_at(records: np.ndarray, at: int) -> int:
         raw = records[at : at + RECORD.length].tobytes()
         return RECORD.decode(raw)["number"] if len(raw) == RECORD.length else 0
 
-    def _checked(self, records: np.ndarray, at: int, most: int) -> tuple[int, int, np.ndarray]:
-        """(how many, number of the first, their sizes) of the next whole records in turn."""
+    def _checked(self, records: np.ndarray, at: int, most: int) -> tuple[int, np.ndarray]:
+        """(number of the first, sizes) of the next whole records in turn."""
         begin = np.uint64(int(records.ctypes.data) + at)
         end = np.uint64(int(records.ctypes.data) + len(records))
-        self._walk[0] = (begin, end, 0, 0, 0, 0)
+        self._walk[0] = (begin, end, 0, 0)
         if self._number_at(records, at) > self.last_number:
             self._walk["epoch"] = self._epoch
         state, address = np.uint64(self._walk.ctypes.data), np.uint64(self._packets.ctypes.data)
         number, why = lend(state, address, np.uint64(most))
         if not number:
             wrong = Stop(why).name.lower()
-            raise self._failed(f"a record that cannot be journalled: {wrong}; was memory damaged?")
+            raise self.fail(f"a record that cannot be journalled: {wrong}; was memory damaged?")
         first = int(self._walk["expected"][0]) - int(number)
-        return int(number), first, self._packets["length"][: int(number)].astype(np.int64)
+        return first, self._packets["length"][: int(number)].astype(np.int64)
 
-    def _take(
-        self,
-        records: np.ndarray,
-        at: int,
-        first: int,
-        sizes: np.ndarray,
-        places: tuple[int, np.ndarray] | None,
-    ) -> None:
+    def _take(self, records: np.ndarray, at: int, first: int, sizes: np.ndarray) -> None:
         """Write records that were checked, as many of them as are new."""
         known = min(max(0, self.last_number + 1 - first), len(sizes))
         if known and self.last_number:
@@ -242,9 +173,7 @@ class JournalWriter:
         while known < len(sizes):
             number = first + known
             begin = at + (int(ends[known - 1]) if known else 0)
-            if not self._may_write(
-                number, records[begin:], places and (places[0], places[1][known])
-            ):
+            if not self._may_write(number, records[begin:]):
                 self.counters["dropped"] += len(sizes) - known
                 return
             room = self._allocated - SEAL.length - self._end
@@ -257,12 +186,12 @@ class JournalWriter:
                 self.counters["records"] += fits
                 known += fits
 
-    def _may_write(self, number: int, records: np.ndarray, place: tuple[int, int] | None) -> bool:
+    def _may_write(self, number: int, records: np.ndarray) -> bool:
         """Whether there is a segment that goes on with record ``number``; begins one."""
         expected = self.last_number + 1
         if self.last_number and number > expected:
             if self._absence is Absence.NONE:
-                raise self._failed(f"records {expected} to {number - 1} did not come")
+                raise self.fail(f"records {expected} to {number - 1} did not come")
             if self._fd >= 0:
                 self._end_segment()
         if self._fd >= 0:
@@ -272,9 +201,9 @@ class JournalWriter:
                 return False
         elif self.state is State.FAILED:
             raise JournalError(self.failure)
-        return self._begin(number, records, place)
+        return self._begin(number, records)
 
-    def _begin(self, number: int, records: np.ndarray, place: tuple[int, int] | None) -> bool:
+    def _begin(self, number: int, records: np.ndarray) -> bool:
         """Make a segment whose first record is ``number``, the first of ``records``."""
         header, size = RECORD.decode(records[: RECORD.length].tobytes()), size_at(records, 0)
         previous = self.last_number or number - 1
@@ -286,8 +215,6 @@ class JournalWriter:
             ts_created=self._clock(),
             absence=self._absence if previous + 1 < number else Absence.NONE,
             identity=self.identity,
-            ring_identity=place[0] if place else 0,
-            ring_at=int(place[1]) if place else 0,
         )
         try:
             self._make(of)
@@ -401,21 +328,22 @@ class JournalWriter:
         With ``stop`` that is a failure: raises `JournalError`.
         """
         if self.policy.on_failure == "stop":
-            raise self._failed("records were lost before they came here: the ring was too small")
+            raise self.fail("records were lost before they came here: the ring was too small")
         self._absence = absence
 
     def _troubled(self, error: OSError, what: str) -> None:
         """The disk failed: stop, or go on without, as the policy says."""
         text = f"{what}: {error.strerror}"
         if self.policy.on_failure == "stop":
-            raise self._failed(text) from None
+            raise self.fail(text) from None
         self.counters["failures"] += 1
         if self.state is State.WRITING:
             self._alarm(f"{self.directory}: {text}; records are dropped until there is space")
         self.state, self._absence = State.DROPPING, Absence.NO_SPACE
         self.failure, self._failed_ns = f"{self.directory}: {text}", self._monotonic()
 
-    def _failed(self, text: str) -> JournalError:
+    def fail(self, text: str) -> JournalError:
+        """Write no more, for a reason; gives what is to be raised."""
         self.counters["failures"] += 1
         self.state, self.failure = State.FAILED, f"{self.directory}: {text}"
         self._close_segment()
@@ -437,7 +365,7 @@ class JournalWriter:
             while at < len(records) and len(lent := reader.poll(_RECORDS_AT_ONCE)):
                 for kept in reader.bytes_of(lent):
                     if at < len(records) and records[at : at + len(kept)].tobytes() != kept:
-                        raise self._failed(
+                        raise self.fail(
                             f"another history: record {number} came again and is not the one "
                             "that is here; go on in a new directory"
                         )

@@ -67,13 +67,11 @@ JOURNAL = Protocol(
                 ("epoch", "u64"),  # of the first record
                 ("ts_created", "u64"),  # nanoseconds since the Unix epoch
                 ("allocated", "u64"),  # bytes of the file, from its making on
-                ("ring_identity", "u64"),  # of the ring the records came from; 0: none
-                ("ring_at", "u64"),  # where the first one begins in it, in bytes ever written
                 ("build", "bytes:64"),
                 ("config", "bytes:64"),
                 ("strategy", "bytes:64"),
                 ("layout", "bytes:64"),
-                ("reserved", "bytes:176"),
+                ("reserved", "bytes:192"),
                 ("digest", "bytes:8"),  # BLAKE2b of all that stands before it
             ),
             order="little",
