@@ -40,6 +40,7 @@ from tickpath.engine import group_text
 from tickpath.packet import LINK_MESSAGES, LINK_PITCH, PACKET
 from tickpath_backends import native, veth
 from tickpath_backends.file import FileTransport
+from tickpath_backends.given import Given
 from tickpath_backends.play import PACKETS_PER_READ, PlayError, groups_of
 
 WINDOW = 256
@@ -134,9 +135,12 @@ def devices_on(interface: str, eal: Sequence[str]) -> list[str]:
 
 
 def on_wire(
-    config: Config, wire: veth.Veth, groups: Sequence[str], orders_at: str = veth.EXCHANGE_ADDRESS
+    config: Config,
+    wire: veth.Veth | Given,
+    groups: Sequence[str],
+    orders_at: str = veth.EXCHANGE_ADDRESS,
 ) -> Config:
-    """A user's configuration, with a private wire's interface and addresses, and these groups."""
+    """A user's configuration, with a wire's interface and addresses, and these groups."""
     replace = msgspec.structs.replace
     name = wire.engine.interface
     dpdk = replace(config.transport.dpdk, eal=devices_on(name, config.transport.dpdk.eal))
@@ -148,7 +152,7 @@ def on_wire(
             own,
             orders_to=f"{orders_at}:{there}",
             orders_from=f"{wire.engine.address}:{here or ORDERS_FROM}",
-            orders_mac=None,
+            orders_mac=wire.orders_mac,
         )
     # Second lines are groups like any other to a transport.
     feed = replace(config.feed, groups=list(groups), lines_b={})
