@@ -54,6 +54,11 @@ START_S, LOOK_S, END_S = 60.0, 0.001, 5.0
 PAGE_BYTES = mmap.PAGESIZE
 SENT = ("wanted", "foreign", "cut", "too_long", "unknown", "mended", "untagged", "unsent")
 """What of the page is said in counters, with ``wire_`` in front."""
+NO_RESPONSE = (
+    "not measured: the engine does not know when a packet was due, the player does; "
+    "wire_latest_ns is how late one left at most, and tickpath bench --backend measures response"
+)
+"""Of a paced play: what a replay from a file has and this has not."""
 ORDERS_FROM, UNSET = 31_001, "0.0.0.0:0"
 SINK_BYTES, MOST_ORDER = 1 << 24, 2048
 DEVICE = "net_af_packet0"
@@ -425,10 +430,11 @@ class VethPlayer:
         return {
             **self._transport.environment,
             "wire": {
-                "kind": "veth, private namespaces",
+                "kind": self._wire.kind,
                 "mtu": self._survey.mtu,
                 "groups": self._survey.groups,
                 "window": WINDOW if self._pace is None else None,
+                "response": None if self._pace is None else NO_RESPONSE,
                 "in_order_across_groups": not getattr(self._class, "KEEPS_ORDER", False),
             },
         }
