@@ -21,6 +21,7 @@ ALWAYS = {
     *("compile cache", "plotly", "pyarrow", "zstandard", "itch-book", "meatpy", "itchcpp"),
     *("tshark", "chromium", "disk, here", "disk, temporary", "test packages"),
     *("clock synchronisation", "locked memory", "reserved huge pages"),
+    *("player veth", "player exchange"),
 }
 
 
@@ -214,6 +215,20 @@ def test_backends_that_cannot_run_say_why_and_what_mends_it(monkeypatch):
     assert checks["transport slow"] == slow
     assert "ImportError: no such library" in checks["transport bad"].detail
     assert checks["transport fine"].status == OK
+    assert can_run(checks.values())
+
+
+def test_what_plays_to_live_transports_is_listed_with_what_needs_it(monkeypatch):
+    real, mend = backend.available, "python -m tickpath_backends.build wire"
+    players = {"veth": _entry("not built" + backend.RUN + mend), "exchange": _entry(None)}
+    monkeypatch.setattr(
+        backend, "available", lambda kind: players if kind == "players" else real(kind)
+    )
+    checks = named(examine(environment()))
+    missing = Check("player veth", MISSING, "not built, for replay --backend udp", mend)
+    assert checks["player veth"] == missing
+    there = Check("player exchange", OK, "can run here, for bench --backend udp")
+    assert checks["player exchange"] == there
     assert can_run(checks.values())
 
 

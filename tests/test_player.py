@@ -241,6 +241,17 @@ def test_at_a_pace_packets_keep_their_distance(tmp_path):
     assert len(taken) == 4 and time.monotonic() - started >= 0.3
 
 
+def test_a_paced_play_says_that_it_has_no_response_times():
+    for pace in (None, 1e6):
+        player = VethPlayer(udp(), [session("session.pcap", PLAN)], Config(), pace=pace)
+        player.open()
+        try:
+            said = player.environment["wire"]["response"]
+        finally:
+            player.close()
+        assert said is None if pace is None else said.startswith("not measured: the engine does")
+
+
 def test_a_player_that_is_killed_is_a_finding():
     player = VethPlayer(udp(), [session("session.pcap", PLAN)], Config(), pace=0.001)
     player.open()

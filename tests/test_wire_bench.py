@@ -4,6 +4,7 @@ Timing decides nothing here: what is checked is that every order is accounted fo
 found and named, and that wrong answers are called wrong.  Runs need root and the native parts.
 """
 
+import ctypes
 import json
 import os
 import signal
@@ -17,19 +18,21 @@ import msgspec
 import numpy as np
 import pytest
 
-from tickpath import Engine
+import namespaces
+from tickpath import Engine, command_bench
 from tickpath import backend as backends
 from tickpath.bench import wire, wire_answer, wire_orders
 from tickpath.bench.error import BenchError
 from tickpath.bench.held import hold
 from tickpath.bench.own import strategy_config
 from tickpath.bench.plan import plan_of, session_of
+from tickpath.bench.wire_config import DEVICE, ORDERS_TO, TRANSPORTS, config_of, transports_of
 from tickpath.bench.wire_orders import OrderSender
 from tickpath.bench.wire_plan import BURST_PACKETS, FACTORS, RATE, Scenario, even, scenarios
-from tickpath.bench.wire_table import print_wire
+from tickpath.bench.wire_table import GIVEN, print_wire
 from tickpath.capture import create_capture
 from tickpath.clock import calibrate
-from tickpath.config import Transport, Udp
+from tickpath.config import Afxdp, Config, Dpdk, Feed, StrategyConfig, Transport, Udp
 from tickpath.interrupt import Interrupt
 from tickpath.report import write_wire_report
 from tickpath.session.soup_framing import PacketReader
@@ -128,17 +131,17 @@ def bench_of(held, answer, tmp_path, transport: Transport) -> wire.Bench:
     )
 
 
-def opened(bench: wire.Bench, egress: str = "udp", name: str = "udp"):
+def opened(bench: wire.Bench, egress: str = "udp", name: str = "udp", interfaces=()):
     found = backends.find(name)
     group = wire.group_text(wire.GROUP, wire.PORT)
     return backends.player("exchange")(
-        found.transport, bench.capture, bench.config, [group], bench.cores[0], egress
+        found.transport, bench.capture, bench.config, [group], bench.cores[0], egress, interfaces
     )
 
 
 @needs_wire
 @pytest.mark.parametrize("name", ["udp", "afxdp", "dpdk"])
-@pytest.mark.parametrize("egress", wire.TRANSPORTS)
+@pytest.mark.parametrize("egress", TRANSPORTS)
 def test_every_order_arrives_once_and_is_matched_with_its_trigger(
     held, answer, tmp_path, egress, name
 ):
@@ -146,7 +149,7 @@ def test_every_order_arrives_once_and_is_matched_with_its_trigger(
         backends.find(name)
     except backends.BackendError as error:
         pytest.skip(str(error))
-    bench = bench_of(held, answer, tmp_path, wire.TRANSPORTS[egress])
+    bench = bench_of(held, answer, tmp_path, TRANSPORTS[egress])
     with opened(bench, egress, name) as wired:
         for _ in range(2):  # a wire serves many runs
             scenario = Scenario("some", 20_000.0)
@@ -170,10 +173,50 @@ def test_every_order_arrives_once_and_is_matched_with_its_trigger(
 
 
 @needs_wire
-@pytest.mark.parametrize("egress", wire.TRANSPORTS)
+@pytest.mark.parametrize("name", ["udp", "afxdp", "dpdk"])
+@pytest.mark.parametrize("egress", TRANSPORTS)
+def test_interfaces_that_are_given_are_a_wire_and_stay_as_they_were(
+    held, answer, tmp_path, egress, name
+):
+    try:
+        backends.find(name)
+    except backends.BackendError as error:
+        pytest.skip(str(error))
+
+    def as_it_is() -> list[str]:
+        return [
+            namespaces.ip("-n", each, "-4", *command)
+            for each in (ends.far, ends.near)
+            for command in (("addr",), ("route",), ("maddr",))
+        ]
+
+    bench = bench_of(held, answer, tmp_path, TRANSPORTS[egress])
+    scenario = Scenario("some", 20_000.0)
+    with namespaces.wire() as ends:
+        before = as_it_is()
+        names = f"{ends.far}/{ends.far_interface}", f"{ends.near}/{ends.near_interface}"
+        with opened(bench, egress, name, names) as wired:
+            assert wired.facts == {
+                "kind": GIVEN,
+                "sender": names[0],
+                "receiver": names[1],
+            }
+            run = wire._play(bench, wired, scenario.due_ns(len(held.packets)))
+            assert run is not None
+            row = wire._row(bench, name, scenario, run, egress)
+        assert as_it_is() == before
+    # What a busy machine loses is left out of what is expected.
+    assert row["findings"] == [] and row["verified"], row["transport"]
+    assert row["lost"] < len(held.packets) // 2, row["transport"]
+    assert row["orders"]["matched"] == row["orders"]["expected"] > 20
+    assert row["transport"].get("orders_refused", 0) == 0
+
+
+@needs_wire
+@pytest.mark.parametrize("egress", TRANSPORTS)
 def test_a_run_with_loss_is_checked_against_what_arrived(held, answer, tmp_path, egress):
     small = Udp(receive_buffer=4096)
-    transport = msgspec.structs.replace(wire.TRANSPORTS[egress], udp=small)
+    transport = msgspec.structs.replace(TRANSPORTS[egress], udp=small)
     bench = bench_of(held, answer, tmp_path, transport)
     with opened(bench, egress) as wired:
         # Packets at once, into a buffer for a few: nobody could take them all.
@@ -188,7 +231,7 @@ def test_a_run_with_loss_is_checked_against_what_arrived(held, answer, tmp_path,
 
 @needs_wire
 def test_wrong_answers_are_called_wrong(held, answer, tmp_path):
-    bench = bench_of(held, answer, tmp_path, Transport(orders_to=wire.ORDERS_TO))
+    bench = bench_of(held, answer, tmp_path, Transport(orders_to=ORDERS_TO))
     with opened(bench) as wired:
         run = wire._play(bench, wired, even(50_000.0, len(held.packets)))
     assert run is not None
@@ -216,7 +259,7 @@ def test_wrong_answers_are_called_wrong(held, answer, tmp_path):
 
 @needs_wire
 def test_the_exchange_takes_a_stream_that_is_cut_anywhere(held, answer, tmp_path):
-    bench = bench_of(held, answer, tmp_path, wire.TRANSPORTS["tcp"])
+    bench = bench_of(held, answer, tmp_path, TRANSPORTS["tcp"])
     pieces = [b"\0", b"\4Uab", b"c\0\1R\0\3Ud", b"e\0\0\0\2U", b"f\0\3U"]
     with opened(bench, "tcp") as wired:
         assert wired.orders is not None
@@ -247,14 +290,14 @@ def test_the_exchange_takes_a_stream_that_is_cut_anywhere(held, answer, tmp_path
 
 def test_only_one_way_for_orders(tmp_path):
     for egress, other in (("udp", "tcp"), ("tcp", "udp")):
-        config = msgspec.structs.replace(CONFIG, transport=wire.TRANSPORTS[other])
+        config = msgspec.structs.replace(CONFIG, transport=TRANSPORTS[other])
         exchange = backends.available("players")["exchange"].load()
         with pytest.raises(ValueError, match="orders_to"):
             exchange(object, tmp_path / "any", config, [], 0, egress)
 
 
 def test_where_no_tcp_passes_the_result_says_so(held, answer, tmp_path, monkeypatch):
-    bench = bench_of(held, answer, tmp_path, wire.TRANSPORTS["udp"])
+    bench = bench_of(held, answer, tmp_path, TRANSPORTS["udp"])
 
     class Refusing:
         def __enter__(self):
@@ -283,7 +326,7 @@ def test_net_af_xdp_takes_tcp_from_the_kernel(held, answer, tmp_path):
         backends.find("dpdk")
     except backends.BackendError as error:
         pytest.skip(str(error))
-    transport = msgspec.structs.replace(wire.TRANSPORTS["udp"], orders_to=None)
+    transport = msgspec.structs.replace(TRANSPORTS["udp"], orders_to=None)
     bench = bench_of(held, answer, tmp_path, transport)
     with (
         pytest.raises(backends.BackendError, match=r"^no TCP connection passes .*: timed out$"),
@@ -392,7 +435,144 @@ def test_the_whole_of_it(monkeypatch, tmp_path, capsys):
         assert text in page
 
 
+def test_lost_packets_are_a_finding_of_the_report(tmp_path):
+    rows = [
+        {"backend": "udp", "egress": egress, "scenario": scenario, "lost": lost, "packets": 1000}
+        for egress, scenario, lost in (("udp", "1x", 0), ("udp", "8x", 12), ("udp", "10x", 300))
+    ]
+
+    def page(rows) -> str:
+        result = {"schema": wire.SCHEMA, "backends": [{"backend": "udp", "rows": rows}]}
+        return write_wire_report(tmp_path / "wire.html", result).read_text()
+
+    said = page(rows)
+    assert "1 finding" in said and "No findings" not in said
+    assert "udp, udp: packets were lost: 12 of 1,000 at 8x; 300 of 1,000 at 10x." in said
+    said = page(rows[:1])
+    assert "No findings." in said and "No packet was lost" in said
+    assert "finding" not in page([]).lower().partition("<main")[2].partition("</main")[0]
+
+
+# ---------------------------------------------------------------- a user's configuration
+
+
+def test_what_the_bench_decides_of_a_configuration():
+    plain = config_of(Config(), 150)
+    assert plain == CONFIG
+    assert transports_of(plain.transport) == TRANSPORTS
+    own = Config(
+        strategy=StrategyConfig(name="mine.py:mine", parameters=[7]),
+        feed=Feed(groups=["239.9.9.9:1"], lines_b={"239.9.9.9:1": "239.9.9.8:1"}, reorder_us=5),
+        transport=Transport(
+            interface="eth9",
+            burst=16,
+            orders_to="192.0.2.1:7000",
+            orders_mac="02:00:00:00:00:09",
+            afxdp=Afxdp(mode="generic"),
+            dpdk=Dpdk(eal=["--no-huge"], descriptors=512),
+        ),
+    )
+    found = config_of(own, 150)
+    assert found.strategy == own.strategy and found.feed == Feed(reorder_us=5)
+    assert found.transport == own.transport
+    ways = transports_of(found.transport)
+    assert ways["udp"].orders_to == "192.0.2.1:7000" and ways["tcp"].orders_to is None
+    for each in ways.values():
+        assert (each.burst, each.afxdp, each.orders_mac) == (16, own.transport.afxdp, None)
+        assert each.dpdk.descriptors == 512 and each.dpdk.eal[0] == "--no-huge"
+    assert ways["udp"].dpdk.eal[1] == DEVICE
+    mine = msgspec.structs.replace(own.transport, dpdk=Dpdk(eal=["--vdev=net_ring0"]))
+    assert {each.dpdk.eal[0] for each in transports_of(mine).values()} == {"--vdev=net_ring0"}
+
+
+def test_packets_can_come_from_another_address(held):
+    scapy = pytest.importorskip("scapy.all")
+    process = pytest.importorskip("tickpath_backends.exchange_process")
+    chosen = held.packets[:300]
+    parts = [ctypes.string_at(int(each["address"]), int(each["length"])) for each in chosen]
+    raw = np.frombuffer(bytearray(b"".join(parts)), np.uint8)
+    packets = chosen.copy()
+    packets["address"] = raw.ctypes.data + np.cumsum(packets["length"]) - packets["length"]
+    process.send_from(raw, packets, "10.98.0.1")
+    for each, before in zip(packets, parts, strict=True):
+        frame = ctypes.string_at(int(each["address"]), int(each["length"]))
+        expected = scapy.Ether(before)
+        expected[scapy.IP].src = "10.98.0.1"
+        expected[scapy.UDP].chksum = 0
+        del expected[scapy.IP].chksum
+        assert frame == bytes(expected)
+
+
 # ---------------------------------------------------------------- the command
+
+
+@pytest.mark.parametrize(
+    ("backend", "options", "reason"),
+    [
+        ("udp", {"interfaces": ("eth1",)}, "--interface: twice, the sender's and then"),
+        ("udp", {"interfaces": ("a", "b", "c")}, "--interface: twice"),
+        ("udp", {"hgrm": "nowhere/at/all.hgrm"}, "there is no directory nowhere/at"),
+        ("software", {"hgrm": "out.hgrm"}, "--hgrm: for live backends only; add --backend udp"),
+        (None, {"config": "a.toml", "interfaces": ("a", "b")}, "--interface, --config: for live"),
+    ],
+)
+def test_options_that_say_nothing_are_refused_at_once(monkeypatch, backend, options, reason):
+    monkeypatch.setattr(command_bench, "is_wire", lambda names: names == ("udp",))
+    names = (backend,) if backend else ()
+    with pytest.raises(BenchError, match=reason) as refused:
+        command_bench.run(names, messages=None, quick=True, as_json=True, report=None, **options)
+    assert "\n" not in str(refused.value)
+
+
+@needs_wire
+def test_a_core_that_is_not_ours_is_refused():
+    with pytest.raises(BenchError, match=r"transport\.cpu: 4095 is not a core of this process"):
+        wire.measure(["udp"], plan_of(4_000, True), config=Config(transport=Transport(cpu=4095)))
+
+
+@needs_wire
+def test_interfaces_that_are_no_wire_are_refused_before_anything_is_generated():
+    def say(text: str) -> None:
+        raise AssertionError(text)
+
+    names = ("nowhere/eth1", "eth2")
+    with pytest.raises(backends.BackendError, match="--interface nowhere/eth1"):
+        wire.measure(["udp"], plan_of(4_000, True), say=say, interfaces=names)
+
+
+@needs_wire
+def test_the_command_over_given_interfaces_with_a_configuration(monkeypatch, tmp_path, capsys):
+    some = [Scenario("1x", 20_000.0)]
+    monkeypatch.setattr(wire, "scenarios", lambda: some)
+    monkeypatch.setattr(wire, "SEARCH_PACKETS", 500)
+    monkeypatch.setattr(wire, "SEARCH_STEPS", 1)
+    monkeypatch.setattr(wire, "SEARCH_TO", 100_000.0)
+    toml = tmp_path / "bench.toml"
+    toml.write_text(
+        '[strategy]\nname = "tickpath.samples:imbalance_taker"\nparameters = [150, 100, 1000]\n'
+        "[transport]\nburst = 32\n"
+    )
+    with namespaces.wire() as ends:
+        names = f"{ends.far}/{ends.far_interface}", f"{ends.near}/{ends.near_interface}"
+        code = command_bench.run(
+            ("udp",),
+            messages=4_000,
+            quick=True,
+            as_json=True,
+            report=None,
+            interfaces=names,
+            config=str(toml),
+            hgrm=str(tmp_path / "out.hgrm"),
+        )
+    result = json.loads(capsys.readouterr().out)
+    assert code == 0 and result["verified"], result["findings"]
+    (found,) = result["backends"]
+    assert found["wire"]["kind"] == GIVEN and found["environment"]["burst"] == 32
+    assert result["session"]["orders"] > 20
+    written = sorted(each.name for each in tmp_path.glob("*.hgrm"))
+    assert written == ["out.udp-tcp-1x.hgrm", "out.udp-udp-1x.hgrm"]
+    print_wire(result)
+    assert f"over {GIVEN}: {names[0]} sends, {names[1]} receives" in capsys.readouterr().out
 
 
 def test_live_backends_and_files_are_measured_apart(monkeypatch):

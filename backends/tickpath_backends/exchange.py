@@ -1,4 +1,4 @@
-"""The other side of a wire-to-wire measurement: a private wire with an open-loop exchange on it.
+"""The other side of a wire-to-wire measurement: a wire with an open-loop exchange on it.
 
     with ExchangeWire(UdpTransport, "day.pcap", config, groups, core=0) as wire:
         wire.prepare(due_ns)
@@ -9,7 +9,9 @@
 
 The exchange is a process of its own (`exchange_process`), pinned to its core.  Latency is the
 difference of two of its own clock readings: before the system call that sent the trigger, and when
-the order was seen in its receive ring.  Nothing of the system under test is in them.
+the order was seen in its receive ring.  Nothing of the system under test is in them.  The wire is a
+private one, or two interfaces that are given (`given`); there packets come from the exchange's own
+address, which a kernel believes, and a socket that nobody reads keeps it from refusing the orders.
 
 With ``egress="tcp"`` orders do not leave by the transport but by `ExchangeWire.orders`, the order
 session's connection over the same wire, made before the first run and kept for all: SoupBinTCP's
@@ -38,6 +40,7 @@ from tickpath.session.soup_framing import payload_of
 from tickpath.session.tcp_stream import Stream
 from tickpath.wire.soupbintcp import SOUPBINTCP
 from tickpath_backends import native, veth
+from tickpath_backends.given import Given
 from tickpath_backends.player import END_S, LOOK_S, PAGE_BYTES, START_S, on_wire
 
 LEAD_NS = 10_000_000
@@ -73,9 +76,11 @@ class ExchangeWire:
         groups: Sequence[str],
         core: int,
         egress: str = "udp",
+        interfaces: Sequence[str] = (),
     ) -> None:
         """The exchange is kept on ``core``.  ``config`` must have ``transport.orders_to`` where
-        ``egress`` is "udp", and must not where it is "tcp".
+        ``egress`` is "udp", and must not where it is "tcp".  ``interfaces`` are the sender's and
+        the receiver's; none: a private wire.
         """
         if egress not in EGRESSES or (egress == "udp") != (config.transport.orders_to is not None):
             raise ValueError(f"egress {egress!r} with orders_to {config.transport.orders_to!r}")
@@ -83,7 +88,7 @@ class ExchangeWire:
         self.orders: Stream | None = None
         """Where orders are to be written to, while it is open; None: the transport sends them."""
         self._class, self._capture, self._config = transport, os.path.abspath(capture), config
-        self._groups, self._core = list(groups), core
+        self._groups, self._core, self._interfaces = list(groups), core, tuple(interfaces)
         self._stack = ExitStack()
         self._is_open = False
         self._start_ns = 0
@@ -92,6 +97,12 @@ class ExchangeWire:
     def why_not() -> str | None:
         """Why there can be none here, as ``reason; run: command``; None where there can."""
         return native.why_not("exchange") or veth.why_not()
+
+    @staticmethod
+    def check(interfaces: Sequence[str]) -> None:
+        """Whether two interfaces are a wire, before anything takes long.  Raises `BackendError`."""
+        with Given(*interfaces):
+            pass
 
     def __enter__(self) -> "ExchangeWire":
         if reason := self.why_not():
@@ -105,7 +116,11 @@ class ExchangeWire:
 
     def _open(self) -> None:
         enter = self._stack.enter_context
-        self._wire = enter(veth.Veth())
+        self._wire: veth.Veth | Given
+        if self._interfaces:
+            self._wire = enter(Given(*self._interfaces))
+        else:
+            self._wire = enter(veth.Veth())
         self._folder = Path(enter(tempfile.TemporaryDirectory(prefix="tickpath-")))
         memory = os.memfd_create("tickpath-exchange")
         self._stack.callback(os.close, memory)
@@ -114,8 +129,10 @@ class ExchangeWire:
         self._shared = np.frombuffer(mmap.mmap(memory, PAGE_BYTES), np.uint8)
         self._page = module.ffi.cast("struct exchange_page *", self._shared.ctypes.data)
         self.config = on_wire(
-            self._config, self._wire, self._groups, orders_at=veth.NOBODYS_ADDRESS
+            self._config, self._wire, self._groups, orders_at=self._wire.orders_at
         )
+        if self._interfaces and self.egress == "udp":
+            self._swallow()
         listener = self._listen() if self.egress == "tcp" else None
         self._start_child(memory, listener)
         with veth.inside(self._wire.engine.namespace):
@@ -125,6 +142,21 @@ class ExchangeWire:
         if listener is not None:
             # After the transport: only so does it show whether TCP passes by it.
             self._connect(listener.getsockname())
+
+    def _swallow(self) -> None:
+        """Have the kernel take the orders' copies, which it would else refuse by ICMP."""
+        assert self.config.transport.orders_to is not None
+        port = parse_group(self.config.transport.orders_to)[1]
+        with veth.inside(self._wire.exchange.namespace):
+            sink = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._stack.enter_context(sink)
+        sink.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)  # full at once: the rest is dropped
+        try:
+            sink.bind((self._wire.orders_at, port))
+        except OSError as error:
+            raise BackendError(
+                f"transport.orders_to: port {port} at {self._wire.orders_at}: {error.strerror}"
+            ) from None
 
     def _listen(self) -> socket.socket:
         """A socket for one connection, which the kernel accepts before the exchange asks for it."""
@@ -160,6 +192,7 @@ class ExchangeWire:
             "listener": listener.fileno() if listener is not None else None,
             "parent": os.getpid(),
             "core": self._core,
+            "source": here.address if self._interfaces else None,
         }
         self._errors: IO[bytes] = self._stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
         self._child = subprocess.Popen(
@@ -222,6 +255,13 @@ class ExchangeWire:
         """Time 0 of the plan is `LEAD_NS` from now."""
         self._start_ns = time.monotonic_ns() + LEAD_NS
         self._page.start_ns = self._start_ns
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What the wire is, for a result."""
+        ends = (self._wire.exchange, self._wire.engine)
+        names = self._interfaces or [each.interface for each in ends]
+        return {"kind": self._wire.kind, "sender": names[0], "receiver": names[1]}
 
     @property
     def is_finished(self) -> bool:

@@ -22,6 +22,8 @@ import numpy as np
 
 from tickpath.capture import CaptureError
 from tickpath.packet import PACKET
+from tickpath.wire.frame import FRAME
+from tickpath.wire.table import Message
 from tickpath_backends import native, veth
 from tickpath_backends.file import FileTransport
 from tickpath_backends.play import PlayError, end_with_parent, frame_socket
@@ -59,6 +61,31 @@ def held(path: str) -> tuple[np.ndarray, np.ndarray]:
     return packets, raw
 
 
+def send_from(raw: np.ndarray, packets: np.ndarray, address: str) -> None:
+    """Have packets (IPv4 behind an Ethernet header) come from ``address``, in place.
+
+    Their UDP checksum is then none, which is allowed.
+    """
+    ip, udp = FRAME["ipv4"], FRAME["udp"]
+    at = (packets["address"] - np.uint64(raw.ctypes.data)).astype(np.int64)
+    at = (at + FRAME["ethernet"].length)[:, None]
+    headers = raw[at + np.arange(ip.length)]
+
+    def place(message: Message, name: str) -> slice:
+        field = next(each for each in message.fields if each.name == name)
+        return slice(field.offset, field.offset + field.size)
+
+    headers[:, place(ip, "source_address")] = list(socket.inet_aton(address))
+    headers[:, place(ip, "header_checksum")] = 0
+    total = headers.view(">u2").astype(np.uint32).sum(axis=1)
+    for _ in range(2):
+        total = (total & 0xFFFF) + (total >> 16)
+    headers[:, place(ip, "header_checksum")] = (~total).astype(">u2")[:, None].view(np.uint8)
+    raw[at + np.arange(ip.length)] = headers
+    of_udp = place(udp, "checksum")
+    raw[at + ip.length + np.arange(of_udp.start, of_udp.stop)] = 0
+
+
 class Exchange:
     """The C loop, its ring and its room for orders."""
 
@@ -68,6 +95,8 @@ class Exchange:
         address = np.frombuffer(shared, np.uint8).ctypes.data
         self.page = self.ffi.cast("struct exchange_page *", address)
         self.packets, self._raw = held(job["capture"])
+        if job["source"] is not None:
+            send_from(self._raw, self.packets, job["source"])
         self._orders, self._bytes = np.zeros(ORDERS, ORDER), np.zeros(ORDER_BYTES, np.uint8)
         # Touched, so that no page fault is in the measurement of the first orders.
         self._orders["length"], self._bytes[:TOUCHED] = 1, 0

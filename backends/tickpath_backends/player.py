@@ -40,6 +40,7 @@ from tickpath.engine import group_text
 from tickpath.packet import LINK_MESSAGES, LINK_PITCH, PACKET
 from tickpath_backends import native, veth
 from tickpath_backends.file import FileTransport
+from tickpath_backends.given import Given
 from tickpath_backends.play import PACKETS_PER_READ, PlayError, groups_of
 
 WINDOW = 256
@@ -53,6 +54,11 @@ START_S, LOOK_S, END_S = 60.0, 0.001, 5.0
 PAGE_BYTES = mmap.PAGESIZE
 SENT = ("wanted", "foreign", "cut", "too_long", "unknown", "mended", "untagged", "unsent")
 """What of the page is said in counters, with ``wire_`` in front."""
+NO_RESPONSE = (
+    "not measured: the engine does not know when a packet was due, the player does; "
+    "wire_latest_ns is how late one left at most, and tickpath bench --backend measures response"
+)
+"""Of a paced play: what a replay from a file has and this has not."""
 ORDERS_FROM, UNSET = 31_001, "0.0.0.0:0"
 SINK_BYTES, MOST_ORDER = 1 << 24, 2048
 DEVICE = "net_af_packet0"
@@ -134,9 +140,12 @@ def devices_on(interface: str, eal: Sequence[str]) -> list[str]:
 
 
 def on_wire(
-    config: Config, wire: veth.Veth, groups: Sequence[str], orders_at: str = veth.EXCHANGE_ADDRESS
+    config: Config,
+    wire: veth.Veth | Given,
+    groups: Sequence[str],
+    orders_at: str = veth.EXCHANGE_ADDRESS,
 ) -> Config:
-    """A user's configuration, with a private wire's interface and addresses, and these groups."""
+    """A user's configuration, with a wire's interface and addresses, and these groups."""
     replace = msgspec.structs.replace
     name = wire.engine.interface
     dpdk = replace(config.transport.dpdk, eal=devices_on(name, config.transport.dpdk.eal))
@@ -148,7 +157,7 @@ def on_wire(
             own,
             orders_to=f"{orders_at}:{there}",
             orders_from=f"{wire.engine.address}:{here or ORDERS_FROM}",
-            orders_mac=None,
+            orders_mac=wire.orders_mac,
         )
     # Second lines are groups like any other to a transport.
     feed = replace(config.feed, groups=list(groups), lines_b={})
@@ -421,10 +430,11 @@ class VethPlayer:
         return {
             **self._transport.environment,
             "wire": {
-                "kind": "veth, private namespaces",
+                "kind": self._wire.kind,
                 "mtu": self._survey.mtu,
                 "groups": self._survey.groups,
                 "window": WINDOW if self._pace is None else None,
+                "response": None if self._pace is None else NO_RESPONSE,
                 "in_order_across_groups": not getattr(self._class, "KEEPS_ORDER", False),
             },
         }

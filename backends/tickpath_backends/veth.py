@@ -148,6 +148,10 @@ class Veth:
     none.
     """
 
+    kind = "veth, private namespaces"
+    orders_at, orders_mac = NOBODYS_ADDRESS, None
+    """Where an exchange takes orders that leave by a transport."""
+
     def __init__(
         self, *, mtu: int = ETHERNET_MTU, queues: int = 1, addresses: Iterable[str] = ()
     ) -> None:

@@ -30,6 +30,8 @@ LEAST_DISK_BYTES = 2 << 30
 EXTRAS = {"report": "replay --report", "parquet": "replay --bbo OUT.parquet", "bench": "bench"}
 """Optional parts of the package that a user may want, and what each is for."""
 PROGRAMS = {"tshark": "tests against its dissectors", "chromium": "tests of the report's page"}
+PLAYERS = {"veth": "replay --backend udp", "exchange": "bench --backend udp"}
+"""What plays to live transports, and a command that needs it."""
 VITAL = ("python", "package", "executor software", "transport file", "cycle counter", "memory")
 """Checks without which the software backend cannot run; so are the package's requirements."""
 Environment = dict[str, Any]
@@ -109,7 +111,7 @@ def _packages(found: Environment) -> Iterable[Check]:
 def _backends(found: Environment) -> Iterable[Check]:
     from tickpath import backend
 
-    for kind in ("transport", "executor"):
+    for kind in ("transport", "executor", "player"):
         for name, entry in sorted(backend.available(f"{kind}s").items()):
             try:
                 reason = entry.load().why_not()
@@ -117,6 +119,8 @@ def _backends(found: Environment) -> Iterable[Check]:
                 reason = f"cannot be loaded: {type(error).__name__}: {error}"
             why, _, fix = (reason or "").partition(backend.RUN)
             status, detail = (MISSING, why) if reason else (OK, "can run here")
+            if kind == "player" and name in PLAYERS:
+                detail += f", for {PLAYERS[name]}"
             yield Check(f"{kind} {name}", status, detail, fix or None)
 
 

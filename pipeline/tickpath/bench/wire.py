@@ -34,15 +34,15 @@ from tickpath import latency
 from tickpath.backend import Backend, BackendError
 from tickpath.bench.error import BenchError
 from tickpath.bench.held import HeldSession, hold
-from tickpath.bench.own import strategy_config
 from tickpath.bench.plan import BenchPlan
 from tickpath.bench.run import Progress, Say, quiet
 from tickpath.bench.wire_answer import Answer, answer_of, lost_packets
+from tickpath.bench.wire_config import config_of, transports_of
 from tickpath.bench.wire_orders import OrderSender
 from tickpath.bench.wire_plan import RATE, Scenario, even, scenarios
 from tickpath.capture import create_capture
 from tickpath.clock import Clock, calibrate, jitter
-from tickpath.config import Config, Dpdk, Transport
+from tickpath.config import Config
 from tickpath.engine import Engine, group_text
 from tickpath.environment import environment
 from tickpath.generate import SessionPlan
@@ -54,17 +54,6 @@ from tickpath.live import Live
 from tickpath.replay import set_clock
 
 SCHEMA = "tickpath.wire/1"
-ORDERS_TO = "198.18.0.2:31000"
-DEVICE = "--vdev=net_af_xdp0,iface=any,busy_budget=0"
-"""What DPDK has of a veth pair: AF_XDP, without the busy polling that only cards profit from."""
-TCP_DEVICE = "--vdev=net_af_packet0,iface=any,framecnt=4096"
-"""The same beside a TCP connection: what `DEVICE` takes of an interface, the kernel never sees.
-With room for as many packets as the other transports have; its own 512 are 26 ms at 1x."""
-TRANSPORTS = {
-    "udp": Transport(orders_to=ORDERS_TO, dpdk=Dpdk(eal=[DEVICE])),
-    "tcp": Transport(dpdk=Dpdk(eal=[TCP_DEVICE])),
-}
-"""By the way in which orders leave."""
 STEP_NS = 20_000_000
 """Between two returns of the loop to Python, which take tens of microseconds."""
 FIRST = -20
@@ -118,6 +107,8 @@ class Bench:
     priority: int
     interrupt: Interrupt
     say: Say
+    interfaces: Sequence[str] = ()
+    """The sender's and the receiver's; none: a private wire."""
     histograms: dict[str, np.void] = field(default_factory=dict)
 
 
@@ -350,10 +341,13 @@ def _exchange(bench: Bench, each: Backend, egress: str) -> Any:
     return backends.player("exchange")(
         each.transport,
         bench.capture,
-        msgspec.structs.replace(bench.config, transport=TRANSPORTS[egress]),
+        msgspec.structs.replace(
+            bench.config, transport=transports_of(bench.config.transport)[egress]
+        ),
         [group_text(GROUP, PORT)],
         bench.cores[0],
         egress,
+        bench.interfaces,
     )
 
 
@@ -380,7 +374,8 @@ def _by_datagrams(
         facts = dict(wire.transport.environment)
         bench.say(f"{each.name}: receiving alone")
         drained = wire.drain_ns(min(DRAIN_PACKETS, len(bench.held.packets)), DRAIN_TIMES)
-        yield {"drain_ns": drained, "environment": facts}
+        said = [f"{each.name}: {finding}" for finding in wire.transport.findings]
+        yield {"drain_ns": drained, "environment": facts, "wire": wire.facts, "remarks": said}
         yield from _scenarios(bench, each.name, wire, plans)
         if bench.interrupt.is_set:
             return
@@ -415,6 +410,8 @@ def _measured(bench: Bench, each: Backend, plans: Sequence[Scenario]) -> dict[st
     more: dict[str, Any] = {
         "search": None,
         "drain_ns": [],
+        "remarks": [],
+        "wire": {},
         "environment": {},
         "environment_tcp": {},
         "missing": [],
@@ -433,18 +430,28 @@ def _measured(bench: Bench, each: Backend, plans: Sequence[Scenario]) -> dict[st
         "rows": rows,
         "receive_ns_per_packet": round(statistics.median(drained), 1) if drained else None,
         "receive_ns_runs": [round(ns, 1) for ns in drained],
-        "remarks": _remarks(each.name, more["environment"], more["environment_tcp"]),
         **more,
+        "remarks": [
+            *more["remarks"],
+            *_remarks(each.name, more["environment"], more["environment_tcp"]),
+        ],
     }
 
 
 @contextmanager
-def _cores() -> Iterator[tuple[int, int]]:
-    """Keep this thread on a core, and leave another one to the exchange; gives both."""
+def _cores(wanted: int | None) -> Iterator[tuple[int, int]]:
+    """Keep this thread on a core, ``wanted`` if that is one, and leave another one to the exchange;
+    gives both, the exchange's first.
+    """
     allowed = os.sched_getaffinity(0)
     if len(allowed) < 2:
         raise BenchError("wire to wire needs two cores, one of them for the exchange")
+    if wanted is not None and wanted not in allowed:
+        cores = ", ".join(map(str, sorted(allowed)))
+        raise BenchError(f"transport.cpu: {wanted} is not a core of this process: {cores}")
     exchange, engine = sorted(allowed)[:2]
+    if wanted is not None:
+        exchange, engine = min(allowed - {wanted}), wanted
     os.sched_setaffinity(0, {engine})
     priority = os.getpriority(os.PRIO_PROCESS, 0)
     with suppress(OSError):  # who may not be is not first, and the tails say so
@@ -464,34 +471,41 @@ def measure(
     say: Say = quiet,
     progress: Progress = lambda title, session: None,
     plans: Sequence[Scenario] | None = None,
+    config: Config | None = None,
+    interfaces: Sequence[str] = (),
 ) -> tuple[dict[str, Any], dict[str, np.void]]:
     """Measure live backends wire to wire.
 
     Gives a ``tickpath.wire/1`` object and the latencies (`latency.HISTOGRAM`) of each backend and
-    scenario; ``plans`` are the scenarios, by default all of them.  Ctrl-C ends it after the run
-    under way: what was measured by then is given, marked as interrupted.  Raises `BackendError`,
-    `BenchError`, `GenerateError`.
+    scenario; ``plans`` are the scenarios, by default all of them.  ``config`` is a user's, of which
+    `wire_config` says what counts; ``interfaces`` are the sender's and the receiver's, in place of
+    a private wire, each as ``eth1`` or, in a named network namespace, as ``venue/eth1``.  Ctrl-C
+    ends it after the run under way: what was measured by then is given, marked as interrupted.
+    Raises `BackendError`, `BenchError`, `GenerateError`.
     """
     chosen = [backends.find(name) for name in dict.fromkeys(names)]
+    own = config_of(config or Config(), plan.ratio_percent)
+    if interfaces:
+        backends.player("exchange").check(interfaces)  # type: ignore[attr-defined]
     # Every packet is one of messages: those that are lost can be named.
     session = replace(plan.session, heartbeat_s=0)
     with ExitStack() as stack:
-        cores = stack.enter_context(_cores())
+        cores = stack.enter_context(_cores(own.transport.cpu))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tickpath-")))
         say(f"generating {session.messages:,} messages")
         held = hold(session, progress=progress("generating", session))
         capture = folder / "session.pcap"
         with create_capture(capture) as writer:
             writer.write(held.packets)
-        config = strategy_config(plan.ratio_percent)
-        config = msgspec.structs.replace(config, transport=TRANSPORTS["udp"])
         say("compiling the pipeline (first run only)")
-        answer = answer_of(config, held.packets)
+        answer = answer_of(own, held.packets)
         clock = calibrate()
         before = jitter(JITTER_MS, clock)
         priority = os.getpriority(os.PRIO_PROCESS, 0)
         interrupt = stack.enter_context(interruptible())
-        bench = Bench(held, capture, config, answer, clock, cores, priority, interrupt, say)
+        bench = Bench(
+            held, capture, own, answer, clock, cores, priority, interrupt, say, interfaces
+        )
         results = []
         for each in chosen:
             if interrupt.is_set:

@@ -7,6 +7,8 @@ from rich.console import Console
 from rich.table import Table
 
 PLAIN_WIDTH = 200
+GIVEN = "given interfaces"
+"""The kind of a wire that a user gave."""
 
 
 def _ns(value: Any) -> str:
@@ -38,6 +40,12 @@ def _rows(result: Mapping[str, Any]) -> Table:
     return table
 
 
+def _given(result: Mapping[str, Any]) -> list[Mapping[str, str]]:
+    """The wire that was not made for this, once."""
+    wires = (each.get("wire") or {} for each in result["backends"])
+    return [wire for wire in wires if wire.get("kind") == GIVEN][:1]
+
+
 def print_wire(result: Mapping[str, Any]) -> None:
     """Print a ``tickpath.wire/1`` object to stdout."""
     console = Console(highlight=False)
@@ -53,6 +61,8 @@ def print_wire(result: Mapping[str, Any]) -> None:
         "wire to wire in ns; orders as datagrams by the transport (udp) and by the order session's "
         "connection (tcp); response from the planned time"
     )
+    for wire in _given(result):
+        console.print(f"over {wire['kind']}: {wire['sender']} sends, {wire['receiver']} receives")
     console.print(_rows(result))
     for each in result["backends"]:
         for remark in each["remarks"]:

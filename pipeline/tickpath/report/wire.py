@@ -46,14 +46,9 @@ def wire_page(result: Mapping[str, Any]) -> Page:
     findings = [str(finding) for finding in result.get("findings") or ()]
     if result.get("interrupted"):
         findings.append("Interrupted: what was measured by then is here, the rest is missing.")
-    lost = [f"{_name(row)}, {row.get('scenario')}" for row in rows if row.get("lost")]
-    well = "Every order arrived once, byte for byte, and all books were right." if rows else None
-    if well and lost:
-        well = (
-            f"Packets were lost ({'; '.join(lost)}). Every order of those that came arrived once, "
-            "byte for byte, and all books were theirs."
-        )
-    page.add(findings_banner(findings, well))
+    findings += _losses(rows)
+    well = "No packet was lost; every order arrived once, byte for byte, and all books were right."
+    page.add(findings_banner(findings, well if rows else None))
     page.add(_headline(rows))
     _result_panel(page, rows, [reason for one in each for reason in _remarks(one)])
     for scenario in dict.fromkeys(str(row.get("scenario")) for row in rows):
@@ -64,6 +59,20 @@ def wire_page(result: Mapping[str, Any]) -> Page:
     _jitter_panel(page, result.get("jitter") or {})
     environment_panel(page, result.get("environment"))
     return page
+
+
+def _losses(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """What was lost, a sentence for each backend and egress."""
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        if row.get("lost"):
+            where = f"{units.whole(row['lost'])} of {units.whole(row.get('packets'))}"
+            found.setdefault(_name(row), []).append(f"{where} at {row.get('scenario')}")
+    return [
+        f"{name}: packets were lost: {'; '.join(where)}. Answers were compared with those of a "
+        "replay without them."
+        for name, where in found.items()
+    ]
 
 
 def _remarks(one: Mapping[str, Any]) -> list[str]:
