@@ -97,8 +97,8 @@ def test_what_is_published_is_mirrored(tmp_path, engine):
     network.until_same()
     network.assert_same()
     assert network.receiver.counters["naks"] == 0
-    mine = network.ring.followers[network.ring.followers["name"] == b"mirror"][0]
     network.move(5)
+    mine = network.ring.followers[network.ring.followers["name"] == b"mirror"][0]
     assert mine["acknowledged"] == network.ring.place[1]
 
 
@@ -159,7 +159,7 @@ def test_a_mirror_that_is_too_late_begins_anew(tmp_path, engine):
     network.until_same()
     assert network.receiver.ring is not None
     follower = RingTransport(network.receiver.ring, "standby")
-    publish(engine, 1_000, network.rng)
+    publish(engine, 1_500, network.rng)
     assert int(network.ring.header["head"]) > CAPACITY
     network.until_same()
     counters = network.receiver.counters

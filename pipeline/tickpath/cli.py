@@ -15,6 +15,7 @@ import click
 from tickpath.command_audit import audit
 from tickpath.command_exchange import exchange
 from tickpath.command_gateway import gateway
+from tickpath.command_journal import journal
 from tickpath.command_mirror import mirror
 from tickpath.command_node import node
 from tickpath.command_record import record
@@ -284,6 +285,7 @@ def doctor(as_json: bool) -> int:
 main.add_command(audit)
 main.add_command(exchange)
 main.add_command(gateway)
+main.add_command(journal)
 main.add_command(mirror)
 main.add_command(node)
 main.add_command(record)

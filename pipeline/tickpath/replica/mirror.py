@@ -316,7 +316,6 @@ class Receiver:
         if self.ring is not None:
             self.ring.header["broken"] = 1
             self.counters["broken"] += 1
-            self.ring.close()
         self.ring, self.stream = None, 0
 
     def _data(self, fields: dict[str, Any], now_ns: int) -> list[bytes]:
@@ -360,11 +359,11 @@ class Receiver:
         if not self._fits(end):
             self.counters["dropped"] += 1
             return
+        # Only what is missing is written: readers may be in what is there.
+        first = max(begin, self.contiguous)
         if begin > self._top and not self._note_hole(self._top, begin):
             return
         self._top = max(self._top, end)
-        # Only what is missing is written: readers may be in what is there.
-        first = max(begin, self.contiguous)
         self.ring.write(first, raw[first - begin :])
         self._fill(begin, end)
 

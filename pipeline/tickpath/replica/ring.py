@@ -226,7 +226,8 @@ class Ring:
             return None
         slot = int(free[0])
         mine = self.followers[slot]
-        mine["taken"] = mine["acknowledged"] = self.place[1]
+        for field in ("taken", "acknowledged", "echo", "incarnation", "epoch", "ready"):
+            mine[field] = 0  # until it says so itself
         mine["name"] = name.encode()
         return slot
 
@@ -287,6 +288,7 @@ class RingTransport:
         if slot is None:
             raise ReplicaError(f"{ring.path}: it has {FOLLOWERS} followers already")
         self._slot = slot
+        ring.followers["taken"][slot] = number
         self.first = number + 1
         """Number of the first record that will be lent."""
         self.state["ring"], self.state["at"], self.state["number"] = ring.address, at, number
