@@ -19,6 +19,7 @@
 
 #include <rte_mbuf.h>
 #include <rte_mbuf_dyn.h>
+#include <rte_mbuf_pool_ops.h>
 #include <rte_mempool.h>
 
 #include "dpdk_clock.h"
@@ -205,14 +206,36 @@ uint64_t dpdk_send(void *transport, const uint8_t *messages, uint64_t length)
             return *code; \
     } while (0)
 
+/* Without huge pages a pool would leave a gap wherever a buffer crossed a page, so that each took a
+ * page.  net_af_xdp takes no notice of these gaps when it says to the kernel where its memory ends:
+ * frames behind that are never given back, and when all of the fill ring are such ones nothing is
+ * received any more.  Addresses are virtual there, and need no pages that are next to each other. */
 static struct rte_mempool *new_pool(const char *kind, uint16_t port, uint32_t buffers, int node)
 {
     static unsigned made;
     char name[RTE_MEMPOOL_NAMESIZE];
+    struct rte_pktmbuf_pool_private room = {.mbuf_data_room_size = RTE_MBUF_DEFAULT_BUF_SIZE};
+    unsigned size = sizeof(struct rte_mbuf) + RTE_MBUF_DEFAULT_BUF_SIZE;
+    unsigned flags = rte_eal_has_hugepages() ? 0 : RTE_MEMPOOL_F_NO_IOVA_CONTIG;
     /* A name of its own each time: a new pool is made before the old one can go. */
     snprintf(name, sizeof name, "tp_%s_%u_%u", kind, port, made++);
     unsigned cached = buffers / 4 < MOST_CACHED ? buffers / 4 : MOST_CACHED;
-    return rte_pktmbuf_pool_create(name, buffers, cached, 0, RTE_MBUF_DEFAULT_BUF_SIZE, node);
+    struct rte_mempool *pool = rte_mempool_create_empty(name, buffers, size, cached, sizeof room,
+                                                        node, flags);
+    if (!pool)
+        return NULL;
+    int code = rte_mempool_set_ops_byname(pool, rte_mbuf_best_mempool_ops(), NULL);
+    if (!code) {
+        rte_pktmbuf_pool_init(pool, &room);
+        code = rte_mempool_populate_default(pool);
+    }
+    if (code < 0) {
+        rte_mempool_free(pool);
+        rte_errno = -code;
+        return NULL;
+    }
+    rte_mempool_obj_iter(pool, rte_pktmbuf_init, NULL);
+    return pool;
 }
 
 static void spread_over_queues(struct rte_eth_conf *conf, const struct rte_eth_dev_info *info,

@@ -262,6 +262,15 @@ def generate(out: str, as_json: bool, **options: Any) -> int:
     help="Size of the session: 10 million, 1 million with --quick or --backend.",
 )
 @click.option("--quick", is_flag=True, help="A small session and no curves.")
+@click.option(
+    "--interface",
+    "interfaces",
+    multiple=True,
+    metavar="[NAMESPACE/]NAME",
+    help="Live backends: the sender's, then the receiver's; without, a private wire.",
+)
+@click.option("--config", metavar="F.toml", help="Live backends: the engine and its transport.")
+@click.option("--hgrm", metavar="OUT", help="Live backends: percentile distributions, a file each.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option("--report", metavar="OUT.html", help="A self-contained report.")
 @guarded
