@@ -136,7 +136,10 @@ def test_who_follows_the_mirror_takes_the_same(tmp_path, engine):
     standby.restore(begun)
     standby.begin_to_follow()
     assert network.receiver.ring is not None
-    follower = RingTransport(network.receiver.ring, "standby")
+    follower = RingTransport(network.receiver.ring, "mirror")
+    mine = follower.mine
+    mine["incarnation"], mine["epoch"], mine["ready"], mine["echo"] = 11, 3, 1, 77
+    network.ring.header["committed"], network.ring.header["epoch_began"] = 5, 4
     for _ in range(20):
         publish(engine, 20, network.rng)
         network.move(10)
@@ -152,6 +155,9 @@ def test_who_follows_the_mirror_takes_the_same(tmp_path, engine):
     network.move(10)
     mine = network.ring.followers[network.ring.followers["name"] == b"mirror"][0]
     assert mine["taken"] == standby.block.get("record_number")
+    assert [int(mine[name]) for name in ("incarnation", "epoch", "ready", "echo")] == [11, 3, 1, 77]
+    header = network.receiver.ring.header
+    assert (header["committed"], header["epoch_began"]) == (5, 4)
 
 
 def test_a_mirror_that_is_too_late_begins_anew(tmp_path, engine):

@@ -15,7 +15,12 @@ WORDS = ("status", "switchover", "force", "hold", "resume", "resolved", "mode", 
 
 
 @click.command()
-@click.option("--config", metavar="F.toml", required=True, help="Configuration of this node.")
+@click.option("--config", metavar="F.toml", help="Configuration of this node.")
+@click.option(
+    "--write-pair",
+    metavar="TRADE.toml",
+    help="Write the files of a pair on this host that trades as this file says, and stop.",
+)
 @click.option("--strategy", metavar="MODULE:NAME", help="Goes before the configuration's.")
 @click.option("--duration", type=float, metavar="SECONDS", help="End by itself.")
 @click.option(
@@ -32,7 +37,8 @@ WORDS = ("status", "switchover", "force", "hold", "resume", "resolved", "mode", 
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object at the end.")
 def node(
-    config: str,
+    config: str | None,
+    write_pair: str | None,
     strategy: str | None,
     duration: float | None,
     ask: str | None,
@@ -50,7 +56,11 @@ def node(
     from tickpath.strategy import StrategyError
 
     try:
-        if ask is not None:
+        if write_pair is not None:
+            code = _write_pair(write_pair)
+        elif config is None:
+            raise ConfigError("node: --config F.toml is missing")
+        elif ask is not None:
             code = _ask(config, ask, to, synchronous)
         else:
             code = _run(config, strategy, duration, as_json)
@@ -109,6 +119,14 @@ def _run(path: str, strategy: str | None, duration: float | None, as_json: bool)
         made.close()
     if as_json:
         click.echo(json.dumps(result))
+    return OK
+
+
+def _write_pair(path: str) -> int:
+    from tickpath.failover.pair import write_pair
+
+    for command in write_pair(path):
+        click.echo(command)
     return OK
 
 

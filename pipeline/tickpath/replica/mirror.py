@@ -147,7 +147,9 @@ class Sender:
         mirror.sent = max(mirror.sent, mirror.known)
         mine = self.ring.followers[mirror.slot]
         mine["acknowledged"] = max(int(mine["acknowledged"]), fields["number"])
-        mine["taken"] = max(int(mine["taken"]), fields["taken"])
+        for name in ("taken", "incarnation", "ready", "echo"):
+            mine[name] = fields[name]
+        mine["epoch"] = fields["follower_epoch"]
 
     def _is_kept(self, position: int) -> bool:
         """Whether the ring has the bytes from a position on, and will while they are sent."""
@@ -185,9 +187,8 @@ class Sender:
 
     def _place(self) -> dict[str, int]:
         header = self.ring.header
-        return {name: int(header[name]) for name in ("head", "number", "epoch")} | {
-            "beats": int(header["beat"])
-        }
+        names = ("head", "number", "epoch", "committed", "epoch_began")
+        return {name: int(header[name]) for name in names} | {"beats": int(header["beat"])}
 
     def _data(self, mirror: _Mirror, most: int) -> list[bytes]:
         if mirror.sent < 0:
@@ -321,8 +322,10 @@ class Receiver:
     def _data(self, fields: dict[str, Any], now_ns: int) -> list[bytes]:
         assert self.ring is not None
         header = self.ring.header
-        self.epoch = max(self.epoch, fields["epoch"])
-        header["epoch"] = self.epoch
+        if fields["epoch"] >= self.epoch:
+            self.epoch = fields["epoch"]
+            header["committed"] = max(int(header["committed"]), fields["committed"])
+            header["epoch_began"], header["epoch"] = fields["epoch_began"], self.epoch
         if fields["beats"] != self._beats:
             # Times of another host's clock say nothing here: what counts is that it goes on.
             self._beats, header["beat"] = fields["beats"], int(_now())
@@ -405,11 +408,12 @@ class Receiver:
     def _ack(self) -> bytes:
         assert self.ring is not None
         followers = self.ring.followers
-        taken = followers["taken"][followers["name"] != b""]
-        return datagram(
-            "ack",
-            self.stream,
-            position=self.contiguous,
-            number=int(self.ring.header["number"]),
-            taken=int(taken.max(initial=0)),
+        ours = followers[followers["name"] == self.name.encode()]
+        said = (
+            {}
+            if not len(ours)
+            else {name: int(ours[0][name]) for name in ("taken", "echo", "incarnation", "ready")}
+            | {"follower_epoch": int(ours[0]["epoch"])}
         )
+        number = int(self.ring.header["number"])
+        return datagram("ack", self.stream, position=self.contiguous, number=number, **said)

@@ -10,8 +10,9 @@ the mirror does it as on the ring's own host.
     beat     where the stream stands, also when nothing happens; ``beats`` rises as long as the
              engine's own loop lives
     nak      the receiver misses ``length`` bytes from ``position`` on
-    ack      the receiver has everything before ``position``: records up to ``number``, of which a
-             follower has taken those up to ``taken``
+    ack      the receiver has everything before ``position``: records up to ``number``.  The rest is
+             what the follower of the same name says of itself in the mirror: records it has taken,
+             its echo of a beat, the incarnation and epoch of its state, whether it is ready
     lost     bytes from ``position`` on are not kept any more: the mirror has to begin anew
 """
 
@@ -28,17 +29,29 @@ _WHO = (
     ("check", "u32"),  # CRC-32 of all that follows
     ("stream", "u64"),
 )
-_PLACE = (("head", "u64"), ("number", "u64"), ("epoch", "u64"), ("beats", "u64"))
+_PLACE = (
+    *(("head", "u64"), ("number", "u64"), ("epoch", "u64"), ("beats", "u64")),
+    *(("committed", "u64"), ("epoch_began", "u64")),
+)
 
 MIRROR = Protocol(
     "mirror",
     (
         Message("J", "join", 44, (*_WHO, ("name", "ascii:24"))),
-        Message("S", "start", 60, (*_WHO, ("position", "u64"), ("capacity", "u64"), *_PLACE[1:])),
-        Message("D", "data", 60, (*_WHO, ("position", "u64"), *_PLACE, ("bytes", "bytes:*"))),
-        Message("B", "beat", 52, (*_WHO, *_PLACE)),
+        Message("S", "start", 76, (*_WHO, ("position", "u64"), ("capacity", "u64"), *_PLACE[1:])),
+        Message("D", "data", 76, (*_WHO, ("position", "u64"), *_PLACE, ("bytes", "bytes:*"))),
+        Message("B", "beat", 68, (*_WHO, *_PLACE)),
         Message("N", "nak", 36, (*_WHO, ("position", "u64"), ("length", "u64"))),
-        Message("A", "ack", 44, (*_WHO, ("position", "u64"), ("number", "u64"), ("taken", "u64"))),
+        Message(
+            "A",
+            "ack",
+            76,
+            (
+                *_WHO,
+                *(("position", "u64"), ("number", "u64"), ("taken", "u64"), ("echo", "u64")),
+                *(("incarnation", "u64"), ("follower_epoch", "u64"), ("ready", "u64")),
+            ),
+        ),
         Message("L", "lost", 28, (*_WHO, ("position", "u64"))),
     ),
 )
