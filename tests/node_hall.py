@@ -20,6 +20,7 @@ from tickpath.failover.gateway_server import GatewayServer
 from tickpath.failover.node import Node
 from tickpath.failover.node_config import NodeConfig, checked_node
 from tickpath.failover.witness_server import WitnessServer, WitnessSettings
+from tickpath.replica.mirror import Receiver, Sender
 from tickpath.session.credentials import Credentials, Secret
 from trading import CREDENTIALS, QUICK, busy, exchange_config, free_udp_port
 
@@ -44,8 +45,16 @@ _groups = itertools.count(1)
 class Hall:
     """See the module's text; ``role`` goes to every node's."""
 
-    def __init__(self, path: Path, names: tuple[str, ...] = ("a", "b"), **role: Any) -> None:
+    def __init__(
+        self,
+        path: Path,
+        names: tuple[str, ...] = ("a", "b"),
+        is_mirrored: bool = False,
+        **role: Any,
+    ) -> None:
         self.path, self.names = path, names
+        self.sender: Sender | None = None
+        self.receiver = Receiver(path / "mirror-a", "b") if is_mirrored else None
         group = f"239.255.78.{next(_groups)}:{free_udp_port()}"
         self.exchange = Server(exchange_config(0, feed={"group": group}, flow={"rate": 500.0}))
         self.exchange.open_day()
@@ -73,7 +82,7 @@ class Hall:
         self.configs: dict[str, NodeConfig] = {}
         for name in names:
             peers = {
-                each: {"ring": str(path / f"ring-{each}"), "control": controls[each]}
+                each: {"ring": str(self._ring(name, each)), "control": controls[each]}
                 for each in names
                 if each != name
             }
@@ -109,6 +118,25 @@ class Hall:
             self.configs[name] = checked_node(msgspec.convert(config, NodeConfig))
         self.nodes: dict[str, Node] = {}
 
+    def _ring(self, reader: str, whose: str) -> Path:
+        """Where a node reads another's ring: b reads a mirror of a's, if there is one."""
+        is_mirror = self.receiver is not None and reader == "b"
+        return self.path / (f"mirror-{whose}" if is_mirror else f"ring-{whose}")
+
+    def _mirror(self) -> None:
+        """What goes between the sender and the receiver of the mirror."""
+        if self.receiver is None or "a" not in self.nodes:
+            return
+        if self.sender is None or self.sender.ring is not self.nodes["a"].ring:
+            self.sender = Sender(self.nodes["a"].ring)
+        at, now_ns = ("10.0.0.2", 9), time.monotonic_ns()
+        for raw in self.receiver.tick(now_ns):
+            for answer in self.sender.take(raw, at, now_ns):
+                self.receiver.take(answer, now_ns)
+        for _, raw in self.sender.send(now_ns):
+            for answer in self.receiver.take(raw, now_ns):
+                self.sender.take(answer, at, now_ns)
+
     def begin(self, name: str) -> Node:
         """Start a node, while everybody else goes on."""
         made: list[Node] = []
@@ -131,6 +159,7 @@ class Hall:
         self.witness.serve_once(0)
         for node in list(self.nodes.values()):
             node.round()
+        self._mirror()
 
     def until(self, done: Callable[[], Any], what: str = "it never happened") -> None:
         end = time.monotonic() + PATIENCE_S

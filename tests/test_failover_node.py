@@ -3,6 +3,7 @@
 import pytest
 
 from node_hall import Hall, positions_of
+from tickpath.failover.role_event import HoldTrading, Switchover
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -20,30 +21,15 @@ def hall(tmp_path):
     made.close()
 
 
-def settled(hall: Hall, name: str) -> None:
-    """The strategy quiet, every order answered; node and exchange say the same."""
-    node = hall.nodes[name]
-    node.engine.block.set("strategy", 0)
-    hall.until(
-        lambda: (
-            not node.outbox.waiting_bytes
-            and node.engine.own_orders(open_only=True)["state"].max(initial=2) >= 2
-            and hall.gateway.gateway.answers.next - 1 == node.answers.behind[0]
-        ),
-        "never settled",
-    )
-    for _ in range(20):
-        hall.round()
-    assert positions_of(node) == hall.positions()
+@pytest.fixture
+def mirrored(tmp_path):
+    made = Hall(tmp_path, is_mirrored=True)
+    yield made
+    made.close()
 
 
-def test_an_active_alone_trades(hall):
-    a = hall.begin("a")
-    hall.until(lambda: hall.taken() > 100, "no orders")
-    assert hall.active() == ["a"] and a.role.epoch == 1
-
-
-def test_a_standby_takes_over_from_an_active_that_is_killed(hall):
+def begun(hall: Hall) -> None:
+    """a trades, and b counts as in sync."""
     hall.begin("a")
     hall.until(lambda: hall.taken() > 50, "no orders")
     b = hall.begin("b")
@@ -53,7 +39,17 @@ def test_a_standby_takes_over_from_an_active_that_is_killed(hall):
     )
     before = hall.taken()
     hall.until(lambda: hall.taken() > before + 50, "no orders with a gate")
-    zombie = hall.nodes.pop("a")
+
+
+def test_an_active_alone_trades(hall):
+    a = hall.begin("a")
+    hall.until(lambda: hall.taken() > 100, "no orders")
+    assert hall.active() == ["a"] and a.role.epoch == 1
+
+
+def test_a_standby_takes_over_from_an_active_that_is_killed(hall):
+    begun(hall)
+    b, zombie = hall.nodes["b"], hall.nodes.pop("a")
     before = hall.taken()
     hall.until(lambda: b.role.is_active, "b never took over")
     hall.until(lambda: hall.taken() > before + 100, "b never traded")
@@ -63,3 +59,28 @@ def test_a_standby_takes_over_from_an_active_that_is_killed(hall):
     hall.until(lambda: not zombie.role.is_active)
     assert hall.active() == ["b"]
     assert hall.gateway.gateway.counters["refused_stale_epoch"] == 0
+
+
+def test_a_standby_on_another_host_takes_over(mirrored):
+    begun(mirrored)
+    b = mirrored.nodes["b"]
+    assert b.transport is not None and b.transport.ring.path.name == "mirror-a"
+    del mirrored.nodes["a"]
+    before = mirrored.taken()
+    mirrored.until(lambda: b.role.is_active, "b never took over")
+    mirrored.until(lambda: mirrored.taken() > before + 100, "b never traded")
+
+
+def test_a_switchover_loses_nothing(hall):
+    begun(hall)
+    a, b = hall.nodes["a"], hall.nodes["b"]
+    a._step(Switchover("b"))
+    hall.until(lambda: b.role.is_active and not a.role.is_active, "no switchover")
+    before = hall.taken()
+    hall.until(lambda: hall.taken() > before + 50, "b never traded")
+    assert a.counters["begun_anew"] == 0, hall.said
+    hall.until(lambda: a.transport is not None, "a does not follow")
+    b._step(HoldTrading())
+    hall.until(lambda: not b.outbox.waiting_bytes and positions_of(b) == hall.positions())
+    hall.until(lambda: a.transport.lag == 0 and positions_of(a) == hall.positions(), "a differs")
+    assert a.engine.state_digest == b.engine.state_digest
