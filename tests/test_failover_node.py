@@ -78,7 +78,7 @@ def test_a_switchover_loses_nothing(hall):
     hall.until(lambda: b.role.is_active and not a.role.is_active, "no switchover")
     before = hall.taken()
     hall.until(lambda: hall.taken() > before + 50, "b never traded")
-    assert a.counters["begun_anew"] == 0, hall.said
+    assert a.counters["places_lost"] == 0, hall.said
     hall.until(lambda: a.transport is not None, "a does not follow")
     b._step(HoldTrading())
     hall.until(lambda: not b.outbox.waiting_bytes and positions_of(b) == hall.positions())

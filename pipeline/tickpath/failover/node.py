@@ -32,9 +32,9 @@ from tickpath.digest import symbol_text
 from tickpath.engine import Engine
 from tickpath.failover import role_action as act
 from tickpath.failover import role_event as told
-from tickpath.failover.control import Answer, Control, ask, tell
-from tickpath.failover.control_error import ControlError
+from tickpath.failover.control import Answer, Control, tell
 from tickpath.failover.feed_tail import FeedTail
+from tickpath.failover.fetch import Fetch
 from tickpath.failover.gateway_client import GatewayClient, Sent
 from tickpath.failover.gateway_event import (
     Accepted,
@@ -52,7 +52,7 @@ from tickpath.failover.node_answers import Answers
 from tickpath.failover.node_config import NodeConfig
 from tickpath.failover.node_error import NodeError
 from tickpath.failover.outbox import Outbox
-from tickpath.failover.peers import Peers
+from tickpath.failover.peers import ALIVE_NS, Peers
 from tickpath.failover.role import Role
 from tickpath.failover.role_state import RoleState
 from tickpath.failover.store_thread import StoreThread
@@ -73,6 +73,8 @@ from tickpath.wire.inputs import Kind
 MILLISECOND_NS = 1_000_000
 STEP_NS = 50_000
 """How long a standby polls the ring before it looks at anything else."""
+JOIN_NS = 50 * MILLISECOND_NS
+"""Pause before a node that could not join tries again."""
 WAIT_S = 0.0003
 """How long the loop sleeps where nothing came and nothing spins."""
 SOURCES = (act.TAKEOVER, act.GATE, act.POLICY, act.UNKNOWN_ORDERS, "operator", "feed")
@@ -142,9 +144,10 @@ class Node:
         self.market = Market(self.engine, self.config, self._credentials, self._clock)
         self.transport: RingTransport | None = None
         self._live: Live | None = None
+        self._fetch: Fetch | None = None
         self._is_leading = self._is_draining = self._is_frozen = False
-        self._is_whole = True
-        self._until_ns = 0
+        self._is_whole, self._needs_snapshot = True, False
+        self._join_ns = self._until_ns = 0
         self._gate: tuple[Member, ...] | None = None
         self._asked_gateway: tuple[int, int] | None = None
         self._last_beat = self._beat_ns = 0
@@ -167,8 +170,17 @@ class Node:
         gc.collect()
         gc.freeze()
         Path(self.settings.directory).mkdir(parents=True, exist_ok=True)
-        if self.peers.active(self._clock()) is not None:
-            self._is_whole = False
+        if self._somebody_is_active():
+            self._is_whole, self._needs_snapshot = False, True
+
+    def _somebody_is_active(self) -> bool:
+        """Whether a ring beats now; a moment is needed to see it."""
+        end_ns = self._clock() + 2 * ALIVE_NS
+        while self._clock() < end_ns:
+            if self.peers.active(self._clock()) is not None:
+                return True
+            time.sleep(0.001)
+        return False
 
     def _warm_up(self) -> None:
         """Compile, or load from the cache, all that is called later: a lease does not wait."""
@@ -259,11 +271,13 @@ class Node:
             return came
         if self.transport is None:
             return came + self._join()
+        if self._fetch is not None:
+            return came + self._load(self._fetch)
         assert self._live is not None
         came += self._live.step(STEP_NS)
         self.answers.forget()
         if self.transport.is_lapped or self.engine.divergence is not Divergence.NONE:
-            self._begin_anew()
+            self._lose_place()
             return 1
         header, mine = self.transport.ring.header, self.transport.mine
         mine["epoch"], mine["incarnation"] = self.engine.block.get("epoch"), self._incarnation
@@ -287,81 +301,88 @@ class Node:
     def _join(self) -> int:
         """Follow whoever is active; a node without its earlier records loads a snapshot."""
         now_ns = self._clock()
-        found = self.peers.active(now_ns)
+        found = self.peers.active(now_ns) if now_ns >= self._join_ns else None
         if found is None:
             return 0
+        epoch, header = self.engine.block.get("epoch"), found.ring.header
+        if epoch > header["epoch"]:
+            return 0  # who beats there has been active before us: nobody to follow
         number = self.engine.block.get("record_number")
-        is_older = self.engine.block.get("epoch") < found.ring.header["epoch"]
-        if self._is_whole and is_older and found.ring.header["epoch_began"] <= number:
+        if epoch < header["epoch"] and header["epoch_began"] <= number:
             # We have records of the old epoch that the new one does not know of.
-            self._note(f"records from {int(found.ring.header['epoch_began']):,} on are not theirs")
-            self._begin_anew()
-            return 1
+            self._needs_snapshot = True
         try:
-            behind = number if self._is_whole else None
+            behind = None if self._needs_snapshot else number
             self.transport = RingTransport(found.ring, self.settings.name, behind)
-            if not self._is_whole:
-                self._load(found.name)
-        except (ReplicaError, ControlError) as error:
+        except ReplicaError as error:
             self._note(str(error))
-            self._leave()
-            if number:
-                self._begin_anew()
-            self._is_whole = False
+            self._needs_snapshot = True
+            self._join_ns = now_ns + JOIN_NS
             return 0
-        self._live = Live(self.engine, self.transport, self.clock)
-        self._live.__enter__()
-        self._note(f"following {found.name} behind record {self.engine.block.get('record_number')}")
+        if self._needs_snapshot:
+            # A standby's before the active's, so that the active need not stop for it.
+            peers = self.settings.peers
+            names = [each for each in peers if each != found.name] + [found.name]
+            nodes = [(each, peers[each].control) for each in names]
+            self._fetch = Fetch(nodes, self.transport.first - 1)
+        else:
+            self._begin_to_follow(found.name)
         return 1
 
-    def _load(self, active: str) -> None:
-        """The state of another node: a standby's, so that the active need not stop for it."""
-        names = [each for each in self.settings.peers if each != active] + [active]
-        for name in names:
-            address = self.settings.peers[name].control
-            try:
-                said, snapshot = ask(address, 2_000, ask="snapshot")
-            except ControlError as error:
-                if name == active:
-                    raise
-                self._note(str(error))
-                continue
-            assert self.transport is not None
-            if said["record_number"] < self.transport.first - 1:
-                continue  # records between the snapshot and our place in the ring would be missing
-            self.engine.restore(snapshot)
-            self.engine.begin_to_follow()
-            self.outbox = Outbox(self.engine.block.get("order_position"))
-            self._is_whole = True
-            self._note(f"snapshot of {name}, record {said['record_number']:,}")
-            return
-        raise ControlError("no node has a snapshot that the stream goes on from")
+    def _begin_to_follow(self, name: str) -> None:
+        assert self.transport is not None
+        self._live = Live(self.engine, self.transport, self.clock)
+        self._live.__enter__()
+        self._note(f"following {name} behind record {self.engine.block.get('record_number'):,}")
+
+    def _load(self, fetch: Fetch) -> int:
+        """Become what another node's snapshot says, once it is there; then the ring goes on."""
+        if not fetch.is_done:
+            return 0
+        self._fetch, found = None, fetch.found
+        for error in fetch.errors:
+            self._note(error)
+        if found is None:
+            self._leave()
+            self._join_ns = self._clock() + JOIN_NS
+            return 0
+        self.engine.restore(found.snapshot)
+        self.engine.begin_to_follow()
+        # Its records do not go on from what this ring had.
+        self.ring.header["broken"] = 1
+        self.ring = Ring.create(self.settings.ring, self.settings.ring_bytes)
+        self.engine.publish_to(self.ring.address)
+        self.outbox = Outbox(self.engine.block.get("order_position"))
+        self._incarnation = secrets.randbits(62) | 1
+        self._is_whole, self._needs_snapshot = True, False
+        self.counters["snapshots_loaded"] += 1
+        self._note(f"snapshot of {found.name}, record {found.record_number:,}")
+        self._begin_to_follow(found.name)
+        return 1
 
     def _leave(self) -> None:
         """Follow nobody."""
         if self._live is not None:
             self._live.__exit__(None, None, None)
             self._live = None
+        self._fetch = None
         if self.transport is not None:
             self.transport.close()
             self.transport = None
 
-    def _begin_anew(self) -> None:
-        """This state is of no use: keep it for study, and load another's."""
+    def _lose_place(self) -> None:
+        """What comes next cannot be taken: another's snapshot is needed.
+
+        The state stays until that is here: it may be all there is.  One that diverged is kept for
+        study, and never takes over.
+        """
         number, why = self.engine.block.get("record_number"), self.engine.divergence
-        self.counters["begun_anew"] += 1
+        self.counters["places_lost"] += 1
         if why is not Divergence.NONE:
             self._note(f"diverged behind record {number:,}: {why.name.lower()}")
             self._keep_state(f"diverged-{number}.snapshot")
         self._leave()
-        self.market.close()
-        self.ring.header["broken"] = 1
-        self._incarnation = secrets.randbits(62) | 1
-        self._begin_engine()
-        self.answers.serve(self.engine)
-        set_clock(self.engine, self.clock)
-        self.market.begin()
-        self._is_whole = False
+        self._needs_snapshot = True
 
     def _keep_state(self, name: str) -> None:
         try:

@@ -38,6 +38,7 @@ class Peers:
         self._peers = peers
         self._seen: dict[str, _Seen] = {}
         self._looked_ns = -LOOK_NS
+        self._asked_ns = -ALIVE_NS
 
     def _look(self) -> None:
         for name, peer in self._peers.items():
@@ -56,11 +57,16 @@ class Peers:
         if now_ns - self._looked_ns >= LOOK_NS:
             self._looked_ns = now_ns
             self._look()
+        # What changed while nobody looked says nothing of now.
+        is_fresh = now_ns - self._asked_ns < ALIVE_NS // 2
+        self._asked_ns = now_ns
         best: tuple[int, str] | None = None
         for name, seen in self._seen.items():
             beat = int(seen.ring.header["beat"])
             if beat != seen.beat:
-                seen.beat, seen.changed_ns = beat, now_ns
+                seen.beat = beat
+                if is_fresh:
+                    seen.changed_ns = now_ns
             epoch = int(seen.ring.header["epoch"])
             is_alive = now_ns - seen.changed_ns < ALIVE_NS and not seen.ring.header["broken"]
             if is_alive and epoch and (best is None or epoch > best[0]):

@@ -1,0 +1,49 @@
+"""Fetching another node's snapshot on a thread: the loop goes on meanwhile."""
+
+import threading
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from tickpath.failover.control import ask
+from tickpath.failover.control_error import ControlError
+
+TIMEOUT_MS = 10_000
+
+
+class Fetched(NamedTuple):
+    """A node's state."""
+
+    name: str
+    record_number: int
+    snapshot: bytes
+
+
+class Fetch:
+    """Asks nodes in their order until one has a snapshot of record ``least`` or later."""
+
+    def __init__(self, nodes: Sequence[tuple[str, str]], least: int) -> None:
+        """``nodes`` are names and control addresses."""
+        self._nodes, self._least = list(nodes), least
+        self.found: Fetched | None = None
+        self.errors: list[str] = []
+        """Why those that were asked have none."""
+        self._thread = threading.Thread(target=self._run, name="snapshot", daemon=True)
+        self._thread.start()
+
+    @property
+    def is_done(self) -> bool:
+        """Whether there is nothing more to wait for."""
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        for name, address in self._nodes:
+            try:
+                said, snapshot = ask(address, TIMEOUT_MS, ask="snapshot")
+            except ControlError as error:
+                self.errors.append(str(error))
+                continue
+            number = int(said["record_number"])
+            if number >= self._least:
+                self.found = Fetched(name, number, snapshot)
+                return
+            self.errors.append(f"{name}: its snapshot is of record {number:,}, too early")
