@@ -7,7 +7,7 @@ later it is the zombie.
 import itertools
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,7 @@ class Hall:
         path: Path,
         names: tuple[str, ...] = ("a", "b"),
         is_mirrored: bool = False,
+        breakers: Sequence[dict[str, Any]] = (),
         **role: Any,
     ) -> None:
         self.path, self.names = path, names
@@ -97,6 +98,7 @@ class Hall:
                 "directory": str(path / f"node-{name}"),
                 "spin": True,
                 "role": {**SLOW, **role},
+                "breakers": list(breakers),
             }
             config = {
                 "capacity": {

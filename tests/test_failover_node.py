@@ -1,5 +1,7 @@
 """Nodes that trade and stand by, against an exchange that counts every order itself."""
 
+import time
+
 import pytest
 
 from node_hall import Hall, positions_of
@@ -84,3 +86,33 @@ def test_a_switchover_loses_nothing(hall):
     hall.until(lambda: not b.outbox.waiting_bytes and positions_of(b) == hall.positions())
     hall.until(lambda: a.transport.lag == 0 and positions_of(a) == hall.positions(), "a differs")
     assert a.engine.state_digest == b.engine.state_digest
+
+
+def test_a_breaker_holds_trading_and_lets_it_go_on(tmp_path):
+    breaker = {
+        "name": "feed",
+        "measures": "feed_staleness",
+        "threshold": 1_000_000_000,
+        "cool_down_ns": 200_000_000,
+        "probes": 1,
+        "actions": [{"do": "stop_new_orders"}, {"do": "cancel_all"}],
+    }
+    hall = Hall(tmp_path, ("a",), breakers=[breaker])
+    try:
+        a = hall.begin("a")
+        hall.until(lambda: hall.taken() > 50, "no orders")
+        end = time.monotonic() + 20
+        while not a.breakers.open_names:
+            hall.gateway.round(0)
+            hall.witness.serve_once(0)
+            a.round()
+            assert time.monotonic() < end
+        assert "breaker feed" in a.role.holds and a.engine.block.get("holds")
+        assert a.engine.counters["commands"] == 1
+        assert any("breaker feed opens" in each for each in hall.said["a"])
+        hall.until(lambda: not a.breakers.open_names, "it never closed")
+        before = hall.taken()
+        hall.until(lambda: hall.taken() > before + 20, "no orders after it closed")
+        assert a.engine.block.get("holds") == 0
+    finally:
+        hall.close()

@@ -31,6 +31,7 @@ WORDS = ("status", "switchover", "force", "hold", "resume", "resolved", "mode", 
     + ", ".join(WORDS)
     + ".",
 )
+@click.option("--source", metavar="NAME", help="Of a resume: who held; the operator by default.")
 @click.option("--to", metavar="NODE", help="Of a switchover; by default the best standby.")
 @click.option(
     "--synchronous/--asynchronous", default=True, help="Of the mode; synchronous by default."
@@ -42,6 +43,7 @@ def node(
     strategy: str | None,
     duration: float | None,
     ask: str | None,
+    source: str | None,
     to: str | None,
     synchronous: bool,
     as_json: bool,
@@ -61,7 +63,7 @@ def node(
         elif config is None:
             raise ConfigError("node: --config F.toml is missing")
         elif ask is not None:
-            code = _ask(config, ask, to, synchronous)
+            code = _ask(config, ask, source, to, synchronous)
         else:
             code = _run(config, strategy, duration, as_json)
     except NodeError as error:
@@ -130,7 +132,7 @@ def _write_pair(path: str) -> int:
     return OK
 
 
-def _ask(path: str, word: str, to: str | None, synchronous: bool) -> int:
+def _ask(path: str, word: str, source: str | None, to: str | None, synchronous: bool) -> int:
     from tickpath.failover.control import ask
     from tickpath.failover.control_error import ControlError
     from tickpath.failover.node_config import load
@@ -138,6 +140,8 @@ def _ask(path: str, word: str, to: str | None, synchronous: bool) -> int:
     question: dict[str, object] = {"ask": word}
     if to is not None:
         question["to"] = to
+    if source is not None:
+        question["source"] = source
     if word == "mode":
         question["synchronous"] = synchronous
     try:

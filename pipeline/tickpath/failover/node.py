@@ -40,6 +40,7 @@ from tickpath.failover.gateway_event import (
     Accepted,
     Confirmed,
     Event,
+    Lost,
     Refused,
     Stands,
     Told,
@@ -49,6 +50,7 @@ from tickpath.failover.gateway_event import Answer as GatewayMessage
 from tickpath.failover.lease import open_store
 from tickpath.failover.member import Member
 from tickpath.failover.node_answers import Answers
+from tickpath.failover.node_breakers import NodeBreakers
 from tickpath.failover.node_config import NodeConfig
 from tickpath.failover.node_error import NodeError
 from tickpath.failover.outbox import Outbox
@@ -65,6 +67,7 @@ from tickpath.replay import prefault, set_clock
 from tickpath.replica.error import ReplicaError
 from tickpath.replica.ring import Ring, RingTransport
 from tickpath.session.credentials import Credentials, Secret
+from tickpath.session.ouch_message import DIALECTS
 from tickpath.trade.config import split
 from tickpath.trade.market import Market
 from tickpath.wire.gateway import Refusal, Session
@@ -119,6 +122,14 @@ class Node:
         self.answers = Answers(self.engine)
         self.peers = Peers(self.settings.peers)
         self.role = Role(Member(self.settings.name, self._incarnation), self.settings.role, clock())
+        self.breakers = NodeBreakers(
+            self.settings.breakers,
+            DIALECTS[config.orders.protocol],
+            clock(),
+            step=self._step,
+            cancel_all=lambda why: self.engine.command("cancel_all", who="breaker", why=why[:32]),
+            say=self._note,
+        )
         self.gateway = GatewayClient(
             split(self.settings.gateway),
             self.settings.name,
@@ -258,7 +269,8 @@ class Node:
             self._told, self._beat_ns = standing, now_ns
             self._step(standing)
             is_up = self._session is Session.UP
-            health = told.Health(is_session_up=is_up)
+            open_names = self.breakers.open_names if self._is_leading else ()
+            health = told.Health(is_session_up=is_up, breakers_open=open_names)
             if health != self.role.health:
                 self._step(health)
 
@@ -399,6 +411,10 @@ class Node:
         if not self._is_draining:
             came = self.market.take(self._flush)
             self._watch_feed()
+            now_ns = self._clock()
+            if came:
+                self.breakers.feed(now_ns)
+            self.breakers.advance(now_ns)
         self.ring.header["beat"] = now_cycles()
         self._hear_followers()
         self._flush()
@@ -453,6 +469,7 @@ class Node:
         )
         if sent in (Sent.WRITTEN, Sent.WAITING):
             self.outbox.hand_over(piece)
+            self.breakers.handed_over(piece.end, self._clock())
 
     # ------------------------------------------------------------ the gateway
 
@@ -461,8 +478,13 @@ class Node:
             match event:
                 case GatewayMessage() | Told():
                     self.answers.add(event)
+                    if self._is_leading and isinstance(event, GatewayMessage):
+                        self.breakers.answered(event.payload, self._clock())
                 case Accepted(_, position) | Confirmed(_, position):
                     self.outbox.confirm(position)
+                    self.breakers.accepted(position, self._clock())
+                case Lost() if self._is_leading:
+                    self.breakers.session_error(self._clock())
                 case Refused():
                     self._refused(event)
                 case Welcomed(_, stands):
@@ -478,6 +500,8 @@ class Node:
         return len(events)
 
     def _stands(self, stands: Stands) -> None:
+        if self._is_leading and self._session is Session.UP is not stands.session_state:
+            self.breakers.session_error(self._clock())
         self._session = stands.session_state
         if self._asked_gateway is None or stands.request != self._asked_gateway[0]:
             return
@@ -517,9 +541,9 @@ class Node:
             case act.Require(request, members, is_synchronous):
                 self._require(request, members, is_synchronous)
             case act.Hold(source, reason):
-                self._hold(bit_of(source), reason, is_held=True)
+                self._set_holds(f"{source}: {reason}")
             case act.Resume(source):
-                self._hold(bit_of(source), source, is_held=False)
+                self._set_holds(f"{source} holds no longer")
             case act.Drain(request):
                 self._is_draining = True
                 self._flush()
@@ -571,8 +595,7 @@ class Node:
         if action.is_forced:
             said |= {"forced": True, "records_lost": action.records_lost}
         self.engine.say(Kind.EPOCH, json.dumps(said).encode(), action.epoch)
-        holds = block.get("holds") & ~(bit_of(act.TAKEOVER) | bit_of(act.GATE))
-        self.engine.say(Kind.HOLD, b"a takeover", holds | bit_of(act.TAKEOVER))
+        self._set_holds("a takeover")
         packets, _bytes = self.tail.take()
         if len(packets):
             self.market.give(packets)
@@ -584,9 +607,12 @@ class Node:
         self._gate = members
         self._step(told.Required(request, self.engine.block.get("record_number")))
 
-    def _hold(self, bit: int, why: str, *, is_held: bool) -> None:
-        holds = self.engine.block.get("holds")
-        self.engine.say(Kind.HOLD, why.encode(), holds | bit if is_held else holds & ~bit)
+    def _set_holds(self, why: str) -> None:
+        """Record who holds trading now."""
+        holds = 0
+        for source in self.role.holds:
+            holds |= bit_of(source)
+        self.engine.say(Kind.HOLD, why.encode(), holds)
 
     def _stop_leading(self, reason: str) -> None:
         """Nothing leaves and nothing is published.  The state stays: it may be all there is."""
@@ -651,7 +677,7 @@ class Node:
             "switchover": lambda: told.Switchover(question.get("to")),
             "force": told.Force,
             "hold": lambda: told.HoldTrading("operator", question.get("why", "the operator")),
-            "resume": lambda: told.ResumeTrading("operator"),
+            "resume": lambda: told.ResumeTrading(question.get("source", "operator")),
             "resolved": told.UnknownResolved,
             "mode": lambda: told.SetMode(bool(question["synchronous"])),
             "retire": told.Retire,

@@ -20,6 +20,7 @@ import msgspec
 from msgspec import Meta
 
 from tickpath.config import Component, ConfigError, Positive
+from tickpath.failover.breaker import BreakerConfig
 from tickpath.failover.lease import STORES
 from tickpath.failover.role_config import RoleConfig
 from tickpath.replica.ring import CAPACITY
@@ -55,6 +56,8 @@ class NodeSettings(Component, frozen=True):
     spin: bool = False
     """Whether the loop never sleeps: a core for some tens of microseconds less."""
     role: RoleConfig = RoleConfig()
+    breakers: tuple[BreakerConfig, ...] = ()
+    """Circuit breakers of an active; see `tickpath.failover.breaker`."""
 
 
 class NodeConfig(TradeConfig, frozen=True):
@@ -75,6 +78,9 @@ def checked_node(config: NodeConfig, source: str = "configuration") -> NodeConfi
         raise ConfigError(f"{source}: node.lease: {node.lease}: there are {', '.join(STORES)}")
     if node.name in node.peers:
         raise ConfigError(f"{source}: node.peers: {node.name} is this node's own name")
+    names = [each.name for each in node.breakers]
+    if len(set(names)) < len(names):
+        raise ConfigError(f"{source}: node.breakers: two have the same name")
     rings = [node.ring, *(each.ring for each in node.peers.values())]
     if len(set(rings)) < len(rings):
         raise ConfigError(f"{source}: node.ring: every node has a ring of its own")
