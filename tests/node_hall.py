@@ -51,6 +51,7 @@ class Hall:
         names: tuple[str, ...] = ("a", "b"),
         is_mirrored: bool = False,
         breakers: Sequence[dict[str, Any]] = (),
+        journal: str | None = None,
         **role: Any,
     ) -> None:
         self.path, self.names = path, names
@@ -99,6 +100,7 @@ class Hall:
                 "spin": True,
                 "role": {**SLOW, **role},
                 "breakers": list(breakers),
+                "journal": journal,
             }
             config = {
                 "capacity": {

@@ -5,7 +5,10 @@ import time
 import pytest
 
 from node_hall import Hall, positions_of
-from tickpath.failover.role_event import HoldTrading, Switchover
+from tickpath.failover.role_event import Force, HoldTrading, ResumeTrading, Switchover
+from tickpath.replica.journal_recover import identity_of
+from tickpath.replica.journal_ring import RingJournal
+from tickpath.replica.journal_writer import JournalWriter
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -114,5 +117,39 @@ def test_a_breaker_holds_trading_and_lets_it_go_on(tmp_path):
         before = hall.taken()
         hall.until(lambda: hall.taken() > before + 20, "no orders after it closed")
         assert a.engine.block.get("holds") == 0
+    finally:
+        hall.close()
+
+
+def test_a_group_that_was_killed_whole_goes_on_from_its_journal(tmp_path):
+    journal = tmp_path / "journal"
+    hall = Hall(tmp_path, ("a",), journal=str(journal))
+    try:
+        a = hall.begin("a")
+        assert any("nothing is recovered" in each for each in hall.said["a"])
+        hall.until(lambda: hall.taken() > 50, "no orders")
+        a._step(HoldTrading())
+        hall.until(lambda: not a.outbox.waiting_bytes and positions_of(a) == hall.positions())
+        with JournalWriter(journal, identity_of(a.engine)) as writer:
+            kept = RingJournal(a.ring, writer)
+            while kept.step():
+                pass
+            kept.close()
+        before, positions = a.engine.block.get("record_number"), positions_of(a)
+        del hall.nodes["a"]
+        a.close()
+        again = hall.begin("a")
+        assert (
+            again.engine.block.get("record_number") == before and positions_of(again) == positions
+        )
+        # Nobody vouches for what it knows, so it waits to be told.
+        for _ in range(200):
+            hall.round()
+        assert not again.role.is_active
+        again._step(Force())
+        hall.until(lambda: again.role.is_active, "it was not forced")
+        again._step(ResumeTrading("operator"))
+        taken = hall.taken()
+        hall.until(lambda: hall.taken() > taken + 20, "it does not trade")
     finally:
         hall.close()

@@ -65,6 +65,8 @@ from tickpath.packet import PACKET
 from tickpath.publish import note
 from tickpath.replay import prefault, set_clock
 from tickpath.replica.error import ReplicaError
+from tickpath.replica.journal_header import JournalError
+from tickpath.replica.journal_recover import identity_of, recover
 from tickpath.replica.ring import Ring, RingTransport
 from tickpath.session.credentials import Credentials, Secret
 from tickpath.session.ouch_message import DIALECTS
@@ -183,6 +185,28 @@ class Node:
         Path(self.settings.directory).mkdir(parents=True, exist_ok=True)
         if self._somebody_is_active():
             self._is_whole, self._needs_snapshot = False, True
+        elif self.settings.journal is not None:
+            self._recover(self.settings.journal)
+
+    def _recover(self, directory: str) -> None:
+        """Take up what the journal has; raises `ReplicaError` where it cannot be taken up."""
+        self.engine.publish_to(0)
+        try:
+            found = recover(self.engine, directory, identity=identity_of(self.engine))
+        except JournalError as error:
+            if Path(directory).is_dir() and any(Path(directory).iterdir()):
+                raise
+            self._note(f"nothing is recovered: {error}")
+            return
+        finally:
+            self.engine.publish_to(self.ring.address)
+        if found.divergence is not Divergence.NONE:
+            raise ReplicaError(
+                f"{directory}: record {found.diverged_at} does not fit the state before it: "
+                f"{found.divergence.name.lower()}; see tickpath journal verify"
+            )
+        self.outbox = Outbox(self.engine.block.get("order_position"))
+        self._note(f"recovered up to record {found.last_number:,} from {directory}")
 
     def _somebody_is_active(self) -> bool:
         """Whether a ring beats now; a moment is needed to see it."""

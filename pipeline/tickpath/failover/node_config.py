@@ -53,6 +53,10 @@ class NodeSettings(Component, frozen=True):
     lease_settings: dict[str, Any] = msgspec.field(default_factory=dict)
     directory: str = "tickpath-node"
     """Where the state of a node that diverged is kept."""
+    journal: str | None = None
+    """A journal of this node's ring (`tickpath journal write`), which a start recovers from where
+    nobody is active.  Such a node takes over when it is told to (`force`): it cannot know whether
+    another one has more."""
     spin: bool = False
     """Whether the loop never sleeps: a core for some tens of microseconds less."""
     role: RoleConfig = RoleConfig()
