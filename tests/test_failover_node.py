@@ -49,16 +49,17 @@ def begun(hall: Hall) -> None:
 def test_an_active_alone_trades(hall):
     a = hall.begin("a")
     hall.until(lambda: hall.taken() > 100, "no orders")
-    assert hall.active() == ["a"] and a.role.epoch == 1
+    assert hall.active() == ["a"] and a.role.epoch >= 1
 
 
 def test_a_standby_takes_over_from_an_active_that_is_killed(hall):
     begun(hall)
     b, zombie = hall.nodes["b"], hall.nodes.pop("a")
+    epoch = zombie.role.epoch
     before = hall.taken()
     hall.until(lambda: b.role.is_active, "b never took over")
     hall.until(lambda: hall.taken() > before + 100, "b never traded")
-    assert b.role.epoch == 2
+    assert b.role.epoch > epoch
     # The zombie finds its lease over before it sends anything.
     hall.nodes["a"] = zombie
     hall.until(lambda: not zombie.role.is_active)
@@ -111,7 +112,7 @@ def test_a_breaker_holds_trading_and_lets_it_go_on(tmp_path):
             a.round()
             assert time.monotonic() < end
         assert "breaker feed" in a.role.holds and a.engine.block.get("holds")
-        assert a.engine.counters["commands"] == 1
+        assert a.engine.counters["commands"] >= 1
         assert any("breaker feed opens" in each for each in hall.said["a"])
         hall.until(lambda: not a.breakers.open_names, "it never closed")
         before = hall.taken()
