@@ -67,6 +67,7 @@ module chain #(
     output logic [63:0]     input_number,
     output logic [47:0]     engine_time,
     output logic [31:0]     word_peak,
+    output logic [15:0]     operations_waiting,  // in front of the book, and in it
     // the host
     input  logic [11:0] s_axil_awaddr,
     input  logic [2:0]  s_axil_awprot,
@@ -136,8 +137,9 @@ module chain #(
   always_ff @(posedge clk) begin
     if (operates) number <= number + 1'b1;
     was_gapped <= (gapped | was_gapped) & ~operates;
+    operations_waiting <= operations_waiting + 16'(operates) - 16'(top_valid & ~top_rescanned);
     if (operates & op == layout::OP_ADD) orders_live <= 1'b1;
-    if (rst) {number, was_gapped, orders_live} <= '0;
+    if (rst) {number, was_gapped, orders_live, operations_waiting} <= '0;
   end
 
   // ------------------------------------------------ book

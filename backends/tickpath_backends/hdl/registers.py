@@ -201,7 +201,7 @@ TABLES = {
         GROUPS,
         (("is_used", "u1"), ("line", "u2"), ("port", "u16"), ("address", "u32")),
         _COMMIT,
-        "a multicast group of the feed and the line it belongs to; A and B of a line are two groups",
+        "a multicast group of the feed and its line; A and B of a line are two groups",
     ),
     Table.NAME: Layout(
         PROFILE.symbols, (("name", "u64"),), _BOTH, "a symbol's eight characters, the first highest"
