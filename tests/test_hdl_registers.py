@@ -178,7 +178,7 @@ def test_what_cannot_be_done_changes_nothing_and_is_counted(back):
         Access(control + 2, 0, True),
         Access(0x3FC, 0, True),
         Access(0x010, 0, True),
-        Access(0x010, Operation.COMMIT << 24 | 9 << 16, True),
+        Access(0x010, Operation.COMMIT << 24 | len(Table) << 16, True),
     ]
     back.access(*wrong)
     back.settle()

@@ -5,7 +5,7 @@
 // verilator lint_off UNUSEDPARAM
 package register_map;
   localparam logic [31:0] ID = 32'h5449434b;
-  localparam logic [31:0] MAP_VERSION = 32'h10000;
+  localparam logic [31:0] MAP_VERSION = 32'h10001;
   localparam int ADDRESS_BITS = 12;
   localparam int STAGE_BITS = 1032;
   localparam int IDENTITY_AT = 32'h0;
@@ -73,6 +73,7 @@ package register_map;
   localparam logic [7:0] TABLE_RELEASE = 8'h6;
   localparam logic [7:0] TABLE_TRADING = 8'h7;
   localparam logic [7:0] TABLE_STATE = 8'h8;
+  localparam logic [7:0] TABLE_GROUP = 8'h9;
   localparam int TRIGGER_ENTRIES = 64;
   localparam int TRIGGER_BITS = 150;
   localparam int LIMITS_ENTRIES = 64;
@@ -81,6 +82,8 @@ package register_map;
   localparam int GATE_BITS = 96;
   localparam int SYMBOL_ENTRIES = 65536;
   localparam int SYMBOL_BITS = 7;
+  localparam int GROUP_ENTRIES = 8;
+  localparam int GROUP_BITS = 51;
   localparam int NAME_ENTRIES = 64;
   localparam int NAME_BITS = 64;
   localparam int TEMPLATE_ENTRIES = 1;

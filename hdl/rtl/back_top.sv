@@ -43,6 +43,12 @@ module back_top #(
     input  logic [5:0]   gap_symbol,
     // to the front and the book
     output logic [31:0]  cycle,
+    output logic         group_we,
+    output logic [2:0]   group,
+    output logic         group_is_used,
+    output logic [1:0]   group_line,
+    output logic [31:0]  group_address,
+    output logic [15:0]  group_port,
     output logic         locate_we,
     output logic [15:0]  locate,
     output logic         locate_is_used,
@@ -113,6 +119,9 @@ module back_top #(
   logic [63:0] name;
   logic [TW-1:0] template_;
   logic [95:0] gate;
+  assign group_we = commit_valid & tab == register_map::TABLE_GROUP;
+  assign group = entry[2:0];
+  assign {group_is_used, group_line, group_port, group_address} = stage[50:0];
   assign locate_we = commit_valid & tab == register_map::TABLE_SYMBOL;
   assign locate = entry;
   assign {locate_is_used, locate_symbol} = stage[6:0];
@@ -208,6 +217,7 @@ module back_top #(
   encode_top #(.PROTOCOL(PROTOCOL), .DW(DW), .DEPTH(ORDER_DEPTH), .SBW(32)) send (
       .clk(clk), .rst(rst), .template_(template_), .ref_we(ref_we), .ref_value(ref_value),
       .next_user_ref_num(next_user_ref_num), .in_valid(verdict_valid & told.is_accepted),
+      .in_refused(verdict_valid & ~told.is_accepted),
       .in_intent(judged), .in_is_short(told.is_short), .in_name(name), .in_sideband(stamp6),
       .was_taken(was_taken), .was_refused(was_refused), .was_textless(was_textless),
       .peak(order_peak), .first(first), .first_sideband(first_stamp),

@@ -5,8 +5,9 @@
 //     PROTOCOL 2   FIX 4.4 NewOrderSingle        nine cycles later; MsgSeqNum and the times are left
 //                                                for the session: digits of zero, and the epoch
 //
-// The order_id is that of the first order of the intent's message.  UserRefNum counts the orders
-// that found room: `taken` says that this cycle's did.  The host may set the next one.
+// The order_id is that of the first order of the intent's message.  UserRefNum counts what the gate
+// judged, as the software's does: intents it refused (`in_refused`) and orders that found room
+// (`taken` says that this cycle's did).  The host may set the next one.
 // An order that has no text (FIX, a symbol of other characters) comes out with length 0.
 `include "layout.svh"
 module encode #(
@@ -24,6 +25,7 @@ module encode #(
     input  logic [31:0]                      ref_value,
     output logic [31:0]                      next_user_ref_num,
     input  logic                             in_valid,
+    input  logic                             in_refused,
     input  logic [layout::INTENT_T_BITS-1:0] in_intent,
     input  logic                             in_is_short,
     input  logic [63:0]                      in_name,    // the symbol's eight characters
@@ -48,7 +50,7 @@ module encode #(
     order.price = intent.price;
   end
   always_ff @(posedge clk) begin
-    if (taken) next_user_ref_num <= next_user_ref_num + 32'd1;
+    if (taken | in_refused) next_user_ref_num <= next_user_ref_num + 32'd1;
     if (ref_we) next_user_ref_num <= ref_value;
     if (rst) next_user_ref_num <= 32'd1;
   end

@@ -17,6 +17,7 @@ module encode_top #(
     input  logic [31:0]                      ref_value,
     output logic [31:0]                      next_user_ref_num,
     input  logic                             in_valid,
+    input  logic                             in_refused,   // instead: an intent that takes a number
     input  logic [layout::INTENT_T_BITS-1:0] in_intent,
     input  logic                             in_is_short,
     input  logic [63:0]                      in_name,
@@ -40,7 +41,7 @@ module encode_top #(
   wire taken = valid & ~refused & length != 0;
   encode #(.PROTOCOL(PROTOCOL), .BYTES(BYTES), .TW(TW), .SBW(SBW)) write (
       .clk(clk), .rst(rst), .template_(template_), .ref_we(ref_we), .ref_value(ref_value),
-      .next_user_ref_num(next_user_ref_num), .in_valid(in_valid), .in_intent(in_intent),
+      .next_user_ref_num(next_user_ref_num), .in_valid(in_valid), .in_refused(in_refused), .in_intent(in_intent),
       .in_is_short(in_is_short), .in_name(in_name), .in_sideband(in_sideband),
       .out_valid(valid), .out_message(message), .out_length(length), .out_sideband(sideband),
       .taken(taken));

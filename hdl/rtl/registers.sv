@@ -111,6 +111,10 @@ module registers #(
         fetches = 1'b0;
         entries = 17'(register_map::SYMBOL_ENTRIES);
       end
+      register_map::TABLE_GROUP: begin
+        fetches = 1'b0;
+        entries = 17'(register_map::GROUP_ENTRIES);
+      end
       register_map::TABLE_RELEASE, register_map::TABLE_TRADING: fetches = 1'b0;
       register_map::TABLE_STATE: commits = 1'b0;
       default: {commits, fetches} = 2'b00;

@@ -131,8 +131,7 @@ class Session:
         made = self._intents()
         verdicts = self.back.verdicts
         self.intents += len(made)
-        accepted = self._verdicts(made, verdicts)
-        self._orders(accepted)
+        self._orders(self._verdicts(made, verdicts))
         self.counted["TRADING_ACTIONS"] += len(self.actions)
         self.counted["GAPS"] += len(self.gaps)
         self.tops, self.gaps, self.actions, self._told = [], [], [], []
@@ -183,7 +182,7 @@ class Session:
             for at, *action in self.actions
         ]
         due.sort(key=lambda each: each[0])
-        accepted, waiting = [], iter(made)
+        judged, waiting = [], iter(made)
         self.counted["INTENTS"] += len(made)
         for got in verdicts:
             while due and due[0][0] <= got.cycle:
@@ -203,19 +202,21 @@ class Session:
             for check in expected.failed:
                 self.counted[f"FAILED_{Check(check).name}"] += 1
             self.counted["REFUSED" if expected.failed else "ACCEPTED"] += 1
-            if not expected.failed:
-                accepted.append((got.cycle, intent, expected))
+            judged.append((got.cycle, intent, expected))
         self.dropped += sum(1 for _ in waiting)
         for _, apply in due:
             apply()
-        return accepted
+        return judged
 
-    def _orders(self, accepted: list[tuple[int, Intent, Expected]]) -> None:
+    def _orders(self, judged: list[tuple[int, Intent, Expected]]) -> None:
         orders = iter(self.back.orders)
         order: Order | None = next(orders, None)
         lead = 1 + (9 if self.back.protocol is Protocol.FIX44 else 0)
-        for at, intent, verdict in accepted:
+        for at, intent, verdict in judged:
             number = self.reference.user_ref_num
+            if verdict.failed:
+                self.reference.user_ref_num = number + 1 & 0xFFFFFFFF
+                continue
             expected = self.reference.order(intent, verdict.is_short)
             if order is not None and order.data == expected:
                 if order.shown < at + lead:
