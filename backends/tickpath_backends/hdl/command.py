@@ -1,12 +1,14 @@
-"""`tickpath hdl`: the hardware's sources generated, and compared with what is checked in.
+"""`tickpath hdl`: the hardware's sources generated, its blocks simulated and mapped.
 
-Exit codes: 0 fine; 1 `build --check` found files that differ; 2 a tool or source is missing.
+Exit codes: 0 fine; 1 `build --check` found files that differ, or a bench failed; 2 a tool or source
+is missing.
 """
 
 import json
 import sys
 from collections.abc import Callable
 from functools import wraps
+from pathlib import Path
 from typing import Any
 
 import click
@@ -34,7 +36,7 @@ def guarded(command: Callable[..., int]) -> Callable[..., None]:
 
 @click.group()
 def hdl() -> None:
-    """Build the hardware's generated sources."""
+    """Build the hardware's generated sources, simulate and map its blocks."""
 
 
 @hdl.command()
@@ -58,3 +60,47 @@ def build(check: bool, as_json: bool) -> int:
     what = "differ from what is generated; run: tickpath hdl build" if check else "written"
     click.echo(f"{len(names)} files {what}" if names else "all files are current", err=True)
     return FINDING if check and names else OK
+
+
+@hdl.command()
+@click.option("--block", "blocks", multiple=True, metavar="NAME", help="One block; all by default.")
+@click.option("--out", metavar="DIR", default="out/hdl", show_default=True)
+@click.option("--seed", type=int, default=1, show_default=True)
+@click.option("--waves", is_flag=True, help="Keep every signal: OUT/BLOCK/dump.fst, for GTKWave.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@guarded
+def sim(blocks: tuple[str, ...], out: str, seed: int, waves: bool, as_json: bool) -> int:
+    """Run the cocotb benches of the blocks on Verilator."""
+    from tickpath_backends.hdl import bench
+    from tickpath_backends.hdl.error import HdlError
+
+    unknown = [each for each in blocks if each not in bench.BENCHES]
+    if unknown:
+        raise HdlError(f"hdl sim: no block {unknown[0]}; there are {', '.join(bench.BENCHES)}")
+    results: dict[str, dict[str, int]] = {}
+    for name in blocks or tuple(bench.BENCHES):
+        directory = Path(out).resolve() / name
+        directory.mkdir(parents=True, exist_ok=True)
+        tests, failures = bench.run(name, directory, seed, waves)
+        results[name] = {"tests": tests, "failures": failures, "of": bench.BENCHES[name].tests}
+        click.echo(f"{name}: {tests} tests, {failures} failed", err=True)
+    if as_json:
+        click.echo(json.dumps({"schema": "tickpath.hdl.sim/1", "seed": seed, "blocks": results}))
+    is_fine = all(not row["failures"] and row["tests"] == row["of"] for row in results.values())
+    return OK if is_fine else FINDING
+
+
+@hdl.command()
+@click.argument("tops", nargs=-1)
+@guarded
+def synth(tops: tuple[str, ...]) -> int:
+    """Map tops for UltraScale+ with yosys: area and logic depth; prints JSON, an object a line.
+
+    Not placed, not routed: what is scheduled for 322 MHz, not what runs at it.
+    """
+    from tickpath_backends.hdl import synthesis
+
+    for top in tops or tuple(synthesis.TOPS):
+        report = synthesis.synthesise(top)
+        click.echo(json.dumps({key: report[key] for key in ("top", "family", "area", "logic_ps")}))
+    return OK

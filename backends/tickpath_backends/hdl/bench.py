@@ -1,4 +1,4 @@
-"""The cocotb benches of the back's blocks: what is built, with which parameters, and running it."""
+"""The cocotb benches of the blocks (hdl/tb): what is built, with which parameters, and run."""
 
 import os
 import sys
@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
-from tickpath_backends.hdl import back_model, verilated
+from tickpath_backends.hdl import back_model, book_model, parse_model, verilated
 from tickpath_backends.hdl.registers import Protocol
 from tickpath_backends.hdl.verilated import HDL, HdlError
 
@@ -22,6 +22,8 @@ class Bench(NamedTuple):
 
 
 BENCHES = {
+    "parse": Bench("parse_top", parse_model.SOURCES, {"LOCATE_BITS": 8, "DEPTH": 1024}, 11),
+    "book": Bench("book", book_model.SOURCES, {"IW": 6}, 11),
     "risk": Bench("risk", back_model.RISK, {"DEPTH": 8}, 5),
     "encode": Bench(
         "encode_top", back_model.ENCODE, {"PROTOCOL": int(Protocol.OUCH50), "DEPTH": 4}, 5
@@ -43,10 +45,11 @@ def why_not() -> str | None:
     return verilated.why_not()
 
 
-def run(block: str, directory: Path, seed: int = 1) -> tuple[int, int]:
+def run(block: str, directory: Path, seed: int = 1, has_waves: bool = False) -> tuple[int, int]:
     """Build a block's top in a directory and run its bench; (tests, failures).
 
-    Changes this process' environment: simulators take theirs from it.  Raises `HdlError`.
+    With waves, every signal is kept in the directory.  Changes this process' environment, since
+    simulators take theirs from it.  Raises `HdlError`.
     """
     if reason := why_not():
         raise HdlError(reason)
@@ -65,6 +68,7 @@ def run(block: str, directory: Path, seed: int = 1) -> tuple[int, int]:
         build_dir=directory,
         timescale=("1ns", "1ps"),
         always=True,
+        waves=has_waves,
     )
     report = runner.test(
         hdl_toplevel=bench.top,
@@ -72,6 +76,7 @@ def run(block: str, directory: Path, seed: int = 1) -> tuple[int, int]:
         build_dir=directory,
         test_dir=directory,
         seed=seed,
+        waves=has_waves,
     )
     ran, failed = get_results(report)
     return ran, failed
