@@ -323,6 +323,8 @@ def replay(
             result["live"] = live.counters
         if profile is not None:
             _add_profile(result, profile, engine)
+        if add := getattr(executor, "add_result", None):
+            add(result)
         result["sources"] = [os.fspath(source) for source in plan.sources]
         if decisions:
             decisions.close()
