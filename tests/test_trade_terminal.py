@@ -7,6 +7,7 @@ import struct
 import termios
 import threading
 import time
+from collections.abc import Callable
 
 import pytest
 from rich.color import ColorSystem
@@ -15,7 +16,7 @@ from tickpath.trade import terminal as module
 from tickpath.trade.terminal import ENTER, HOME, LEAVE, Terminal
 
 FRAME = [[("first ", "bold"), ("line", "")], [("second", "green")]]
-PATIENCE_S = 10.0
+PATIENCE_S = 60.0
 
 
 class Pty:
@@ -39,11 +40,13 @@ class Pty:
         except OSError:
             return
 
-    def wait_for(self, raw: bytes) -> None:
+    def wait_for(self, raw: bytes, again: Callable[[], None] = lambda: None) -> None:
+        """``again`` is done until it has come: a frame may be dropped while nobody reads."""
         end = time.monotonic() + PATIENCE_S
         while raw not in self.raw:
             assert time.monotonic() < end, self.raw
             time.sleep(0.001)
+            again()
 
     def close(self) -> None:
         for each in (self.slave, self.master):
@@ -64,7 +67,7 @@ def test_a_frame_and_the_end(screen):
         screen.wait_for(ENTER.encode())
         for _ in range(3):
             terminal.show(FRAME)
-            screen.wait_for(b"second")
+            screen.wait_for(b"second", lambda: terminal.show(FRAME))
             time.sleep(0.001)
     screen.wait_for(LEAVE.encode())
     frame = screen.raw.split(HOME.encode())[1]
@@ -78,7 +81,7 @@ def test_without_colors(screen):
         screen.wait_for(ENTER.encode())
         time.sleep(0.01)
         terminal.show(FRAME)
-        screen.wait_for(b"first line\x1b[K\r\nsecond")
+        screen.wait_for(b"first line\x1b[K\r\nsecond", lambda: terminal.show(FRAME))
 
 
 def test_a_terminal_that_takes_nothing_costs_frames_and_not_time(screen, monkeypatch):
