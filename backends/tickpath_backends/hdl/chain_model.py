@@ -110,7 +110,7 @@ def _feed(given, at, state, frames, gaps, most_waiting, waiting, fed, clock):
     if state[S_GAP] > 0:
         state[S_GAP] -= 1
         return
-    if state[S_BYTE] == 0 and waiting > most_waiting:
+    if state[S_BYTE] == 0 and (waiting > most_waiting or state[S_LOST] != 0):
         return
     frame = frames[state[S_FRAME]]
     begin = np.uint64(state[S_BYTE])
@@ -281,10 +281,10 @@ def _drive(
         if is_fed and state[S_IDLE] >= QUIET:
             if taken[to[WAITING]] == ZERO and state[S_LOST] == 0:
                 break
-            if state[S_IDLE] > PATIENCE:
-                reason = STUCK
-                break
-        waiting = np.int64(taken[to[WAITING]])
+        if state[S_IDLE] > PATIENCE:
+            reason = STUCK
+            break
+        waiting, words = np.int64(taken[to[WAITING]]), state[S_WORD]
         _feed(given, at, state, frames, gaps, most_waiting, waiting, fed, clock)
         if state[S_ACCESS] < len(accesses):
             _ask(given, at, state, accesses)
@@ -294,7 +294,7 @@ def _drive(
         came = _collect(taken, to, state, tops, last, verdicts, orders, is_ready, clock)
         if state[S_PHASE] != 0:
             _answer(given, taken, at, to, state, accesses, clock)
-        state[S_IDLE] = 0 if came or not is_fed else state[S_IDLE] + 1
+        state[S_IDLE] = 0 if came or state[S_WORD] != words else state[S_IDLE] + 1
         clock += 1
     given[at[TVALID]] = ZERO
     state[S_CLOCK] = clock
@@ -363,9 +363,9 @@ class Chain:
 
         ``gaps`` has the cycles before each word, ``ready`` in which cycles a word of an order is
         taken; both are repeated.  A frame does not begin while more than ``most_waiting``
-        operations are on their way to or in the book: frames lie next to each other here, and what
-        a rescan of the store holds up is an hour's messages.  Raises `HdlError` where the chain
-        does not come to rest.
+        operations are on their way to or in the book, nor while it looks for a lost side: frames
+        lie next to each other here, where the wire has idle time.  Raises `HdlError` where the
+        chain does not come to rest.
         """
         asked = np.zeros(0, ACCESS) if accesses is None else accesses
         stalls = np.zeros(0, np.int64) if gaps is None else gaps
