@@ -215,7 +215,7 @@ class Session:
         for at, intent, verdict in judged:
             number = self.reference.user_ref_num
             if verdict.failed:
-                self.reference.user_ref_num = number + 1 & 0xFFFFFFFF
+                self.reference.take_number()
                 continue
             expected = self.reference.order(intent, verdict.is_short)
             if order is not None and order.data == expected:

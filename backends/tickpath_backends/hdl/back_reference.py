@@ -226,8 +226,12 @@ class Reference:
     def order(self, intent: Intent, is_short: bool) -> bytes:
         """The order of an accepted intent that finds room."""
         raw = self.encode(intent, is_short, self.user_ref_num)
-        self.user_ref_num = self.user_ref_num + 1 & 0xFFFFFFFF
+        self.take_number()
         return raw
+
+    def take_number(self) -> None:
+        """Every intent that the gate judged takes a UserRefNum, a refused one too."""
+        self.user_ref_num = self.user_ref_num + 1 & 0xFFFFFFFF
 
 
 def order_id_of(intent: Intent) -> int:
