@@ -139,6 +139,7 @@ def test_a_group_that_was_killed_whole_goes_on_from_its_journal(tmp_path):
         before, positions = a.engine.block.get("record_number"), positions_of(a)
         del hall.nodes["a"]
         a.close()
+        assert not a.ring.path.exists()
         again = hall.begin("a")
         assert (
             again.engine.block.get("record_number") == before and positions_of(again) == positions

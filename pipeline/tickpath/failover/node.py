@@ -226,10 +226,14 @@ class Node:
         self.engine.restore(self.engine.snapshot())
 
     def close(self) -> None:
-        """Let go of everything; a lease that is held runs out, or was released by `retire`."""
+        """Let go of everything; a lease that is held runs out, or was released by `retire`.
+
+        The ring's file goes, which a kill leaves: whoever follows it has it mapped.
+        """
         self._leave()
         self.market.close()
         self._stack.close()
+        self.ring.path.unlink(missing_ok=True)
 
     def run(self, duration_s: float | None = None) -> None:
         """Turn the loop until stopped, or for so long."""
