@@ -155,3 +155,20 @@ def test_a_group_that_was_killed_whole_goes_on_from_its_journal(tmp_path):
         hall.until(lambda: hall.taken() > taken + 20, "it does not trade")
     finally:
         hall.close()
+
+
+def test_a_standby_that_diverged_keeps_its_state_for_study_and_loads_anothers(hall):
+    begun(hall)
+    a, b = hall.nodes["a"], hall.nodes["b"]
+    incarnation, loaded = b.role.member.incarnation, b.counters["snapshots_loaded"]
+    b.engine.block.set("book_digest", b.engine.book_digest ^ 1)
+    hall.until(lambda: b.counters["snapshots_loaded"] > loaded, "no snapshot was loaded")
+    assert any("diverged behind record" in each for each in hall.said["b"])
+    assert list((hall.path / "node-b").glob("diverged-*.snapshot"))
+    hall.until(
+        lambda: a._gate and a._gate[0].name == "b" and a._gate[0].incarnation != incarnation,
+        "it does not count again",
+    )
+    a._step(HoldTrading())
+    hall.until(lambda: not a.outbox.waiting_bytes and b.transport and b.transport.lag == 0)
+    assert positions_of(a) == positions_of(b)
