@@ -10,6 +10,9 @@ Orders leave as soon as the message that asked for them is done: through the tra
 ``transport.orders_to`` says so, else by whoever gets them from the engine, for which the loop
 returns at once.  Nothing in it blocks, and it ends at the latest one burst after its time is over.
 
+What has to have happened before, acknowledgements of standbys and a lease that still runs, is the
+`gate`'s: `Live.gate`.
+
 Between two steps no message is under way, so that answers, commands and recovery may be fed; what
 is still lent then is taken first by the next step.
 """
@@ -26,6 +29,7 @@ from numba.extending import intrinsic
 from tickpath.backend import LiveTransport, Native
 from tickpath.clock import Clock, calibrate, now_cycles
 from tickpath.engine import Engine
+from tickpath.gate import Gate, may_leave
 from tickpath.jit import entry, leaf
 from tickpath.layout import egress, engine
 from tickpath.memory import accessors, cycles
@@ -46,6 +50,7 @@ LIVE = np.dtype(
         ("release", "<u8"),
         ("send", "<u8"),
         ("process", "<u8"),
+        ("gate", "<u8"),  # address of its state
         ("packets", "<u8"),  # address of the records that are lent
         ("burst", "<u8"),  # most of them
         ("lent", "<u8"),  # how many are lent now
@@ -112,7 +117,7 @@ def _send_orders(eng, record):
     used, sent = engine.egress_used(eng), live.sent(record)
     if used == sent:
         return True
-    if live.sends(record) == ZERO:
+    if live.sends(record) == ZERO or not may_leave(live.gate(record), eng):
         return False
     _send(live.send(record), live.transport(record), egress.at(eng, sent), used - sent)
     if live.keeps(record) == ZERO:
@@ -210,6 +215,8 @@ class Live:
         native: Native = transport.native
         self.record[list(Native._fields)] = tuple(native)
         self.record["process"] = _address_of(process, _PROCESS)
+        self.gate = Gate(engine.block, self.clock, transport.send)
+        self.record["gate"] = self.gate.address
         self.record["packets"] = self._packets.ctypes.data
         self.record["burst"] = config.burst
         self.record["sends"] = config.orders_to is not None
@@ -227,10 +234,10 @@ class Live:
         return self
 
     def _give_orders(self, orders: memoryview) -> None:
-        """Send what was made between steps, and hand all over to who had them before."""
+        """Send what has not left in the loop, and hand all over to who had them before."""
         sent = int(self.record["sent"][0])
         if sent < len(orders):
-            self.transport.send(orders[sent:])
+            self.gate.leave(orders[sent:], self.engine.block.get("record_number"))
         self.record["sent"] = 0
         if self._on_orders is not None:
             self._on_orders(orders)
@@ -253,6 +260,7 @@ class Live:
     def step(self, step_ns: int = STEP_NS) -> int:
         """Poll for so long; gives how many packets came.  Returns earlier where orders wait."""
         block, before = self.engine.block, int(self.record["received"][0])
+        self.gate.try_again()
         until = np.uint64(now_cycles() + self.clock.cycles(step_ns))
         while True:
             _spin(block.address, self._address, until)
