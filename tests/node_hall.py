@@ -20,7 +20,8 @@ from tickpath.failover.gateway_server import GatewayServer
 from tickpath.failover.node import Node
 from tickpath.failover.node_config import NodeConfig, checked_node
 from tickpath.failover.witness_server import WitnessServer, WitnessSettings
-from tickpath.replica.mirror import Receiver, Sender
+from tickpath.replica.mirror_receiver import Receiver
+from tickpath.replica.mirror_sender import Sender
 from tickpath.session.credentials import Credentials, Secret
 from trading import CREDENTIALS, QUICK, busy, exchange_config, free_udp_port
 

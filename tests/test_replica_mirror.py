@@ -8,7 +8,9 @@ import time
 import pytest
 
 from tickpath import Engine
-from tickpath.replica.mirror import MILLISECOND_NS, Receiver, Sender, Settings, datagram, read
+from tickpath.replica.mirror import MILLISECOND_NS, Settings, datagram, read
+from tickpath.replica.mirror_receiver import Receiver
+from tickpath.replica.mirror_sender import Sender
 from tickpath.replica.mirror_udp import receive, send
 from tickpath.replica.ring import Ring, RingTransport
 from tickpath.wire.control import CONTROL
@@ -218,37 +220,60 @@ def test_damaged_datagrams_are_counted(tmp_path, engine, at):
     assert network.receiver.ring.place == before
 
 
-def test_over_sockets(tmp_path, engine):
-    ring = Ring.create(tmp_path / "ring", CAPACITY)
-    engine.publish_to(ring.address)
+def free_port() -> int:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.bind(("127.0.0.1", 0))
-        address = probe.getsockname()
+        return probe.getsockname()[1]
+
+
+@pytest.mark.parametrize("receivers", [0, 1, 3], ids=["unicast", "group", "group of three"])
+def test_over_sockets(tmp_path, engine, receivers):
+    ring = Ring.create(tmp_path / "ring", CAPACITY)
+    engine.publish_to(ring.address)
+    address = ("127.0.0.1", free_port())
+    group = ("239.255.77.9", free_port()) if receivers else None
+    names = [f"far-{number}" for number in range(max(1, receivers))]
     over = threading.Event()
-    results: list[object] = []
-    path = tmp_path / "mirror"
-    ways = (
-        lambda: results.append(send(ring, address, over.is_set)),
-        lambda: results.append(receive(path, "far", address, over.is_set)),
-    )
-    threads = [threading.Thread(target=each) for each in ways]
+    results: list[Sender | Receiver] = []
+
+    def keep(name: str) -> None:
+        joined = None if group is None else (group, "127.0.0.1")
+        results.append(receive(tmp_path / name, name, address, over.is_set, group=joined))
+
+    threads = [
+        threading.Thread(
+            target=lambda: results.append(send(ring, address, over.is_set, group=group))
+        ),
+        *(threading.Thread(target=keep, args=(name,)) for name in names),
+    ]
     for each in threads:
         each.start()
+    deadline = time.monotonic() + 20
+
+    def until(condition) -> bool:
+        while not condition() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return condition()
+
+    def are_there() -> bool:
+        return all(name.encode() in ring.followers["name"] for name in names)
+
+    def have_all() -> bool:
+        mine = ring.followers[ring.followers["name"] != b""]
+        return len(mine) == len(names) and bool((mine["acknowledged"] == ring.place[1]).all())
+
     try:
-        deadline = time.monotonic() + 20
-        while b"far" not in ring.followers["name"] and time.monotonic() < deadline:
-            time.sleep(0.01)
+        assert until(are_there)
         publish(engine, 300, random.Random(1))
-        while time.monotonic() < deadline:
-            mine = ring.followers[ring.followers["name"] == b"far"]
-            if len(mine) and mine["acknowledged"][0] == ring.place[1]:
-                break
-            time.sleep(0.01)
-        assert int(mine["acknowledged"][0]) == ring.place[1]
+        assert until(have_all)
     finally:
         over.set()
         for each in threads:
             each.join(10)
-    assert len(results) == 2
-    mirror = Ring.attach(path)
-    assert mirror.place == ring.place
+    assert len(results) == 1 + len(names)
+    for name in names:
+        assert Ring.attach(tmp_path / name).place == ring.place
+    (sender,) = [each for each in results if isinstance(each, Sender)]
+    published = int(ring.header["head"])
+    if receivers:  # once for all, but for what somebody missed
+        assert sender.counters["sent_bytes"] < published * 1.5

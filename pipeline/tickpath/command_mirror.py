@@ -49,9 +49,10 @@ def _address(text: str) -> tuple[str, int]:
 @mirror.command()
 @click.option("--ring", required=True, metavar="PATH", help="The node's ring.")
 @click.option("--listen", required=True, metavar="HOST:PORT", help="Where receivers join (UDP).")
+@click.option("--group", metavar="HOST:PORT", help="Send what is new by multicast, once for all.")
 @click.option("--datagram-bytes", type=int, default=1472, show_default=True, help="UDP payload.")
 @click.option("--spin", is_flag=True, help="Never sleep: a core for less latency.")
-def send(ring: str, listen: str, datagram_bytes: int, spin: bool) -> None:
+def send(ring: str, listen: str, group: str | None, datagram_bytes: int, spin: bool) -> None:
     """Send a node's ring to whoever joins, until stopped; prints its counters."""
     from tickpath.replica.mirror import Settings
     from tickpath.replica.mirror_udp import send as run
@@ -60,7 +61,12 @@ def send(ring: str, listen: str, datagram_bytes: int, spin: bool) -> None:
     settings = Settings(datagram_bytes=datagram_bytes)
     _done(
         lambda is_stopped: run(
-            Ring.attach(ring), _address(listen), is_stopped, settings, 0 if spin else 50
+            Ring.attach(ring),
+            _address(listen),
+            is_stopped,
+            settings,
+            0 if spin else 50,
+            None if group is None else _address(group),
         )
     )
 
@@ -69,13 +75,44 @@ def send(ring: str, listen: str, datagram_bytes: int, spin: bool) -> None:
 @click.option("--ring", required=True, metavar="PATH", help="Where the mirror is kept.")
 @click.option("--name", required=True, help="Of this receiver, on the sender's side.")
 @click.option("--source", required=True, metavar="HOST:PORT", help="The sender.")
+@click.option("--group", metavar="HOST:PORT", help="The sender's multicast group.")
+@click.option(
+    "--interface",
+    metavar="ADDRESS",
+    default="127.0.0.1",
+    show_default=True,
+    help="Of the interface that the group is joined on.",
+)
+@click.option(
+    "--feed",
+    "config",
+    metavar="FILE",
+    help="Take the feed of this node's configuration here, and only the plan from the sender.",
+)
 @click.option("--spin", is_flag=True, help="Never sleep: a core for less latency.")
-def receive(ring: str, name: str, source: str, spin: bool) -> None:
+def receive(
+    ring: str,
+    name: str,
+    source: str,
+    group: str | None,
+    interface: str,
+    config: str | None,
+    spin: bool,
+) -> None:
     """Keep the mirror of a ring that is sent from another host; prints its counters."""
+    from tickpath.failover.node_config import load
     from tickpath.replica.mirror_udp import receive as run
+    from tickpath.replica.plan_feed import ReceivedFeed
 
     _done(
         lambda is_stopped: run(
-            Path(ring), name, _address(source), is_stopped, None, 0 if spin else 50
+            Path(ring),
+            name,
+            _address(source),
+            is_stopped,
+            None,
+            0 if spin else 50,
+            None if group is None else (_address(group), interface),
+            None if config is None else ReceivedFeed(load(config)),
         )
     )

@@ -9,10 +9,15 @@ import select
 import socket
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
+from tickpath.recovery.sockets import join
 from tickpath.replica.error import ReplicaError
-from tickpath.replica.mirror import Address, Receiver, Sender, Settings
+from tickpath.replica.mirror import Address, Settings
+from tickpath.replica.mirror_receiver import Receiver
+from tickpath.replica.mirror_sender import Sender
+from tickpath.replica.plan_feed import ReceivedFeed
 from tickpath.replica.ring import Ring
 
 BURST = 512
@@ -68,10 +73,17 @@ def send(
     is_stopped: Callable[[], bool],
     settings: Settings | None = None,
     idle_us: int = 50,
+    group: Address | None = None,
 ) -> Sender:
-    """Mirror a ring to whoever joins at ``listen``, until told to stop; gives its counters."""
-    sender = Sender(ring, settings)
+    """Mirror a ring to whoever joins at ``listen``, until told to stop; gives its counters.
+
+    With a multicast ``group`` what is new goes there, over the interface that ``listen`` is of.
+    """
+    sender = Sender(ring, settings, group)
     with bound(listen, sender.settings) as ours:
+        if group is not None:
+            way = socket.inet_aton(listen[0])
+            ours.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, way)
         while not is_stopped():
             for raw, source in _taken(ours):
                 for answer in sender.take(raw, source, time.monotonic_ns()):
@@ -92,21 +104,40 @@ def receive(
     is_stopped: Callable[[], bool],
     settings: Settings | None = None,
     idle_us: int = 50,
+    group: tuple[Address, str] | None = None,
+    feed: ReceivedFeed | None = None,
 ) -> Receiver:
-    """Keep a mirror of the ring that is sent from ``source``; gives its counters in the end."""
-    receiver = Receiver(path, name, settings)
-    with bound(None, receiver.settings) as ours:
+    """Keep a mirror of the ring that is sent from ``source``; gives its counters in the end.
+
+    ``group`` is a multicast group of the sender's and the address of the interface to join it on;
+    ``feed`` the market's feed as it comes to this host.
+    """
+    receiver = Receiver(path, name, settings, feed)
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(bound(None, receiver.settings))]
+        if group is not None:
+            buffer_bytes = 2 * receiver.settings.window_bytes
+            try:
+                sockets.append(stack.enter_context(join(*group, buffer_bytes)))
+            except OSError as error:
+                (host, port), over = group
+                raise ReplicaError(f"{host}:{port} over {over}: {error.strerror}") from None
+        waited_for = [*sockets, *(feed.sockets if feed is not None else ())]
         while not is_stopped():
-            came = _taken(ours)
+            # The feed first: what the plan says has mostly come by then.
+            came = feed.poll() if feed is not None else 0
             out: list[bytes] = []
-            for raw, whence in came:
+            for raw, whence in [each for ours in sockets for each in _taken(ours)]:
+                came += 1
                 if whence != source:
                     receiver.counters["strangers"] += 1
                     continue
                 out += receiver.take(raw, time.monotonic_ns())
             out += receiver.tick(time.monotonic_ns())
             for raw in out:
-                _send(ours, raw, source)
+                _send(sockets[0], raw, source)
             if not came:
-                select.select([ours], [], [], max(idle_us, 1) / 1e6)
+                select.select(waited_for, [], [], max(idle_us, 1) / 1e6)
+    if feed is not None:
+        receiver.counters += feed.counters
     return receiver

@@ -4,9 +4,12 @@ A ring is a stream of bytes with positions; the mirror is a ring of the same cap
 bytes at the same positions.  So data needs no borders, what is missing is a range, and who follows
 the mirror does it as on the ring's own host.
 
-    join     the receiver wants the stream; ``stream`` is the one that it has, 0 for none
+    join     the receiver wants the stream; ``stream`` is the one that it has, 0 for none;
+             ``takes_plan`` is 1 where it takes the feed itself
     start    the sender's answer: the receiver has to begin (again) at ``position``
     data     bytes from ``position`` on
+    plan     records from ``position`` on; runs of numbered messages of the market, and pads, as
+             their headers only (`replica.plan`)
     beat     where the stream stands, also when nothing happens; ``beats`` rises as long as the
              engine's own loop lives
     nak      the receiver misses ``length`` bytes from ``position`` on
@@ -18,7 +21,7 @@ the mirror does it as on the ring's own host.
 
 from tickpath.wire.table import Message, Protocol
 
-VERSION = 1
+VERSION = 2
 MAGIC = "TPMR"
 
 _WHO = (
@@ -37,9 +40,10 @@ _PLACE = (
 MIRROR = Protocol(
     "mirror",
     (
-        Message("J", "join", 44, (*_WHO, ("name", "ascii:24"))),
+        Message("J", "join", 45, (*_WHO, ("name", "ascii:24"), ("takes_plan", "u8"))),
         Message("S", "start", 76, (*_WHO, ("position", "u64"), ("capacity", "u64"), *_PLACE[1:])),
         Message("D", "data", 76, (*_WHO, ("position", "u64"), *_PLACE, ("bytes", "bytes:*"))),
+        Message("P", "plan", 76, (*_WHO, ("position", "u64"), *_PLACE, ("bytes", "bytes:*"))),
         Message("B", "beat", 68, (*_WHO, *_PLACE)),
         Message("N", "nak", 36, (*_WHO, ("position", "u64"), ("length", "u64"))),
         Message(
