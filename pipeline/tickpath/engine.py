@@ -37,6 +37,7 @@ from tickpath.packet import (
 from tickpath.pipeline import process, whole_messages
 from tickpath.publish import note
 from tickpath.risk import Reject
+from tickpath.scrub import due, slices
 from tickpath.state import BBO_COLUMNS, Block
 from tickpath.strategy import Strategy, load
 from tickpath.wire.control import CONTROL
@@ -111,6 +112,9 @@ class Engine:
         self._orders: list[bytes] = []
         self._rest = b""
         self._strategy_error: str | None = None  # of before a restore
+        self._slices = slices(self.block)
+        self.block.set("scrub_table", int(self._slices.ctypes.data))
+        self.block.set("scrub_slices", len(self._slices))
         self.block.set("orders_wanted", 1)
         self.block.set("bbo_wanted", int(on_bbo is not None))
         self.block.set("audit_wanted", int(on_audit is not None))
@@ -198,12 +202,18 @@ class Engine:
         raw = CONTROL[name].encode(who=who, why=why, **values)
         self.feed_commands(_join([raw]))
 
-    def publish_to(self, address: int | np.uint64) -> None:
+    def publish_to(self, address: int | np.uint64, scrub_every: int = 0) -> None:
         """Write every input from here on into a ring (`tickpath.publish`); 0: none.
 
-        The ring at ``address`` has to stay where it is.
+        The ring at ``address`` has to stay where it is.  Every ``scrub_every`` records the live
+        loop, or whoever calls `scrub`, says one slice of the state (`tickpath.scrub`); 0: never.
         """
         self.block.set("publishes", int(address))
+        self.block.set("scrub_every", scrub_every)
+
+    def scrub(self) -> None:
+        """Say a slice of the state, if one is due."""
+        due(self._address)
 
     def say(self, kind: Kind, text: bytes = b"", value: int = 0) -> None:
         """Put a word of the failover layer into the input stream: EPOCH, NOTE or HOLD.

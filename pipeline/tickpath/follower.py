@@ -13,14 +13,22 @@ from enum import IntEnum
 
 import numpy as np
 
-from tickpath import line, publish, repair, unit
+from tickpath import line, publish, repair, scrub, unit
 from tickpath.counters import Counter
 from tickpath.jit import cold, leaf
 from tickpath.layout import LineKind, count, engine
 from tickpath.layout import line as line_record
 from tickpath.memory import lend_message
 from tickpath.packet import LINK_RESPONSES
-from tickpath.publish import HEADER, checksum_of, gap_body, line_start, record, size_of
+from tickpath.publish import (
+    HEADER,
+    checksum_of,
+    gap_body,
+    line_start,
+    record,
+    scrub_body,
+    size_of,
+)
 from tickpath.wire.inputs import Flag, Kind
 
 
@@ -41,6 +49,8 @@ class Divergence(IntEnum):
     """They do not number their lines alike."""
     UNKNOWN = 7
     """No such kind of record."""
+    STATE = 8
+    """Positions, own orders, limits or the strategy's state: a slice of them adds up otherwise."""
 
 
 ZERO, ONE = np.uint64(0), np.uint64(1)
@@ -52,11 +62,11 @@ _REPEATED, _FENCED = np.uint64(Counter.INPUTS_REPEATED), np.uint64(Counter.INPUT
 _DAMAGED, _HOLE = np.uint64(Divergence.DAMAGED), np.uint64(Divergence.HOLE)
 _INPUTS, _BOOKS = np.uint64(Divergence.INPUTS), np.uint64(Divergence.BOOKS)
 _ORDERS, _LINES = np.uint64(Divergence.ORDERS), np.uint64(Divergence.LINES)
-_UNKNOWN = np.uint64(Divergence.UNKNOWN)
+_UNKNOWN, _STATE = np.uint64(Divergence.UNKNOWN), np.uint64(Divergence.STATE)
 _RUN, _LINE, _GAP = np.uint64(Kind.RUN), np.uint64(Kind.LINE), np.uint64(Kind.GAP)
 _STALE, _CLEAR, _SPLICE = np.uint64(Kind.STALE), np.uint64(Kind.CLEAR), np.uint64(Kind.SPLICE)
 _EPOCH, _NOTE = np.uint64(Kind.EPOCH), np.uint64(Kind.NOTE)
-_HOLD = np.uint64(Kind.HOLD)
+_HOLD, _SCRUB = np.uint64(Kind.HOLD), np.uint64(Kind.SCRUB)
 _NUMBERED, _BARE = np.uint64(Flag.NUMBERED), np.uint64(Flag.BARE)
 _IS_ENDLESS, _NEW = np.uint64(Flag.ENDLESS), np.uint64(Flag.NEW)
 
@@ -122,12 +132,23 @@ def _splice(eng, r, index):
 
 
 @cold
+def _scrub(eng, r):
+    index, total = record.sequence(r), scrub_body.total(r + HEADER)
+    if index >= engine.scrub_slices(eng) or scrub.checksum(eng, index) != total:
+        return _STATE
+    publish.scrub(eng, index, total)
+    return ZERO
+
+
+@cold
 def _event(eng, r):
     """Take a record that is no run; gives a `Divergence`."""
     kind, index = record.kind(r), record.line(r) - ONE
     if kind == _EPOCH or kind == _NOTE or kind == _HOLD:
         publish.say(eng, kind, record.sequence(r), r + HEADER, record.length(r))
         return ZERO
+    if kind == _SCRUB:
+        return _scrub(eng, r)
     if kind == _LINE:
         return _line(eng, r)
     if index >= engine.lines(eng):

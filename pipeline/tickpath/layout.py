@@ -594,6 +594,11 @@ ENGINE = _record(
     ("answered", "u8"),  # number that its session gave the exchange's last answer
     ("holds", "u8"),  # bits of what keeps the strategy from being called: the failover layer's
     ("diverged", "u8"),  # why following ended: a number of `follow.Divergence`
+    ("scrub_table", "u8"),  # address of the slices of the state that are said one by one
+    ("scrub_slices", "u8"),
+    ("scrub_every", "u8"),  # records between two of them; 0: none is said
+    ("scrub_next", "u8"),  # record number from which on the next one is due
+    ("scrub_slice", "u8"),  # which one it is
     # Lines
     ("groups", "u8"),  # those that are taken; 0: all
     ("group_venues", "u8"),  # records of groups, with those of which only the venue is known

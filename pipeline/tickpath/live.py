@@ -26,6 +26,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from tickpath import scrub
 from tickpath.backend import LiveTransport, Native
 from tickpath.clock import Clock, calibrate, now_cycles
 from tickpath.engine import Engine
@@ -172,6 +173,8 @@ def _spin(eng, record, until):
             )
             live.set_polls(record, live.polls(record) + ONE)
             if number == ZERO:
+                if r != ZERO and engine.scrub_every(eng) != ZERO:
+                    scrub.step(eng)
                 if now >= until:
                     return
                 continue

@@ -61,6 +61,7 @@ mark = accessors("ring_mark", MARK)
 record = hot.message(INPUTS["record"])
 line_start = hot.message(INPUTS["line"])
 gap_body = hot.message(INPUTS["gap"])
+scrub_body = hot.message(INPUTS["scrub"])
 
 ZERO, ONE = np.uint64(0), np.uint64(1)
 HEAD_OFFSET = np.uint64(RING.fields["head"][1])  # type: ignore[index]
@@ -76,7 +77,7 @@ _LINK_RESPONSES = np.uint64(LINK_RESPONSES)
 _ENDLESS = np.uint64((1 << 64) - 1)
 _RUN, _LINE, _GAP = np.uint64(Kind.RUN), np.uint64(Kind.LINE), np.uint64(Kind.GAP)
 _STALE, _CLEAR, _SPLICE = np.uint64(Kind.STALE), np.uint64(Kind.CLEAR), np.uint64(Kind.SPLICE)
-_PAD, _HOLD = np.uint64(Kind.PAD), np.uint64(Kind.HOLD)
+_PAD, _HOLD, _SCRUB = np.uint64(Kind.PAD), np.uint64(Kind.HOLD), np.uint64(Kind.SCRUB)
 _NUMBERED, _BARE = np.uint64(Flag.NUMBERED), np.uint64(Flag.BARE)
 _IS_ENDLESS, _NEW = np.uint64(Flag.ENDLESS), np.uint64(Flag.NEW)
 _FACTORS = tuple(
@@ -93,6 +94,12 @@ def _mixed(lane, word, factor):
     """One more word into a lane: a bijection of either, so that no single change gets lost."""
     lane = (lane ^ word) * factor
     return lane ^ (lane >> _SHIFT)
+
+
+@leaf
+def mixed(total, word):
+    """One more word into a sum that is kept elsewhere."""
+    return _mixed(total, word, _K0)
 
 
 @leaf
@@ -265,6 +272,18 @@ def gap(eng, index, first, last):
     head, out = _event(eng, r, _GAP, index, first, ZERO, gap_body.LENGTH)
     gap_body.set_last(out + HEADER, last)
     _end(eng, r, head, out, size_of(gap_body.LENGTH))
+
+
+@cold
+def scrub(eng, index, total):
+    """What a slice of the state adds up to."""
+    r = engine.publishes(eng)
+    if r == ZERO:
+        return
+    head, out = _event(eng, r, _SCRUB, ZERO, index, ZERO, scrub_body.LENGTH)
+    record.set_line(out, ZERO)
+    scrub_body.set_total(out + HEADER, total)
+    _end(eng, r, head, out, size_of(scrub_body.LENGTH))
 
 
 @leaf

@@ -63,7 +63,7 @@ STALE_UNTOLD = "stale_untold"
 """1: a gap was declared and the strategy has not been told yet (`Watch.STALE`)."""
 RUN_OPTIONS = (
     *("multiplier", "shift", "message_limit", "orders_wanted", "bbo_wanted", "audit_wanted"),
-    *("strategy", "publishes"),
+    *("strategy", "publishes", "scrub_table", "scrub_slices", "scrub_every"),
 )
 """Those that say how this engine is run: restoring keeps them."""
 

@@ -443,6 +443,8 @@ class Node:
             if came:
                 self.breakers.feed(now_ns)
             self.breakers.advance(now_ns)
+        if not came:
+            self.engine.scrub()
         self.ring.header["beat"] = now_cycles()
         self._hear_followers()
         self._flush()
@@ -614,6 +616,7 @@ class Node:
         block.set("epoch", action.epoch)
         self.ring.header["epoch_began"] = action.next_number
         self.ring.header["epoch"] = action.epoch
+        self.engine.publish_to(self.ring.address, self.settings.scrub_records)
         self.outbox.go_on_from(action.order_position)
         block.set("order_position", max(block.get("order_position"), action.order_position))
         self._gate, self._until_ns = None, action.until_ns
@@ -645,6 +648,7 @@ class Node:
     def _stop_leading(self, reason: str) -> None:
         """Nothing leaves and nothing is published.  The state stays: it may be all there is."""
         self._is_leading, self._gate, self._until_ns = False, None, 0
+        self.engine.publish_to(self.ring.address)  # slices of the state are said by who leads
         self._note(f"stopped: {reason}")
 
     # ------------------------------------------------------------ people and other nodes

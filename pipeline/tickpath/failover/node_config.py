@@ -19,7 +19,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from tickpath.config import Component, ConfigError, Positive
+from tickpath.config import Component, ConfigError, Natural, Positive
 from tickpath.failover.breaker import BreakerConfig
 from tickpath.failover.lease import STORES
 from tickpath.failover.role_config import RoleConfig
@@ -57,6 +57,9 @@ class NodeSettings(Component, frozen=True):
     """A journal of this node's ring (`tickpath journal write`), which a start recovers from where
     nobody is active.  Such a node takes over when it is told to (`force`): it cannot know whether
     another one has more."""
+    scrub_records: Natural = 1_000
+    """After how many records the next slice of the state is said, for standbys to compare; 0:
+    never.  See `tickpath.scrub`."""
     spin: bool = False
     """Whether the loop never sleeps: a core for some tens of microseconds less."""
     role: RoleConfig = RoleConfig()
@@ -88,4 +91,8 @@ def checked_node(config: NodeConfig, source: str = "configuration") -> NodeConfi
     rings = [node.ring, *(each.ring for each in node.peers.values())]
     if len(set(rings)) < len(rings):
         raise ConfigError(f"{source}: node.ring: every node has a ring of its own")
+    if config.transport.orders_to is not None:
+        raise ConfigError(
+            f"{source}: transport.orders_to: a node's orders go by its gateway, which fences"
+        )
     return checked(config, source)

@@ -16,6 +16,7 @@ follower that stands otherwise has diverged, and knows where.
     epoch     another node is active from here on; the payload is its name
     note      something that the failover layer records, a change of its mode; the engine passes it
     hold      the strategy is not called while any bit of ``sequence`` is set; the payload says why
+    scrub     the checksum of slice ``sequence`` of the state (`tickpath.scrub`)
     pad       fills a ring up to its end; it has no number
 """
 
@@ -40,6 +41,7 @@ class Kind(IntEnum):
     NOTE = 8
     PAD = 9
     HOLD = 10
+    SCRUB = 11
 
 
 class Flag(IntEnum):
@@ -97,5 +99,6 @@ INPUTS = Protocol(
             order="little",
         ),
         Message("", "gap", 8, (("last", "u64"),), order="little"),
+        Message("", "scrub", 8, (("total", "u64"),), order="little"),
     ),
 )
