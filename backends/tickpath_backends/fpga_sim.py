@@ -118,14 +118,17 @@ def _pack(run, length, head, out, frames, sequence, most):
 class SimExecutor:
     """Runs lent packets through an `Engine`, and then through the Verilated chain."""
 
+    NAME = "fpga-sim"
+
     def __init__(self, config: Config, *, profile: Profile | None = None, **options: Any) -> None:
         """``options`` as `Engine` has them.  Raises `BackendError`, `ConfigError`."""
         if profile is None:
-            raise BackendError("fpga-sim runs a hardware profile and nothing else: give --profile")
+            why = "runs a hardware profile and nothing else: give --profile"
+            raise BackendError(f"{self.NAME} {why}")
         if options.get("on_audit") is not None:
-            raise BackendError("fpga-sim: the chain writes no audit, leave --audit out")
+            raise BackendError(f"{self.NAME}: the chain writes no audit, leave --audit out")
         if config.orders.protocol not in PROTOCOLS:
-            raise BackendError("fpga-sim: orders.protocol: simulated are ouch50 and ouch42")
+            raise BackendError(f"{self.NAME}: orders.protocol: simulated are ouch50 and ouch42")
         self.profile = profile
         self._on_orders: Callable[[memoryview], None] | None = options.pop("on_orders", None)
         self._on_bbo: Callable[[Any], None] | None = options.pop("on_bbo", None)
@@ -135,15 +138,19 @@ class SimExecutor:
         """Those that nobody took."""
         protocol = PROTOCOLS[config.orders.protocol]
         try:
-            self.chain = Chain(chain_model.library(protocol), protocol)
+            self.chain = self.open_chain(protocol)
             length = registers.TEMPLATE_BITS[protocol] // 8
             self.chain.program(profile, chain_check.template_of(self.engine, length))
         except HdlError as error:
-            raise BackendError(f"fpga-sim: {error}") from None
+            raise BackendError(f"{self.NAME}: {error}") from None
         self._numbers = {symbol_number(name): n for n, name in enumerate(profile.symbols)}
         self._locates: dict[int, int] = {}
         self._lines = self._sequence = 0
         self._head = np.frombuffer(frame(packet([], "0000000001", 1), (GROUP, PORT)), np.uint8)
+
+    def open_chain(self, protocol: Protocol) -> Chain:
+        """The chain, fresh from reset.  Raises `HdlError`."""
+        return Chain(chain_model.library(protocol), protocol)
 
     @staticmethod
     def why_not() -> str | None:
@@ -161,7 +168,7 @@ class SimExecutor:
             outcome = self.chain.run(frames)
             del memory
         except HdlError as error:
-            raise BackendError(f"fpga-sim: {error}") from None
+            raise BackendError(f"{self.NAME}: {error}") from None
         self._take(outcome)
         return reached
 
@@ -187,7 +194,7 @@ class SimExecutor:
                 if each["b_port"]:
                     groups.append((int(each["b_group"]), int(each["b_port"]), n))
             if len(lines) > LINES or len(groups) > GROUPS:
-                raise BackendError(f"fpga-sim: the chain has {LINES} lines and {GROUPS} groups")
+                raise BackendError(f"{self.NAME}: the chain has {LINES} lines and {GROUPS} groups")
             self.chain.listen(groups)
             self._lines = len(lines)
 
@@ -201,7 +208,7 @@ class SimExecutor:
             made["address"], made["length"] = packets["address"], packets["length"]
             return made, []
         if links != {LINK_MESSAGES}:
-            raise BackendError("fpga-sim: the chain takes Ethernet frames, or messages of ITCH")
+            raise BackendError(f"{self.NAME}: the chain takes Ethernet frames, or messages of ITCH")
         parts, memory = [], []
         for each in packets:
             length = int(each["length"])
@@ -274,12 +281,13 @@ class SimExecutor:
         names = [*self.profile.symbols]
         for n in sorted(chain_check.lost_by(chain)):
             result["findings"].append(
-                f"fpga-sim: {names[n]} left what the hardware holds (a side of its window ran "
+                f"{self.NAME}: {names[n]} left what the hardware holds (a side of its window ran "
                 "empty, an order is off its grid or found no room): its trigger stopped"
             )
         for name in ("intents_dropped", "orders_dropped"):
             if counters[name]:
-                result["findings"].append(f"fpga-sim: {name.replace('_', ' ')}: {counters[name]:,}")
+                what = f"{name.replace('_', ' ')}: {counters[name]:,}"
+                result["findings"].append(f"{self.NAME}: {what}")
 
 
 def _summary(counts: np.ndarray, total: int, most: int, summed: int) -> dict[str, Any]:
