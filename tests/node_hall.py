@@ -87,7 +87,7 @@ class Hall:
         self.configs: dict[str, NodeConfig] = {}
         for name in names:
             peers = {
-                each: {"ring": str(self._ring(name, each)), "control": controls[each]}
+                each: {"ring": str(self._ring(name, each)), "address": controls[each]}
                 for each in names
                 if each != name
             }
@@ -95,7 +95,7 @@ class Hall:
                 "name": name,
                 "ring": str(path / f"ring-{name}"),
                 "ring_bytes": 1 << 22,
-                "control": controls[name],
+                "listen": controls[name],
                 "peers": peers,
                 "gateway": "{}:{}".format(*self.gateway.address),
                 "lease_settings": {"addresses": [f"{host}:{port}"], "timeout_ms": 900},
