@@ -33,6 +33,7 @@ class Notify:
         self._command, self._timeout_s = list(command), timeout_s
         self._waiting: queue.Queue[dict[str, str] | None] = queue.Queue(MOST_WAITING)
         self._role = ""
+        self._is_closed = False
         self.counters: Counter[str] = Counter()
         self._thread: threading.Thread | None = None
         if self._command:
@@ -57,7 +58,7 @@ class Notify:
             self.counters["notify_dropped"] += 1
 
     def _run(self) -> None:
-        while (said := self._waiting.get()) is not None:
+        while (said := self._waiting.get()) is not None and not self._is_closed:
             environment = {k: v for k, v in os.environ.items() if k not in (USERNAME, PASSWORD)}
             try:
                 self._call({**environment, **said})
@@ -84,7 +85,8 @@ class Notify:
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             return
-        self.counters["notify_failed"] += code != 0
+        if code:
+            self.counters["notify_failed"] += 1
 
     def close(self) -> None:
         """Take no more; what waits is run as far as there is time."""
@@ -93,3 +95,4 @@ class Notify:
         with contextlib.suppress(queue.Full):
             self._waiting.put_nowait(None)
         self._thread.join(END_S)
+        self._is_closed = True
