@@ -59,10 +59,11 @@ native: $(VENV)/.test
 	@$(BIN)/python -c 'import tickpath_backends._dpdk' 2>/dev/null || \
 	  $(BIN)/python -m tickpath_backends.build dpdk || true
 
-# Independent decoders, a browser, what native parts are built with, and DPDK with its drivers;
+# Independent decoders, a browser, what native parts are built with, DPDK with its drivers, and the
+# programs that deploy/ has files for (promtool is in prometheus, which is too large to bring);
 # without them those tests are skipped by name.
 debian-packages:
-	@sh .ci/debian-packages tshark chromium gcc libc6-dev python3-dev pkg-config libdpdk-dev iproute2
+	@sh .ci/debian-packages tshark chromium gcc libc6-dev python3-dev pkg-config libdpdk-dev iproute2 haproxy keepalived
 
 clean:
 	rm -rf out build report.html $(VENV) pipeline/*.egg-info *.egg-info

@@ -22,7 +22,6 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 from cluster import MILLISECOND_NS, Cluster
-from tickpath.failover.control import ask
 
 
 def role(timeout_ms: int) -> dict[str, int]:
@@ -69,7 +68,7 @@ def verified(cluster: Cluster) -> bool:
     cluster.until(cluster.is_guarded, "no standby in sync", 0.02)
     name = cluster.active()
     assert name is not None
-    ask(cluster.controls[name], 2_000, ask="hold", why="to compare")
+    cluster.ask(name, ask="hold", why="to compare")
     books = cluster.exchange.venue.matching.books
     end = time.monotonic() + 10
     while time.monotonic() < end:

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from gateway_house import free_port
+from tickpath.config import ConfigError
 from tickpath.exchange.server import Server
-from tickpath.failover.control import ask
 from tickpath.failover.control_error import ControlError
+from tickpath.failover.operator_control import ask_operator
 from trading import CREDENTIALS, exchange_config, free_udp_port
 
 TICKPATH = [sys.executable, "-m", "tickpath.cli"]
@@ -69,17 +70,22 @@ class Cluster:
             "session": session,
         }
         (path / "gateway.toml").write_text(toml({"gateway": gateway}))
-        self.controls = {name: f"127.0.0.1:{free_port()}" for name in "ab"}
+        listens = {name: f"127.0.0.1:{free_port()}" for name in "ab"}
+        self.controls = {name: str(path / f"node-{name}" / "control") for name in "ab"}
         for name, other in (("a", "b"), ("b", "a")):
             node = {
                 "name": name,
                 "ring": str(path / f"ring-{name}"),
-                "control": self.controls[name],
+                "listen": listens[name],
                 "gateway": self.gateway_at,
                 "directory": str(path / f"node-{name}"),
                 "lease_settings": {"addresses": [self.witness_at], "timeout_ms": 250},
                 "peers": {
-                    other: {"ring": str(path / f"ring-{other}"), "control": self.controls[other]}
+                    other: {
+                        "ring": str(path / f"ring-{other}"),
+                        "address": listens[other],
+                        "control": self.controls[other],
+                    }
                 },
                 "role": ROLE if role is None else role,
             }
@@ -120,9 +126,13 @@ class Cluster:
 
     def status(self, name: str) -> dict[str, Any]:
         """What a node says of itself; {} where it says nothing."""
-        with contextlib.suppress(ControlError):
-            return ask(self.controls[name], 500, ask="status")[0]
+        with contextlib.suppress(ConfigError, ControlError):
+            return self.ask(name, ask="status")
         return {}
+
+    def ask(self, name: str, **question: Any) -> dict[str, Any]:
+        """Ask a node, or tell it something, as its operator."""
+        return ask_operator(self.controls[name], **question)
 
     def active(self) -> str | None:
         """The node that says that it is active, if it is one."""

@@ -44,7 +44,7 @@ _groups = itertools.count(1)
 
 
 class Hall:
-    """See the module's text; ``role`` goes to every node's."""
+    """See the module's text; ``role`` goes to every node's, ``node`` to all its settings."""
 
     def __init__(
         self,
@@ -53,6 +53,7 @@ class Hall:
         is_mirrored: bool = False,
         breakers: Sequence[dict[str, Any]] = (),
         journal: str | None = None,
+        node: dict[str, Any] | None = None,
         **role: Any,
     ) -> None:
         self.path, self.names = path, names
@@ -87,15 +88,15 @@ class Hall:
         self.configs: dict[str, NodeConfig] = {}
         for name in names:
             peers = {
-                each: {"ring": str(self._ring(name, each)), "control": controls[each]}
+                each: {"ring": str(self._ring(name, each)), "address": controls[each]}
                 for each in names
                 if each != name
             }
-            node = {
+            settings = {
                 "name": name,
                 "ring": str(path / f"ring-{name}"),
                 "ring_bytes": 1 << 22,
-                "control": controls[name],
+                "listen": controls[name],
                 "peers": peers,
                 "gateway": "{}:{}".format(*self.gateway.address),
                 "lease_settings": {"addresses": [f"{host}:{port}"], "timeout_ms": 900},
@@ -104,6 +105,7 @@ class Hall:
                 "role": {**SLOW, **role},
                 "breakers": list(breakers),
                 "journal": journal,
+                **(node or {}),
             }
             config = {
                 "capacity": {
@@ -120,7 +122,7 @@ class Hall:
                     "requests": "{}:{}".format(*where["requests"]),
                     "orders": "{}:{}".format(*where["ouch"]),
                 },
-                "node": node,
+                "node": settings,
             }
             self.configs[name] = checked_node(msgspec.convert(config, NodeConfig))
         self.nodes: dict[str, Node] = {}

@@ -11,7 +11,6 @@ import pytest
 
 from cluster import Cluster
 from node_hall import Hall
-from tickpath.failover.control import ask
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -48,7 +47,7 @@ def other_than(name: str) -> str:
 
 def compare(cluster: Cluster, name: str) -> None:
     """Trading is held; what the node holds is what the exchange says."""
-    ask(cluster.controls[name], 2_000, ask="hold", why="to compare")
+    cluster.ask(name, ask="hold", why="to compare")
 
     def is_same() -> bool:
         status = cluster.status(name)
@@ -78,7 +77,7 @@ def test_the_standby_trades_on_when_the_active_is_killed(cluster):
     # The one that was killed comes back as a standby, and takes over when it is asked to.
     cluster.begin_node(active)
     cluster.until(cluster.is_guarded, "no standby in sync", 0.05)
-    ask(cluster.controls[standby], 2_000, ask="switchover", to=active)
+    cluster.ask(standby, ask="switchover", to=active)
     cluster.until(lambda: cluster.active() == active, "no switchover", 0.02)
     before = cluster.taken()
     cluster.until(lambda: cluster.taken() > before + 50, "no orders after the switchover")

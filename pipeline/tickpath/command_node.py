@@ -1,7 +1,7 @@
-"""`tickpath node`: an engine that trades or stands by, in a group of them; and words to one.
+"""`tickpath node`: an engine that trades or stands by, in a group of them (`tickpath cluster`).
 
-Exit codes: 0 fine, also when a signal ended it; 1 the node had to end, or a question was answered
-with an error; 2 usage, configuration, or something that cannot be had.
+Exit codes: 0 fine, also when a signal ended it; 1 the node had to end; 2 usage, configuration, or
+something that cannot be had.
 """
 
 import json
@@ -11,7 +11,7 @@ import sys
 import click
 
 OK, FINDING, USAGE = 0, 1, 2
-WORDS = ("status", "switchover", "force", "hold", "resume", "resolved", "mode", "retire", "drill")
+PACKAGES = {"zmq": "pyzmq", "prometheus_client": "prometheus-client"}
 
 
 @click.command()
@@ -23,29 +23,12 @@ WORDS = ("status", "switchover", "force", "hold", "resume", "resolved", "mode", 
 )
 @click.option("--strategy", metavar="MODULE:NAME", help="Goes before the configuration's.")
 @click.option("--duration", type=float, metavar="SECONDS", help="End by itself.")
-@click.option(
-    "--ask",
-    metavar="WORD",
-    type=click.Choice(WORDS),
-    help="Say something to the node of this configuration that runs, and stop: "
-    + ", ".join(WORDS)
-    + ".",
-)
-@click.option("--source", metavar="NAME", help="Of a resume: who held; the operator by default.")
-@click.option("--to", metavar="NODE", help="Of a switchover; by default the best standby.")
-@click.option(
-    "--synchronous/--asynchronous", default=True, help="Of the mode; synchronous by default."
-)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object at the end.")
 def node(
     config: str | None,
     write_pair: str | None,
     strategy: str | None,
     duration: float | None,
-    ask: str | None,
-    source: str | None,
-    to: str | None,
-    synchronous: bool,
     as_json: bool,
 ) -> None:
     """Trade or stand by: one node of a group that shares a lease, a gateway and their inputs."""
@@ -62,8 +45,6 @@ def node(
             code = _write_pair(write_pair)
         elif config is None:
             raise ConfigError("node: --config F.toml is missing")
-        elif ask is not None:
-            code = _ask(config, ask, source, to, synchronous)
         else:
             code = _run(config, strategy, duration, as_json)
     except NodeError as error:
@@ -80,10 +61,11 @@ def node(
         click.echo(f"tickpath: {error}", err=True)
         code = USAGE
     except ModuleNotFoundError as error:
-        if error.name != "zmq":
+        package = PACKAGES.get(error.name or "")
+        if package is None:
             raise
         click.echo(
-            "tickpath: node: pyzmq is missing; run: pip install 'tickpath[failover]'", err=True
+            f"tickpath: node: {package} is missing; run: pip install 'tickpath[failover]'", err=True
         )
         code = USAGE
     sys.exit(code)
@@ -113,7 +95,7 @@ def _run(path: str, strategy: str | None, duration: float | None, as_json: bool)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, stop)
         made.start()
-        say(f"takes part; questions to {config.node.control}")
+        say(f"takes part; operators at {config.node.control_path}")
         made.run(duration)
         made.retire()
         result = made.status()
@@ -129,25 +111,4 @@ def _write_pair(path: str) -> int:
 
     for command in write_pair(path):
         click.echo(command)
-    return OK
-
-
-def _ask(path: str, word: str, source: str | None, to: str | None, synchronous: bool) -> int:
-    from tickpath.failover.control import ask
-    from tickpath.failover.control_error import ControlError
-    from tickpath.failover.node_config import load
-
-    question: dict[str, object] = {"ask": word}
-    if to is not None:
-        question["to"] = to
-    if source is not None:
-        question["source"] = source
-    if word == "mode":
-        question["synchronous"] = synchronous
-    try:
-        said, _ = ask(load(path).node.control, 5_000, **question)
-    except ControlError as error:
-        click.echo(f"tickpath: {error}", err=True)
-        return FINDING
-    click.echo(json.dumps(said, indent=2))
     return OK

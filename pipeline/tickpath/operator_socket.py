@@ -1,12 +1,13 @@
 """The operator's socket: a line in, a line of JSON out, for whoever may open the file.
 
-The socket is a file that only its owner can open; who speaks is the user of the peer process, as
-the kernel says.  A line that cannot be done is answered with ``{"error": ...}``.  Connections,
-bytes of a line and bytes of answers that wait to be read are bounded; whoever goes beyond is cut
-off and counted, and nobody is read from while an answer waits for him.
+The socket is a file that only its owner can open, or a group too; who speaks is the user of the
+peer process, as the kernel says.  A line that cannot be done is answered with ``{"error": ...}``.
+Connections, bytes of a line and bytes of answers that wait to be read are bounded; whoever goes
+beyond is cut off and counted, and nobody is read from while an answer waits for him.
 """
 
 import contextlib
+import grp
 import json
 import os
 import pwd
@@ -55,8 +56,9 @@ class OperatorSocket:
         run: Run,
         whom: str,
         error: type[Exception],
+        group: str | None = None,
     ) -> None:
-        """``whom`` is what listens, for messages.
+        """``whom`` is what listens, for messages; members of ``group`` may open the file too.
 
         Raises `ConfigError` where the file cannot be listened to.
         """
@@ -64,7 +66,7 @@ class OperatorSocket:
         self.counters: Counter[str] = Counter()
         self._run, self._error, self._selector = run, error, selector
         self._peers: set[_Peer] = set()
-        self._socket = _listening(path, whom)
+        self._socket = _listening(path, whom, group)
         selector.register(self._socket, selectors.EVENT_READ, self._accept)
 
     def close(self) -> None:
@@ -165,8 +167,15 @@ def _user(number: int) -> str:
         return str(number)
 
 
-def _listening(path: str, whom: str) -> socket.socket:
-    """A socket at ``path`` for its owner only; one that nobody listens to any more is replaced."""
+def _group(name: str) -> int:
+    try:
+        return grp.getgrnam(name).gr_gid
+    except KeyError:
+        raise OSError(0, f"there is no group {name}") from None
+
+
+def _listening(path: str, whom: str, group: str | None) -> socket.socket:
+    """A socket at ``path`` for its owner and a group; one that nobody listens to is replaced."""
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         if os.path.exists(path) and stat.S_ISSOCK(os.stat(path).st_mode):
@@ -179,6 +188,9 @@ def _listening(path: str, whom: str) -> socket.socket:
             listening.bind(path)
         finally:
             os.umask(before)
+        if group is not None:
+            os.chown(path, -1, _group(group))
+            os.chmod(path, 0o660)
         listening.listen(MAX_CONNECTIONS)
         listening.setblocking(False)
     except OSError as error:

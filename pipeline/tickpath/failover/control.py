@@ -1,23 +1,36 @@
-"""Questions between nodes and their operators, over ZeroMQ: status, commands, snapshots.
+"""Questions between nodes, over ZeroMQ: status, snapshots, and who is to take over.
 
-A question is a JSON object with ``ask``; the answer's first part is one too, and a snapshot's
-chunks follow it, each with its BLAKE2b digest in the first part.  None of this is on the way of an
-order: it costs some 50 us one way.  Nothing is encrypted; the address belongs on a private network.
+A question is one of `questions.PeerQuestion`; the answer's first part is a JSON object, and a
+snapshot's chunks follow it, each with its BLAKE2b digest in the first part.  None of this is on the
+way of an order: it costs some 50 us one way.  With `curve.Keys` both sides know each other and what
+goes between them is encrypted; without, the addresses are loopback (`node_config`).
+
+What is no question is counted and answered with an error.  A part above `MOST_PART_BYTES` ends its
+connection, which ZeroMQ does by itself and tells nobody.
 """
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import zmq
 
 from tickpath.failover.control_error import ControlError
+from tickpath.failover.curve import DOMAIN, Doorkeeper, Keys
+from tickpath.failover.questions import PeerQuestion, QuestionError, of_peer
+from tickpath.failover.reach import Reach
 
 CHUNK_BYTES = 1 << 20
-MOST_BYTES = 1 << 34
+MOST_PART_BYTES = 1 << 16
+"""Of what somebody sends to a node."""
+MOST_ANSWER_PART_BYTES = 1 << 24
 MOST_AT_ONCE = 16
+MOST_WAITING = 64
+"""Messages of a connection that wait to be read, or to be taken."""
 TIMEOUT_MS = 10_000
+LINGER_MS = 100
 
 Answer = tuple[dict[str, Any], bytes]
 """What is said, and the bytes that go with it."""
@@ -26,39 +39,68 @@ Answer = tuple[dict[str, Any], bytes]
 class Control:
     """The answering side; `serve` never waits.  Raises `ControlError` where it cannot listen."""
 
-    def __init__(self, address: str, answer: Callable[[dict[str, Any]], Answer]) -> None:
+    def __init__(
+        self,
+        address: str,
+        answer: Callable[[PeerQuestion], Answer],
+        keys: Keys | None = None,
+        names: Mapping[bytes, str] | None = None,
+    ) -> None:
+        """``names`` of those that may ask, by public key, where there are ``keys``."""
         self._answer = answer
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.ROUTER)
-        self._socket.setsockopt(zmq.LINGER, 0)
-        self.malformed = 0
+        self.counters: Counter[str] = Counter()
+        self._doorkeeper: Doorkeeper | None = None
+        for option, value in (
+            (zmq.LINGER, 0),
+            (zmq.MAXMSGSIZE, MOST_PART_BYTES),
+            (zmq.RCVHWM, MOST_WAITING),
+        ):
+            self._socket.setsockopt(option, value)
+        if keys is not None:
+            self._doorkeeper = Doorkeeper(self._context, names or {})
+            self._socket.curve_publickey, self._socket.curve_secretkey = keys
+            self._socket.curve_server = True
+            self._socket.zap_domain = DOMAIN
         try:
             self._socket.bind(f"tcp://{address}")
         except zmq.ZMQError as error:
-            self._context.destroy()
-            raise ControlError(f"node.control: {address}: {error.strerror}") from None
+            self._context.destroy(linger=0)
+            raise ControlError(f"node.listen: {address}: {error.strerror}") from None
 
     def serve(self) -> int:
         """Answer what was asked since; gives how many questions there were."""
+        if self._doorkeeper is not None:
+            self._doorkeeper.serve()
+            self.counters["keys_refused"] = self._doorkeeper.refused
         for number in range(MOST_AT_ONCE):
             try:
-                who, _, raw = self._socket.recv_multipart(zmq.NOBLOCK)
+                who, *parts = self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
             except zmq.Again:
                 return number
-            except ValueError:
-                self.malformed += 1
-                continue
+            self.counters["asked"] += 1
             try:
-                question = json.loads(raw)
-                if not isinstance(question, dict):
-                    raise ValueError("no object")
-            except ValueError as error:
-                self.malformed += 1
-                said, content = {"error": f"no question: {error}"}, b""
-            else:
-                said, content = self._answer(question)
-            self._send(who, said, content)
+                said, content = self._answer(self._question(parts))
+            except QuestionError as error:
+                self.counters["malformed"] += 1
+                said, content = {"error": str(error)}, b""
+            except ControlError as error:
+                self.counters["refused"] += 1
+                said, content = {"error": str(error)}, b""
+            self._send(who.bytes, said, content)
         return MOST_AT_ONCE
+
+    def _question(self, parts: list[zmq.Frame]) -> PeerQuestion:
+        if len(parts) != 2 or len(parts[0]):
+            raise QuestionError("no question: it has to be one part behind an empty one")
+        question = of_peer(parts[1].bytes)
+        source = getattr(question, "source", None)
+        if self._doorkeeper is not None and source is not None:
+            name = parts[1].get("User-Id")
+            if name != source:
+                raise ControlError(f"{name} cannot speak for {source}")
+        return question
 
     def _send(self, who: bytes, said: dict[str, Any], content: bytes) -> None:
         chunks = [content[at : at + CHUNK_BYTES] for at in range(0, len(content), CHUNK_BYTES)]
@@ -66,46 +108,82 @@ class Control:
         first = json.dumps({**said, "chunks": digests} if chunks else said).encode()
         try:
             self._socket.send_multipart([who, b"", first, *chunks], zmq.NOBLOCK)
-        except zmq.Again:
-            self.malformed += 1
+        except zmq.ZMQError:
+            self.counters["answers_not_sent"] += 1
 
     def close(self) -> None:
         """Stop listening."""
         self._context.destroy(linger=0)
 
 
-def ask(address: str, timeout_ms: int = TIMEOUT_MS, **question: Any) -> Answer:
+def _connected(context: zmq.Context, kind: int, reach: Reach, linger_ms: int = 0) -> zmq.Socket:
+    """A socket that is on its way to a node; what it sends waits for no connection but a REQ's."""
+    socket = context.socket(kind)
+    socket.setsockopt(zmq.LINGER, linger_ms)
+    socket.setsockopt(zmq.IMMEDIATE, int(kind != zmq.REQ))
+    socket.setsockopt(zmq.MAXMSGSIZE, MOST_ANSWER_PART_BYTES)
+    if reach.keys is not None and reach.server_key is not None:
+        socket.curve_publickey, socket.curve_secretkey = reach.keys
+        socket.curve_serverkey = reach.server_key
+    socket.connect(f"tcp://{reach.address}")
+    return socket
+
+
+def ask(reach: Reach | str, timeout_ms: int = TIMEOUT_MS, **question: Any) -> Answer:
     """Ask a node, and wait for its answer.
 
     Raises `ControlError` where none comes in time, it is damaged, or it is an error.
     """
+    reach = Reach(reach) if isinstance(reach, str) else reach
+    address = reach.address
     context = zmq.Context()
     try:
-        socket = context.socket(zmq.REQ)
-        socket.setsockopt(zmq.LINGER, 0)
-        socket.setsockopt(zmq.MAXMSGSIZE, MOST_BYTES)
-        socket.connect(f"tcp://{address}")
+        socket = _connected(context, zmq.REQ, reach)
         socket.send(json.dumps(question).encode())
         if not socket.poll(timeout_ms):
-            raise ControlError(f"{address}: no answer in {timeout_ms} ms; does the node run?")
+            keys = "" if reach.keys is None else ", with these keys"
+            raise ControlError(f"{address}: no answer in {timeout_ms} ms; does the node run{keys}?")
         first, *chunks = socket.recv_multipart()
     finally:
         context.destroy(linger=0)
-    said = json.loads(first)
+    try:
+        said = json.loads(first)
+        digests = said.pop("chunks", [])
+    except (ValueError, AttributeError):
+        raise ControlError(f"{address}: what answers there is no node") from None
     if "error" in said:
         raise ControlError(f"{address}: {said['error']}")
-    for at, (digest, chunk) in enumerate(zip(said.pop("chunks", []), chunks, strict=True)):
+    if len(digests) != len(chunks):
+        raise ControlError(f"{address}: {len(chunks)} chunks came, {len(digests)} were said")
+    for at, (digest, chunk) in enumerate(zip(digests, chunks, strict=True)):
         if hashlib.blake2b(chunk, digest_size=16).hexdigest() != digest:
             raise ControlError(f"{address}: chunk {at} of the answer is damaged")
     return said, b"".join(chunks)
 
 
-def tell(address: str, **word: Any) -> None:
-    """Say something to a node and wait for nothing; it may be lost."""
-    context = zmq.Context()
-    try:
-        socket = context.socket(zmq.DEALER)
-        socket.connect(f"tcp://{address}")
-        socket.send_multipart([b"", json.dumps(word).encode()])
-    finally:
-        context.destroy(linger=100)
+class Words:
+    """Open lines to the other nodes, for words that must not wait for a connection."""
+
+    def __init__(self, reaches: Mapping[str, Reach]) -> None:
+        self._context = zmq.Context()
+        self._sockets: dict[str, zmq.Socket] = {}
+        for name, reach in reaches.items():
+            self._sockets[name] = _connected(self._context, zmq.DEALER, reach, LINGER_MS)
+
+    def tell(self, name: str, **word: Any) -> bool:
+        """Say something and wait for nothing; False where there is no line to the node now."""
+        socket = self._sockets[name]
+        try:
+            for _ in range(MOST_WAITING):
+                socket.recv_multipart(zmq.NOBLOCK)  # answers to words of before
+        except zmq.Again:
+            pass
+        try:
+            socket.send_multipart([b"", json.dumps(word).encode()], zmq.NOBLOCK)
+        except zmq.Again:
+            return False
+        return True
+
+    def close(self) -> None:
+        """Close the lines; what was just said still leaves."""
+        self._context.destroy(linger=LINGER_MS)

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from tickpath.failover.control import ask
 from tickpath.failover.control_error import ControlError
+from tickpath.failover.reach import Reach
 
 TIMEOUT_MS = 10_000
 
@@ -21,8 +22,7 @@ class Fetched(NamedTuple):
 class Fetch:
     """Asks nodes in their order until one has a snapshot of record ``least`` or later."""
 
-    def __init__(self, nodes: Sequence[tuple[str, str]], least: int) -> None:
-        """``nodes`` are names and control addresses."""
+    def __init__(self, nodes: Sequence[tuple[str, Reach]], least: int) -> None:
         self._nodes, self._least = list(nodes), least
         self.found: Fetched | None = None
         self.errors: list[str] = []
@@ -36,13 +36,16 @@ class Fetch:
         return not self._thread.is_alive()
 
     def _run(self) -> None:
-        for name, address in self._nodes:
+        for name, reach in self._nodes:
             try:
-                said, snapshot = ask(address, TIMEOUT_MS, ask="snapshot")
+                said, snapshot = ask(reach, TIMEOUT_MS, ask="snapshot")
             except ControlError as error:
                 self.errors.append(str(error))
                 continue
-            number = int(said["record_number"])
+            number = said.get("record_number")
+            if not isinstance(number, int):
+                self.errors.append(f"{name}: its answer has no record number")
+                continue
             if number >= self._least:
                 self.found = Fetched(name, number, snapshot)
                 return

@@ -30,9 +30,12 @@ from numba import types
 from tickpath.clock import calibrate, now_cycles
 from tickpath.digest import symbol_text
 from tickpath.engine import Engine
+from tickpath.failover import questions as asked
 from tickpath.failover import role_action as act
 from tickpath.failover import role_event as told
-from tickpath.failover.control import Answer, Control, tell
+from tickpath.failover.control import Answer, Control, Words
+from tickpath.failover.control_error import ControlError
+from tickpath.failover.curve import load_keys
 from tickpath.failover.feed_tail import FeedTail
 from tickpath.failover.fetch import Fetch
 from tickpath.failover.gateway_client import GatewayClient, Sent
@@ -47,14 +50,19 @@ from tickpath.failover.gateway_event import (
     Welcomed,
 )
 from tickpath.failover.gateway_event import Answer as GatewayMessage
+from tickpath.failover.health_server import HealthServer
 from tickpath.failover.lease import open_store
 from tickpath.failover.member import Member
 from tickpath.failover.node_answers import Answers
 from tickpath.failover.node_breakers import NodeBreakers
 from tickpath.failover.node_config import NodeConfig
 from tickpath.failover.node_error import NodeError
+from tickpath.failover.notify import Notify
+from tickpath.failover.operator_control import OperatorControl
 from tickpath.failover.outbox import Outbox
 from tickpath.failover.peers import ALIVE_NS, Peers
+from tickpath.failover.published import EVERY_NS, Follower, Published, starting
+from tickpath.failover.reach import reaches
 from tickpath.failover.role import Role
 from tickpath.failover.role_state import RoleState
 from tickpath.failover.store_thread import StoreThread
@@ -85,6 +93,8 @@ WAIT_S = 0.0003
 SOURCES = (act.TAKEOVER, act.GATE, act.POLICY, act.UNKNOWN_ORDERS, "operator", "feed")
 """Who can hold trading; a hold is the bit of its place.  Others share the last bit."""
 OTHERS = "others"
+MOST_OUTCOMES = 64
+"""Of commands, that are kept for whoever asks later."""
 
 Say = Callable[[str], None]
 
@@ -115,11 +125,15 @@ class Node:
         self._credentials = credentials or Credentials("", Secret(""))
         self.counters: Counter[str] = Counter()
         self.notes: list[str] = []
+        self.outcomes: deque[asked.Outcome] = deque(maxlen=MOST_OUTCOMES)
+        self._outcome_number = 0
         self.is_stopped = False
         self._stack = ExitStack()
         self._events: deque[told.Event] = deque()
         self._is_stepping = False
         self._incarnation = secrets.randbits(62) | 1
+        keys = self.settings.keys
+        self._keys = None if keys is None else load_keys(keys)
         self._begin_engine()
         self.answers = Answers(self.engine)
         self.peers = Peers(self.settings.peers)
@@ -142,8 +156,32 @@ class Node:
         store = open_store(self.settings.lease, self.settings.lease_settings, clock=clock)
         self.store = StoreThread(store, self.settings.name)
         self._stack.callback(self.store.close)
-        self.control = Control(self.settings.control, self._answer)
+        self._listen()
+
+    def _listen(self) -> None:
+        """Where others, operators and monitors reach this node."""
+        settings = self.settings
+        Path(settings.directory).mkdir(parents=True, exist_ok=True)
+        keys = self._keys
+        self._reaches = reaches(settings, keys)
+        names = {key: name for name, (_, key, _) in self._reaches.items() if key is not None}
+        if keys is not None:
+            names[keys.public] = settings.name  # who asks with this node's own file
+        self.control = Control(settings.listen, self._asked_by_node, keys, names)
         self._stack.callback(self.control.close)
+        self._words = Words(self._reaches)
+        self._stack.callback(self._words.close)
+        self.operators = OperatorControl(
+            settings.control_path, self._asked_by_operator, settings.control_group
+        )
+        self._stack.callback(self.operators.close)
+        self.notify = Notify(settings.notify, settings.notify_timeout_ms / 1000)
+        self._stack.callback(self.notify.close)
+        self.published = starting(settings.name, self._clock())
+        self.health = HealthServer(
+            settings.http, settings.check, settings.stale_ms, lambda: self.published, self._clock
+        )
+        self._stack.callback(self.health.close)
 
     # ------------------------------------------------------------ what an engine needs
 
@@ -163,10 +201,12 @@ class Node:
         self._join_ns = self._until_ns = 0
         self._gate: tuple[Member, ...] | None = None
         self._asked_gateway: tuple[int, int] | None = None
-        self._last_beat = self._beat_ns = 0
+        self._last_beat = self._beat_ns = self._fed_ns = 0
         self._echoes: dict[int, int] = {}
         self._told: told.Standing | None = None
         self._session = Session.DOWN
+        self._at_gateway: Stands | None = None
+        self._beats = 0
 
     def _made(self, orders: memoryview) -> None:
         """Orders that the engine encoded: they depend on the last record at most."""
@@ -182,7 +222,6 @@ class Node:
         self.market.begin()
         gc.collect()
         gc.freeze()
-        Path(self.settings.directory).mkdir(parents=True, exist_ok=True)
         if self._somebody_is_active():
             self._is_whole, self._needs_snapshot = False, True
         elif self.settings.journal is not None:
@@ -257,8 +296,10 @@ class Node:
         for event in self.store.answers():
             self._step(event)
         self.control.serve()
+        self.operators.serve()
         self._tell_standing()
         self._step(told.Tick())
+        self._publish()
         if not came and not self.settings.spin:
             sockets = [self.gateway] if self.gateway.fileno() >= 0 else []
             select.select(sockets, [], [], WAIT_S)
@@ -325,6 +366,7 @@ class Node:
         beat = int(header["beat"])
         if beat != self._last_beat:
             self._last_beat = beat
+            self._beats += 1
             epoch, number = int(header["epoch"]), int(header["number"])
             self._step(told.Beat(epoch, beat, number, int(header["committed"])))
         return came
@@ -334,6 +376,7 @@ class Node:
         assert source is not None
         packets = source.poll(256)
         if len(packets):
+            self._fed_ns = self._clock()
             self.tail.keep(packets)
         source.release()
         return 0
@@ -363,7 +406,7 @@ class Node:
             # A standby's before the active's, so that the active need not stop for it.
             peers = self.settings.peers
             names = [each for each in peers if each != found.name] + [found.name]
-            nodes = [(each, peers[each].control) for each in names]
+            nodes = [(each, self._reaches[each]) for each in names]
             self._fetch = Fetch(nodes, self.transport.first - 1)
         else:
             self._begin_to_follow(found.name)
@@ -441,6 +484,7 @@ class Node:
             self._watch_feed()
             now_ns = self._clock()
             if came:
+                self._fed_ns = now_ns
                 self.breakers.feed(now_ns)
             self.breakers.advance(now_ns)
         if not came:
@@ -532,7 +576,7 @@ class Node:
     def _stands(self, stands: Stands) -> None:
         if self._is_leading and self._session is Session.UP is not stands.session_state:
             self.breakers.session_error(self._clock())
-        self._session = stands.session_state
+        self._session, self._at_gateway = stands.session_state, stands
         if self._asked_gateway is None or stands.request != self._asked_gateway[0]:
             return
         (request, epoch), self._asked_gateway = self._asked_gateway, None
@@ -589,11 +633,25 @@ class Node:
                 self._is_frozen = False
             case act.HandOver(to, epoch, number):
                 word = {"ask": "handed_over", "from": self.settings.name}
-                tell(self.settings.peers[to].control, **word, epoch=epoch, number=number)
+                if not self._words.tell(to, **word, epoch=epoch, number=number):
+                    self.counters["words_not_sent"] += 1
             case act.Abort(reason):
                 raise NodeError(f"this node has to end: {reason}")
+            case act.Entered(state, reason):
+                self._note(_words(action))
+                self.notify.tell(self.settings.name, state, self.role.epoch, reason)
+                self._publish(is_due=True)
             case _:
                 self._note(_words(action))
+                if isinstance(action, (act.Done, act.Refused)):
+                    self._outcome(action)
+
+    def _outcome(self, action: act.Done | act.Refused) -> None:
+        """Keep how a command ended, for who asks."""
+        self._outcome_number += 1
+        is_done = isinstance(action, act.Done)
+        text = action.text if isinstance(action, act.Done) else "; ".join(action.reasons)
+        self.outcomes.append(asked.Outcome(self._outcome_number, action.command, is_done, text))
 
     def _ask_gateway(self, request: int, epoch: int) -> None:
         if self.gateway.ask(request, epoch) in (Sent.NO_LINE, Sent.FULL):
@@ -666,6 +724,7 @@ class Node:
             "node": self.settings.name,
             "pid": os.getpid(),
             "state": self.role.state.name,
+            "synchronous": self.role.in_sync is None or self.role.in_sync.is_synchronous,
             "epoch": self.role.epoch,
             "record_number": block.get("record_number"),
             "input_number": block.get("input_number"),
@@ -676,11 +735,26 @@ class Node:
             "reasons": why,
             "held": self._standing().held,
             "session": self._session.name,
+            "gateway": self._gateway_status(),
             "positions": self._positions(),
             "gate": None if self._gate is None else [str(each) for each in self._gate],
             "book_digest": f"{block.get('book_digest'):016x}",
-            "counters": dict(self.counters + self.role.counters),
+            "counters": self._counters(),
+            "outcome": self._outcome_number,
             "engine": {name: value for name, value in self.engine.counters.items() if value},
+        }
+
+    def _gateway_status(self) -> dict[str, Any] | None:
+        """What the gateway said of itself last; None where there is no connection to it."""
+        stands = self._at_gateway
+        if stands is None or not self.gateway.is_welcome:
+            return None
+        return {
+            "session": stands.session_state.name,
+            "epoch": stands.highest_epoch,
+            "holder": stands.holder,
+            "order_position": stands.order_position,
+            "detail": stands.detail,
         }
 
     def _positions(self) -> dict[str, int]:
@@ -689,41 +763,97 @@ class Node:
         held = table[table["quantity"] != 0]
         return {symbol_text(row["symbol"]): int(row["quantity"]) for row in held}
 
-    def _answer(self, question: dict[str, Any]) -> Answer:
-        what = question.get("ask")
-        if what == "snapshot":
-            if not self._is_whole or self.engine.block.get("cursor"):
-                return {"error": "this node has no whole state now"}, b""
-            self.counters["snapshots_given"] += 1
-            number = self.engine.block.get("record_number")
-            return {"record_number": number}, self.engine.snapshot()
-        if what == "status":
-            return self.status(), b""
-        if what == "state_digest":
-            digest = f"{self.engine.state_digest:016x}"
-            return {"record_number": self.status()["record_number"], "digest": digest}, b""
-        events: dict[str, Callable[[], told.Event]] = {
-            "handed_over": lambda: told.HandedOver(
-                question["from"], question["epoch"], question["number"]
-            ),
-            "switchover": lambda: told.Switchover(question.get("to")),
-            "force": told.Force,
-            "hold": lambda: told.HoldTrading("operator", question.get("why", "the operator")),
-            "resume": lambda: told.ResumeTrading(question.get("source", "operator")),
-            "resolved": told.UnknownResolved,
-            "mode": lambda: told.SetMode(bool(question["synchronous"])),
-            "retire": told.Retire,
-            "drill": told.Drill,
-        }
-        if what not in events:
-            return {"error": f"{what!r} is no question; there are {', '.join(events)}"}, b""
-        before = len(self.notes)
-        try:
-            event = events[what]()
-        except KeyError as error:
-            return {"error": f"{what}: {error} is missing"}, b""
-        self._step(event)
-        return {"notes": self.notes[before:], **self.status()}, b""
+    def _counters(self) -> dict[str, int]:
+        counted = {f"asked_{name}": n for name, n in self.control.counters.items()}
+        counted |= {f"operators_{name}": n for name, n in self.operators.counters.items()}
+        counted |= self.notify.counters
+        return {**self.counters, **self.role.counters, **counted}
+
+    def _publish(self, is_due: bool = False) -> None:
+        """Say how it stands, for monitors."""
+        now_ns = self._clock()
+        if not is_due and now_ns - self.published.at_ns < EVERY_NS:
+            return
+        block, role = self.engine.block, self.role
+        number = block.get("record_number")
+        gate = self._gate if self._is_leading else None
+        reasons = tuple(role.ready())
+        self.published = Published(
+            at_ns=now_ns,
+            name=self.settings.name,
+            state=role.state.name,
+            epoch=role.epoch,
+            ready=not reasons,
+            reasons=reasons,
+            record_number=number,
+            input_number=block.get("input_number"),
+            lag_records=self.transport.lag if self.transport is not None else None,
+            followers=self._followers(number),
+            in_sync=len(gate or ()),
+            is_gate_open=gate is not None,
+            is_synchronous=role.in_sync is None or role.in_sync.is_synchronous,
+            order_position=block.get("order_position"),
+            handed_position=self.outbox.handed,
+            confirmed_position=self.outbox.tail_position,
+            until_ns=self._until_ns,
+            heard_ns=now_ns if self._is_leading else role.heard_ns,
+            beats=self._beats,
+            fed_ns=self._fed_ns,
+            is_feed_current=self._is_leading and "feed" not in role.holds,
+            session=self._session.name,
+            held=self._standing().held,
+            breakers=self.breakers.states,
+            counters=self._counters(),
+            engine=block.counter["value"].copy(),
+        )
+
+    def _followers(self, number: int) -> tuple[Follower, ...]:
+        """Who follows this node's ring, while it is active."""
+        if not self._is_leading:
+            return ()
+        rows = self.ring.followers
+        return tuple(
+            Follower(row["name"].decode(), max(0, number - int(row["taken"])), bool(row["ready"]))
+            for row in rows[rows["incarnation"] > 0]
+        )
+
+    def _asked_by_node(self, question: asked.PeerQuestion) -> Answer:
+        match question:
+            case asked.Status():
+                return self.status(), b""
+            case asked.StateDigest():
+                return self._digest(), b""
+            case asked.Snapshot():
+                if not self._is_whole or self.engine.block.get("cursor"):
+                    raise ControlError("this node has no whole state now")
+                self.counters["snapshots_given"] += 1
+                number = self.engine.block.get("record_number")
+                return {"record_number": number}, self.engine.snapshot()
+            case asked.HandedOver(source, epoch, number):
+                if source not in self.settings.peers or epoch > self.role.highest_epoch:
+                    raise ControlError(f"{source} is not the active of epoch {epoch}")
+                self._step(told.HandedOver(source, epoch, number))
+        return {}, b""
+
+    def _asked_by_operator(self, question: asked.OperatorQuestion, who: str) -> dict[str, Any]:
+        match question:
+            case asked.Command():
+                before, outcome = len(self.notes), self._outcome_number
+                self._note(f"{who} says: {question.__struct_config__.tag}")
+                self._step(question.event(who))
+                return {"notes": self.notes[before:], **self.status(), "behind": outcome}
+            case asked.AskOutcome(command, behind):
+                for each in self.outcomes:
+                    if each.number > behind and each.command == command:
+                        return {"outcome": each._asdict()}
+                return {"outcome": None}
+            case asked.StateDigest():
+                return self._digest()
+        return self.status()
+
+    def _digest(self) -> dict[str, Any]:
+        digest = f"{self.engine.state_digest:016x}"
+        return {"record_number": self.engine.block.get("record_number"), "digest": digest}
 
 
 def _words(action: act.Action) -> str:

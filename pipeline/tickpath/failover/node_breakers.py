@@ -64,6 +64,11 @@ class NodeBreakers:
         """Breakers that are not closed."""
         return tuple(each.name for each in self._breakers if not each.is_closed)
 
+    @property
+    def states(self) -> tuple[tuple[str, str], ...]:
+        """Name and state of each."""
+        return tuple((each.name, each.state.name) for each in self._breakers)
+
     # ------------------------------------------------------------ samples
 
     def handed_over(self, end_position: int, now_ns: int) -> None:

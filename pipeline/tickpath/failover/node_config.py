@@ -3,16 +3,17 @@
 [node]
 name = "a"
 ring = "/dev/shm/tickpath-a"
-control = "127.0.0.1:7601"
+listen = "127.0.0.1:7601"
 gateway = "127.0.0.1:26500"
 lease = "witness"
 [node.lease_settings]
 addresses = ["127.0.0.1:7401"]
 [node.peers.b]
 ring = "/dev/shm/tickpath-b"
-control = "127.0.0.1:7602"
+address = "127.0.0.1:7602"
 """
 
+import ipaddress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -34,8 +35,12 @@ class Peer(Component, frozen=True):
 
     ring: str
     """Its ring of inputs, or the mirror of it here (`tickpath mirror receive`)."""
-    control: Address
-    """Where it answers questions."""
+    address: Address
+    """Where it answers other nodes: its ``listen``."""
+    public_key: Annotated[str, Meta(pattern=r"^[!-~]{40}$")] | None = None
+    """Of its ``keys``: what `tickpath cluster keys` printed."""
+    control: str | None = None
+    """Its operators' socket, where it runs on this host: `tickpath cluster` finds it by that."""
 
 
 class NodeSettings(Component, frozen=True):
@@ -44,8 +49,24 @@ class NodeSettings(Component, frozen=True):
     name: Name = "a"
     ring: str = "/dev/shm/tickpath-a"
     ring_bytes: Positive = CAPACITY
-    control: Address = "127.0.0.1:7601"
-    """Whoever reaches it can read the state and give orders to this node: a private network."""
+    listen: Address = "127.0.0.1:7601"
+    """Where other nodes ask this one; they cannot change it.  Loopback, unless there are keys."""
+    keys: str | None = None
+    """A file with this node's CurveZMQ keys (`tickpath cluster keys`); then every peer needs a
+    ``public_key``, both sides prove who they are, and what they say is encrypted."""
+    control: str | None = None
+    """The Unix socket by which operators change this node; ``control`` in its directory."""
+    control_group: str | None = None
+    """A group whose members may open it; else its owner alone."""
+    http: Address | None = None
+    """Where /health, /ready, /role and /metrics are; read-only, for everybody who reaches it."""
+    check: Address | None = None
+    """Where a line is answered by a line (``PING``, ``agent``, ``active``, ...): load balancers."""
+    stale_ms: Positive = 500
+    """A node whose loop has not turned for so long is not healthy."""
+    notify: tuple[str, ...] = ()
+    """A command that is run when the role changes, with TICKPATH_ROLE and others beside it."""
+    notify_timeout_ms: Positive = 10_000
     peers: dict[str, Peer] = msgspec.field(default_factory=dict)
     gateway: Address = "127.0.0.1:26500"
     lease: str = "witness"
@@ -65,6 +86,11 @@ class NodeSettings(Component, frozen=True):
     role: RoleConfig = RoleConfig()
     breakers: tuple[BreakerConfig, ...] = ()
     """Circuit breakers of an active; see `tickpath.failover.breaker`."""
+
+    @property
+    def control_path(self) -> str:
+        """Where the operators' socket is."""
+        return self.control or str(Path(self.directory) / "control")
 
 
 class NodeConfig(TradeConfig, frozen=True):
@@ -95,4 +121,29 @@ def checked_node(config: NodeConfig, source: str = "configuration") -> NodeConfi
         raise ConfigError(
             f"{source}: transport.orders_to: a node's orders go by its gateway, which fences"
         )
+    _check_reach(node, source)
     return checked(config, source)
+
+
+def _check_reach(node: NodeSettings, source: str) -> None:
+    """Nodes that do not know each other by keys meet on this host only."""
+    places = {"node.listen": node.listen}
+    for name, peer in node.peers.items():
+        places[f"node.peers.{name}.address"] = peer.address
+        if (node.keys is None) != (peer.public_key is None):
+            lacks = "node.keys" if node.keys is None else f"node.peers.{name}.public_key"
+            raise ConfigError(f"{source}: {lacks} is missing: both sides need keys, or none")
+    for key, address in places.items():
+        if node.keys is None and not is_loopback(address):
+            raise ConfigError(
+                f"{source}: {key}: {address}: without node.keys only loopback addresses are taken"
+            )
+
+
+def is_loopback(address: str) -> bool:
+    """Whether an `Address` is of this host and nobody else's."""
+    host = address.rpartition(":")[0]
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -14,7 +14,8 @@ from tickpath.trade.config import Trade, TradeConfig, decoded
 
 MARK = "# Written by `tickpath node --write-pair`: written anew by it.\n"
 WITNESS, GATEWAY = "127.0.0.1:7401", "127.0.0.1:26500"
-CONTROLS = {"a": "127.0.0.1:7601", "b": "127.0.0.1:7602"}
+LISTENS = {"a": "127.0.0.1:7601", "b": "127.0.0.1:7602"}
+HTTP = {"a": "127.0.0.1:7611", "b": "127.0.0.1:7612"}
 
 _GATEWAY = """{mark}[gateway]
 listen = "{gateway}"
@@ -26,7 +27,8 @@ _NODE = """
 [node]
 name = "{name}"
 ring = "/dev/shm/tickpath-{name}"
-control = "{control}"
+listen = "{listen}"
+http = "{http}"
 gateway = "{gateway}"
 directory = "{directory}-node-{name}"
 
@@ -35,7 +37,8 @@ addresses = ["{witness}"]
 
 [node.peers.{other}]
 ring = "/dev/shm/tickpath-{other}"
-control = "{other_control}"
+address = "{other_listen}"
+control = "{directory}-node-{other}/control"
 """
 
 
@@ -73,8 +76,9 @@ def write_pair(path: str | Path) -> list[str]:
         node = _NODE.format(
             name=name,
             other=other,
-            control=CONTROLS[name],
-            other_control=CONTROLS[other],
+            listen=LISTENS[name],
+            other_listen=LISTENS[other],
+            http=HTTP[name],
             gateway=GATEWAY,
             witness=WITNESS,
             directory=directory,

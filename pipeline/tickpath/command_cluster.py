@@ -1,0 +1,288 @@
+"""`tickpath cluster`: a group of nodes as its operators have it.
+
+Exit codes: 0 fine; 1 a finding (something is not as it should be, a command was refused, a check
+says no); 2 usage, configuration, or nobody answers.
+"""
+
+import json
+import socket
+import sys
+import tomllib
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from tickpath.failover.cluster import Group
+
+OK, FINDING, USAGE = 0, 1, 2
+MOST_ANSWER_BYTES = 4096
+TIMEOUT_S = 30.0
+ROLES = ("active", "standby", "ready")
+
+CONFIG = click.option(
+    "--config", required=True, metavar="F.toml", help="Of a node of the group that runs here."
+)
+
+
+@click.group()
+def cluster() -> None:
+    """See to a group of nodes: its status, who is active, drills, checks for load balancers.
+
+    Exit codes: 0 fine, 1 a finding or a refusal, 2 usage or nobody answers.
+    """
+
+
+def _done(work: Callable[[], int]) -> None:
+    from tickpath.config import ConfigError
+
+    try:
+        code = work()
+    except ModuleNotFoundError as error:
+        if error.name != "zmq":
+            raise
+        click.echo("tickpath: pyzmq is missing; run: pip install 'tickpath[failover]'", err=True)
+        code = USAGE
+    except ConfigError as error:
+        click.echo(f"tickpath: {error}", err=True)
+        code = USAGE
+    except RuntimeError as error:
+        from tickpath.failover.control_error import ControlError
+
+        if not isinstance(error, ControlError):
+            raise
+        click.echo(f"tickpath: {error}", err=True)
+        code = FINDING
+    sys.exit(code)
+
+
+def _group(path: str) -> "Group":
+    from tickpath.failover.cluster import Group
+    from tickpath.failover.node_config import load
+
+    return Group(load(path))
+
+
+# ---------------------------------------------------------------- what there is
+
+
+@cluster.command()
+@CONFIG
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def status(config: str, as_json: bool) -> None:
+    """All nodes, the lease store, the gateway; exit code 1 where anything is not well."""
+
+    def work() -> int:
+        said = _group(config).status()
+        if as_json:
+            click.echo(json.dumps(said))
+        else:
+            _show(said)
+        if all("error" in each for each in said["nodes"].values()):
+            return USAGE
+        return FINDING if said["findings"] else OK
+
+    _done(work)
+
+
+def _show(said: dict[str, Any]) -> None:
+    click.echo(f"{'node':<17}{'role':<11}{'epoch':>6}{'record':>14}{'lag':>8}  ready  in sync")
+    for name, each in said["nodes"].items():
+        if "error" in each:
+            click.echo(f"{name:<17}{'-':<11}")
+            continue
+        lag = "" if each["lag_records"] is None else f"{each['lag_records']:,}"
+        ready = "yes" if each["ready"] else "no"
+        click.echo(
+            f"{name:<17}{each['state'].lower():<11}{each['epoch']:>6}"
+            f"{each['record_number']:>14,}{lag:>8}  {ready:<5}  {', '.join(each['gate'] or ())}"
+        )
+    lease, gateway = said["lease"], said["gateway"]
+    if "error" not in lease:
+        click.echo(
+            f"lease ({lease['store']}): epoch {lease['epoch']}, holder {lease['holder'] or '-'}, "
+            f"may take over: {', '.join(lease['heirs']) or '-'}"
+        )
+    if gateway is not None:
+        click.echo(
+            f"gateway: epoch {gateway['epoch']} of {gateway['holder'] or '-'}, session "
+            f"{gateway['session'].lower()}, {gateway['order_position']:,} bytes of orders"
+        )
+    for finding in said["findings"]:
+        click.echo(f"tickpath: {finding}", err=True)
+
+
+# ---------------------------------------------------------------- what changes a node
+
+
+def _tell(config: str, of: str | None, ask: str, **word: Any) -> None:
+    """Tell a node (the configuration's where none is named) and print what came of it."""
+
+    def work() -> int:
+        group = _group(config)
+        name = group.settings.name if of is None else of
+        said = group.command(name, ask, TIMEOUT_S, **word)
+        click.echo(f"{name}: {ask}: {said['text']}", err=not said["is_done"])
+        return OK if said["is_done"] else FINDING
+
+    _done(work)
+
+
+@cluster.command()
+@CONFIG
+@click.option("--to", metavar="NODE", help="By default the best standby.")
+def switchover(config: str, to: str | None) -> None:
+    """Hand the role over in an orderly way: no order is lost, none comes twice."""
+
+    def work() -> int:
+        group = _group(config)
+        name = group.active()
+        said = group.command(name, "switchover", TIMEOUT_S, to=to)
+        click.echo(f"{name}: {said['text']}", err=not said["is_done"])
+        return OK if said["is_done"] else FINDING
+
+    _done(work)
+
+
+NODE = click.option("--node", "of", metavar="NODE", help="By default the configuration's.")
+
+
+@cluster.command()
+@CONFIG
+@NODE
+def drill(config: str, of: str | None) -> None:
+    """Would this node take over well now?  Asks all that a takeover asks, and changes nothing.
+
+    Checked: its state, feed, session and breakers; that the lease store answers, and its note names
+    this node; that the gateway answers, and has no order that this node does not know.
+    """
+    _tell(config, of, "drill")
+
+
+@cluster.command()
+@CONFIG
+@NODE
+@click.option("--why", default="the operator holds trading", show_default=True)
+def hold(config: str, of: str | None, why: str) -> None:
+    """Make no new orders; recorded, so that the next active holds too."""
+    _tell(config, of, "hold", why=why)
+
+
+@cluster.command()
+@CONFIG
+@NODE
+@click.option("--source", default="operator", show_default=True, help="Who held trading.")
+def resume(config: str, of: str | None, source: str) -> None:
+    """Trade again, as far as this source is concerned."""
+    _tell(config, of, "resume", source=source)
+
+
+@cluster.command()
+@CONFIG
+@NODE
+def resolved(config: str, of: str | None) -> None:
+    """Unknown orders of a takeover are settled with the exchange: trade again."""
+    _tell(config, of, "resolved")
+
+
+@cluster.command()
+@CONFIG
+@NODE
+@click.option("--synchronous/--asynchronous", required=True)
+def mode(config: str, of: str | None, synchronous: bool) -> None:
+    """Whether orders wait for a standby's acknowledgement; the active changes it."""
+    _tell(config, of, "mode", synchronous=synchronous)
+
+
+@cluster.command()
+@CONFIG
+@NODE
+def retire(config: str, of: str | None) -> None:
+    """Take a node out for good; it gives its lease back."""
+    _tell(config, of, "retire")
+
+
+@cluster.command()
+@CONFIG
+@NODE
+def force(config: str, of: str | None) -> None:
+    """Let a node try to take over although it is not known to be in sync: records can be lost.
+
+    It breaks neither a lease that is held nor the gateway's order of epochs.  `cluster status` says
+    what came of it.
+    """
+
+    def work() -> int:
+        from tickpath.failover.operator_control import ask_operator
+
+        group = _group(config)
+        name = group.settings.name if of is None else of
+        path = group.controls.get(name, group.settings.control_path)
+        said = ask_operator(path, ask="force")
+        refused = [each for each in said["notes"] if each.startswith("force refused")]
+        click.echo("\n".join(said["notes"]), err=bool(refused))
+        return FINDING if refused else OK
+
+    _done(work)
+
+
+@cluster.command()
+@click.argument("file")
+def keys(file: str) -> None:
+    """Make a node's CurveZMQ keys (node.keys); prints the public one, for its peers."""
+
+    def work() -> int:
+        from tickpath.failover.curve import write_keys
+
+        click.echo(write_keys(file).public.decode())
+        return OK
+
+    _done(work)
+
+
+# ---------------------------------------------------------------- checks
+
+
+@cluster.command()
+@click.option("--role", type=click.Choice(ROLES), required=True)
+@click.option("--config", metavar="F.toml", help="Of the node, for its `node.check`.")
+@click.option("--address", metavar="HOST:PORT", help="Of its `node.check`, instead.")
+@click.option("--timeout", type=float, default=1.0, show_default=True, metavar="SECONDS")
+def check(role: str, config: str | None, address: str | None, timeout: float) -> None:
+    """For check scripts (keepalived): exit code 0 yes, 1 no or no answer in time, 2 usage."""
+    if (config is None) == (address is None):
+        click.echo("tickpath: check: --config F.toml or --address HOST:PORT", err=True)
+        sys.exit(USAGE)
+    try:
+        place = address if address is not None else _check_address(config or "")
+        host, _, port = place.rpartition(":")
+        where = (host, int(port))
+    except (OSError, ValueError) as error:
+        click.echo(f"tickpath: check: {error}", err=True)
+        sys.exit(USAGE)
+    said = _line(where, role, timeout)
+    if said != "yes":
+        click.echo(f"tickpath: {place}: {said}", err=True)
+    sys.exit(OK if said == "yes" else FINDING)
+
+
+def _check_address(path: str) -> str:
+    """``node.check`` of a configuration, without the time that all of it takes to be read."""
+    with open(path, "rb") as file:
+        address = tomllib.load(file).get("node", {}).get("check")
+    if not isinstance(address, str):
+        raise ValueError(f"{path}: it has no node.check")
+    return address
+
+
+def _line(where: tuple[str, int], word: str, timeout_s: float) -> str:
+    """The answer to a line, or what is wrong, within about the timeout."""
+    try:
+        with socket.create_connection(where, timeout_s) as sock:
+            sock.settimeout(timeout_s)
+            sock.sendall(f"{word}\n".encode())
+            raw = sock.recv(MOST_ANSWER_BYTES)
+    except OSError as error:
+        return str(error.strerror or error)
+    return raw.decode("ascii", "replace").strip() or "no answer"

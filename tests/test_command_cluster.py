@@ -1,0 +1,187 @@
+"""`tickpath cluster` against nodes that run: what it shows, what it changes, its exit codes."""
+
+import json
+import threading
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from click.testing import CliRunner, Result
+
+from cluster import toml
+from gateway_house import free_port
+from node_hall import Hall
+from tickpath.cli import main
+from tickpath.failover.curve import load_keys
+
+pytest.importorskip("prometheus_client", reason="prometheus-client is missing")
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(each) for each in arguments])
+
+
+def without_none(value: Any) -> Any:
+    """What TOML can say."""
+    if isinstance(value, dict):
+        return {key: without_none(each) for key, each in value.items() if each is not None}
+    return value
+
+
+class Desk:
+    """Two nodes that run in this thread, and an operator in another."""
+
+    def __init__(self, path: Path) -> None:
+        self.keys = {name: path / f"{name}.key" for name in "ab"}
+        self.public = {
+            name: run("cluster", "keys", file).stdout.strip() for name, file in self.keys.items()
+        }
+        self.checks = {name: f"127.0.0.1:{free_port()}" for name in "ab"}
+        self.hall = Hall(path)
+        self.files: dict[str, Path] = {}
+        for name, other in (("a", "b"), ("b", "a")):
+            config = self.hall.configs[name]
+            peer = msgspec.structs.replace(
+                config.node.peers[other],
+                public_key=self.public[other],
+                control=self.hall.configs[other].node.control_path,
+            )
+            node = msgspec.structs.replace(
+                config.node,
+                keys=str(self.keys[name]),
+                peers={other: peer},
+                check=self.checks[name],
+                http=f"127.0.0.1:{free_port()}",
+                notify=("sh", "-c", f"echo $TICKPATH_NODE $TICKPATH_ROLE >> {path}/roles"),
+            )
+            self.hall.configs[name] = msgspec.structs.replace(config, node=node)
+            self.files[name] = path / f"{name}.toml"
+            said = without_none(msgspec.to_builtins(self.hall.configs[name]))
+            kept = ("capacity", "orders", "strategy", "trade", "node")
+            said = {key: said[key] for key in kept}
+            said["orders"] = {"protocol": said["orders"]["protocol"]}
+            self.files[name].write_text(toml(said))
+
+    def run(self, *arguments: object) -> Result:
+        """A command, while everything goes on."""
+        results: list[Result] = []
+        thread = threading.Thread(target=lambda: results.append(run("cluster", *arguments)))
+        thread.start()
+        while thread.is_alive():
+            self.hall.round()
+        return results[0]
+
+    def settle(self, name: str) -> None:
+        other = "b" if name == "a" else "a"
+        nodes = self.hall.nodes
+        self.hall.until(lambda: self.hall.active() == [name], "nobody is active")
+        self.hall.until(lambda: nodes[name]._gate and not nodes[other].role.ready(), "no standby")
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory):
+    made = Desk(tmp_path_factory.mktemp("desk"))
+    made.hall.begin("a")
+    made.hall.until(lambda: made.hall.active() == ["a"])
+    made.hall.begin("b")
+    made.settle("a")
+    yield made
+    made.hall.close()
+
+
+def test_all_is_well_and_the_role_is_handed_over_and_back(desk, tmp_path):
+    """Steps of one day: starting the two nodes is what takes long."""
+    a, b = desk.files["a"], desk.files["b"]
+
+    # Status, with a's configuration and with b's: the other node is asked by both sides' keys.
+    for file in (a, b):
+        done = desk.run("status", "--config", file, "--json")
+        said = json.loads(done.stdout)
+        assert done.exit_code == 0 and said["findings"] == [], done.output
+        assert {name: each["state"] for name, each in said["nodes"].items()} == {
+            "a": "ACTIVE",
+            "b": "STANDBY",
+        }
+        assert said["lease"]["holder"] == "a" and said["gateway"]["holder"] == "a"
+        assert len(said["lease"]["heirs"]) == 2 and said["gateway"]["session"] == "UP"
+    shown = desk.run("status", "--config", a)
+    assert shown.exit_code == 0 and "lease (witness): epoch 1, holder a" in shown.stdout
+
+    # Checks: the exit code alone.
+    for role, codes in (("active", (0, 1)), ("standby", (1, 0)), ("ready", (0, 0))):
+        for name, code in zip("ab", codes, strict=True):
+            assert desk.run("check", "--role", role, "--config", desk.files[name]).exit_code == code
+            at = desk.run("check", "--role", role, "--address", desk.checks[name])
+            assert at.exit_code == code
+
+    # Drills: of the standby; what a drill finds against it is an exit code.
+    done = desk.run("drill", "--config", a, "--node", "b")
+    assert done.exit_code == 0 and "a takeover would succeed" in done.stdout, done.output
+
+    # Only the active's commands, by the file that names its node.
+    refused = desk.run("hold", "--config", b)
+    assert refused.exit_code == 1 and "only an active changes it" in refused.stderr
+    assert desk.run("hold", "--config", a, "--why", "lunch").exit_code == 0
+    assert desk.hall.nodes["a"].role.holds == {"operator"}
+    done = desk.run("status", "--config", b)
+    assert done.exit_code == 1 and "a is not ready: trading is held: operator" in done.stderr
+    assert desk.run("resume", "--config", a).exit_code == 0
+
+    # The mode, and back.
+    assert desk.run("mode", "--config", a, "--asynchronous").exit_code == 0
+    assert not desk.hall.nodes["a"].role.in_sync.is_synchronous
+    assert desk.run("mode", "--config", a, "--synchronous").exit_code == 0
+    desk.settle("a")
+
+    # The role to b, whoever's configuration is used; then back, by name.
+    nobody = desk.run("switchover", "--config", a, "--to", "c")
+    assert nobody.exit_code == 1 and "c is not in sync" in nobody.stderr
+    done = desk.run("switchover", "--config", a)
+    assert done.exit_code == 0 and "handed over at record" in done.stdout, done.output
+    desk.settle("b")
+    done = desk.run("switchover", "--config", a, "--to", "a")
+    assert done.exit_code == 0, done.output
+    desk.settle("a")
+    roles = desk.keys["a"].with_name("roles")
+    desk.hall.until(lambda: roles.read_text().count("a ACTIVE") == 2, "no hook")
+    assert roles.read_text().count("b ACTIVE") == 1
+
+    # b goes: a finding, and which commands cannot be.
+    assert desk.run("retire", "--config", b).exit_code == 0
+    done = desk.run("status", "--config", a)
+    assert done.exit_code == 1 and "node b is not ready: retired" in done.stderr
+    forced = desk.run("force", "--config", b)
+    assert forced.exit_code == 1 and "force refused: this node is retired" in forced.stderr
+
+
+def test_nobody_there(desk, tmp_path):
+    file = tmp_path / "a.toml"
+    other = {"ring": "r", "address": f"127.0.0.1:{free_port()}"}
+    node = {
+        "listen": f"127.0.0.1:{free_port()}",
+        "directory": str(tmp_path),
+        "lease_settings": {"addresses": [f"127.0.0.1:{free_port()}"], "timeout_ms": 50},
+        "check": f"127.0.0.1:{free_port()}",
+        "peers": {"b": other},
+    }
+    file.write_text(toml({"node": node}))
+    done = run("cluster", "status", "--config", file)
+    assert done.exit_code == 2 and "no nodes are active" in done.stderr
+    assert "lease store: " in done.stderr and "no node is connected to the gateway" in done.stderr
+    assert run("cluster", "hold", "--config", file).exit_code == 2
+    assert run("cluster", "hold", "--config", file, "--node", "b").exit_code == 2
+    assert run("cluster", "switchover", "--config", file).exit_code == 1
+    assert run("cluster", "check", "--role", "active", "--config", file).exit_code == 1
+    assert run("cluster", "check", "--role", "active").exit_code == 2
+    assert run("cluster", "check", "--role", "active", "--address", "nowhere").exit_code == 2
+    assert run("cluster", "status", "--config", tmp_path / "none").exit_code == 2
+    assert run("cluster", "check", "--role", "active", "--config", "none").exit_code == 2
+
+
+def test_keys(tmp_path):
+    file = tmp_path / "a.key"
+    done = run("cluster", "keys", file)
+    assert done.exit_code == 0 and load_keys(str(file)).public.decode() == done.stdout.strip()
+    again = run("cluster", "keys", file)
+    assert again.exit_code == 2 and again.stderr.count("\n") == 1
