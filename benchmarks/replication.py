@@ -298,7 +298,7 @@ def mirror(directory: Path, ring: Path) -> Iterator[Path]:
         stdout=subprocess.DEVNULL,
     )
     receiver = subprocess.Popen(
-        [*command, "receive", "--ring", str(copy), "--name", "far", "--source", address],
+        [*command, "receive", "--ring", str(copy), "--name", "standby", "--source", address],
         stdout=subprocess.DEVNULL,
     )
     try:
