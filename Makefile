@@ -7,7 +7,7 @@ DEMO   := out/demo.pcap
 DEMO_MESSAGES ?= 1000000
 
 # What an installation compiles: it is made again where these change.
-NATIVE := setup.py $(wildcard native/*.c native/*.h)
+NATIVE := setup.py $(wildcard native/*.c native/*.cpp native/*.h)
 
 .PHONY: demo test test-long lint bench clean debian-packages native
 
@@ -58,12 +58,14 @@ $(VENV)/.bench: pyproject.toml $(NATIVE) | $(VENV)/bin/pip
 native: $(VENV)/.test
 	@$(BIN)/python -c 'import tickpath_backends._dpdk' 2>/dev/null || \
 	  $(BIN)/python -m tickpath_backends.build dpdk || true
+	@$(BIN)/python -c 'import tickpath_backends._alveo' 2>/dev/null || \
+	  $(BIN)/python -m tickpath_backends.build alveo || true
 
-# Independent decoders, a browser, what native parts are built with, DPDK with its drivers, and the
-# programs that deploy/ has files for (promtool is in prometheus, which is too large to bring);
+# Independent decoders, a browser, what native parts are built with, DPDK with its drivers, XRT, and
+# the programs that deploy/ has files for (promtool is in prometheus, which is too large to bring);
 # without them those tests are skipped by name.
 debian-packages:
-	@sh .ci/debian-packages tshark chromium gcc libc6-dev python3-dev pkg-config libdpdk-dev iproute2 haproxy keepalived
+	@sh .ci/debian-packages tshark chromium gcc g++ libc6-dev python3-dev pkg-config libdpdk-dev libxrt-dev iproute2 haproxy keepalived
 
 clean:
 	rm -rf out build report.html $(VENV) pipeline/*.egg-info *.egg-info

@@ -1,10 +1,10 @@
 """Builds the native parts of the live transports: at installation, or later in place.
 
-Each is one extension module, ``tickpath_backends._NAME``, from ``native/NAME.c`` and the plain
-declarations of ``native/NAME.h``, by cffi's API mode.  An installation builds those it can and
-goes on without the others, which `tickpath doctor` then names; ``TICKPATH_TRANSPORTS=udp,afxdp``
-makes it fail where one of those named cannot be built.  Nothing is ever compiled at first use:
-``python -m tickpath_backends.build [NAME...]`` does it on demand.
+Each is one extension module, ``tickpath_backends._NAME``, from ``native/NAME.c`` (or ``.cpp``) and
+the plain declarations of ``native/NAME.h``, by cffi's API mode.  An installation builds those it
+can and goes on without the others, which `tickpath doctor` then names;
+``TICKPATH_TRANSPORTS=udp,afxdp`` makes it fail where one of those named cannot be built.  Nothing
+is ever compiled at first use: ``python -m tickpath_backends.build [NAME...]`` does it on demand.
 
 This module stands alone (setup.py loads it by its path): standard library, and cffi when it works.
 """
@@ -32,12 +32,18 @@ PACKAGES: Mapping[str, str | None] = {
     "wire": None,
     "exchange": None,
     "receive": None,
+    "alveo": None,
 }
 """What has a native part, and the pkg-config package that each needs: the transports, and what
-plays captures to them, measures them and is measured beside them."""
+plays captures to them, measures them and is measured beside them; the executor of a card."""
 STRICT = "TICKPATH_TRANSPORTS"
 FLAGS = ("-O3", "-Wall", "-Wextra", "-fvisibility=hidden")
 COMPILER = "sudo apt-get install gcc libc6-dev python3-dev"
+XRT_COMMAND = "sudo apt-get install libxrt-dev g++"
+XRT_FOLDERS = ("/opt/xilinx/xrt/include", "/usr/include/xrt", "/usr/include")
+"""Where XRT's headers are, but for ``XILINX_XRT``: AMD's package, Debian's.  (Debian's pkg-config
+file names folders that there are not.)"""
+_XRT_HEADER = "xrt/xrt_device.h"
 LIBRARIES = {"libdpdk": "sudo apt-get install libdpdk-dev pkg-config"}
 _INCLUDE = re.compile(r'^#include "(.+)"$', re.MULTILINE)
 COMMAND = "python -m tickpath_backends.build"
@@ -53,7 +59,7 @@ def lacking(name: str) -> tuple[str, str] | None:
     Raises nothing: what only the compiler can find out is said by `build`.
     """
     then = f" && {COMMAND} {name}"
-    if not (NATIVE / f"{name}.c").exists():
+    if not source(name).exists():
         return "its C source is not here", "pip install -e CHECKOUT"
     compiler = _compiler()[0]
     if not shutil.which(compiler):
@@ -65,7 +71,22 @@ def lacking(name: str) -> tuple[str, str] | None:
     package = PACKAGES[name]
     if package and _pkg_config("--exists", package) is None:
         return f"{package} is not installed", LIBRARIES[package] + then
+    if name == "alveo" and _xrt() is None:
+        return "XRT's C++ headers are not installed", XRT_COMMAND + then
     return None
+
+
+def source(name: str) -> Path:
+    """The source of a native part."""
+    plain = NATIVE / f"{name}.c"
+    return plain.with_suffix(".cpp") if name == "alveo" else plain
+
+
+def _xrt() -> Path | None:
+    """The folder of XRT's headers."""
+    own = os.environ.get("XILINX_XRT")
+    folders = [*([f"{own}/include"] if own else []), *XRT_FOLDERS]
+    return next((Path(each) for each in folders if (Path(each) / _XRT_HEADER).exists()), None)
 
 
 def _compiler() -> list[str]:
@@ -85,6 +106,11 @@ def _pkg_config(*arguments: str) -> list[str] | None:
 def _flags(name: str) -> tuple[list[str], list[str]]:
     """What the compiler and the linker get for a transport."""
     package = PACKAGES[name]
+    if name == "alveo" and (headers := _xrt()):
+        libraries = headers.parent / "lib"
+        own = [f"-L{libraries}", f"-Wl,-rpath,{libraries}"]
+        is_own = (libraries / "libxrt_coreutil.so").exists()
+        return [*FLAGS, f"-I{headers}"], [*(own if is_own else []), "-lxrt_coreutil", "-lstdc++"]
     if package is None:
         return list(FLAGS), []
     found = [_pkg_config(kind, package) for kind in ("--cflags", "--libs")]
@@ -94,7 +120,7 @@ def _flags(name: str) -> tuple[list[str], list[str]]:
 def sources_digest(name: str) -> str:
     """Short hex digest of what a native part is built from."""
     digest = hashlib.sha256()
-    for each in _sources(f"{name}.c", []):
+    for each in _sources(source(name).name, []):
         digest.update(each.encode() + b"\0" + (NATIVE / each).read_bytes())
     return digest.hexdigest()[:16]
 
@@ -151,7 +177,7 @@ def extensions(root: Path) -> list[Any]:
         made.append(
             Extension(
                 f"tickpath_backends._{name}",
-                [os.path.relpath(path, root) for path in (glue, NATIVE / f"{name}.c")],
+                [os.path.relpath(path, root) for path in (glue, source(name))],
                 depends=[os.path.relpath(path, root) for path in sorted(NATIVE.glob("*.h"))],
                 include_dirs=[os.path.relpath(NATIVE, root)],
                 extra_compile_args=compile_flags,
@@ -172,7 +198,7 @@ def build(name: str, into: Path = HERE) -> Path:
         made = Path(directory) / target.name
         command = [*_compiler(), "-shared", "-fPIC", *compile_flags]
         command += [f"-I{sysconfig.get_path('include')}", f"-I{NATIVE}"]
-        command += [str(_emit(name, Path(directory))), str(NATIVE / f"{name}.c"), *link_flags]
+        command += [str(_emit(name, Path(directory))), str(source(name)), *link_flags]
         done = subprocess.run([*command, "-o", str(made)], capture_output=True, text=True)
         if done.returncode:
             raise BuildError(f"{name}: {_compiler()[0]} failed:\n{done.stderr.rstrip()}")

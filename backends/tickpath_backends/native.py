@@ -23,7 +23,7 @@ def why_not(name: str) -> str | None:
         if isinstance(error, ModuleNotFoundError):
             return f"its native part is not built{RUN}{command}"
         return f"its native part cannot be loaded: {error}{RUN}{command}"
-    if (build.NATIVE / f"{name}.c").exists():
+    if build.source(name).exists():
         built_from = module.ffi.string(module.lib.SOURCES).decode()
         if built_from != build.sources_digest(name):
             return f"its native part was built from other sources than these{RUN}{command}"

@@ -8,11 +8,11 @@ too: they are left over from a kernel that is gone.
 from collections.abc import Iterator
 from pathlib import Path
 
-from tickpath_backends.hdl import constants, registers, tree, xls
+from tickpath_backends.hdl import constants, mover_registers, registers, tree, xls
 from tickpath_backends.hdl.error import HdlError
 
 LAYOUT_DSLX, LAYOUT_SV = "layout.x", "layout.svh"
-REGISTERS_SV = "registers.svh"
+REGISTERS_SV, MOVERS_SV = "registers.svh", "movers.svh"
 
 
 def folder() -> Path:
@@ -26,6 +26,7 @@ def constant_files() -> dict[str, str]:
         LAYOUT_DSLX: constants.layout_dslx(),
         LAYOUT_SV: constants.layout_sv(),
         REGISTERS_SV: registers.registers_sv(),
+        MOVERS_SV: mover_registers.movers_sv(),
     }
 
 
@@ -57,7 +58,8 @@ def differing() -> list[str]:
 
 
 def _left_over() -> list[str]:
-    known = {LAYOUT_DSLX, LAYOUT_SV, REGISTERS_SV, *(f"{each.function}.sv" for each in xls.KERNELS)}
+    made = (LAYOUT_DSLX, LAYOUT_SV, REGISTERS_SV, MOVERS_SV)
+    known = {*made, *(f"{each.function}.sv" for each in xls.KERNELS)}
     return [each.name for each in folder().iterdir() if each.name not in known]
 
 
