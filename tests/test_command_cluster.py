@@ -1,7 +1,9 @@
 """`tickpath cluster` against nodes that run: what it shows, what it changes, its exit codes."""
 
 import json
+import re
 import threading
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,6 @@ from gateway_house import free_port
 from node_hall import Hall
 from tickpath.cli import main
 from tickpath.failover.curve import load_keys
-
-pytest.importorskip("prometheus_client", reason="prometheus-client is missing")
 
 
 def run(*arguments: object) -> Result:
@@ -72,6 +72,21 @@ class Desk:
             self.hall.round()
         return results[0]
 
+    def page(self, name: str, path: str) -> bytes:
+        """A page of a node, while everything goes on."""
+        pages: list[bytes] = []
+        address = self.hall.configs[name].node.http
+
+        def get() -> None:
+            with urllib.request.urlopen(f"http://{address}{path}", timeout=20) as answer:
+                pages.append(answer.read())
+
+        thread = threading.Thread(target=get)
+        thread.start()
+        while thread.is_alive():
+            self.hall.round()
+        return pages[0]
+
     def settle(self, name: str) -> None:
         other = "b" if name == "a" else "a"
         nodes = self.hall.nodes
@@ -114,6 +129,23 @@ def test_all_is_well_and_the_role_is_handed_over_and_back(desk, tmp_path):
             assert desk.run("check", "--role", role, "--config", desk.files[name]).exit_code == code
             at = desk.run("check", "--role", role, "--address", desk.checks[name])
             assert at.exit_code == code
+
+    # Pages of nodes that run.
+    assert json.loads(desk.page("a", "/role"))["active"] is True
+    assert json.loads(desk.page("b", "/ready")) == {
+        "node": "b", "role": "STANDBY", "epoch": 1, "ready": True, "reasons": [],
+    }  # fmt: skip
+    metrics = desk.page("a", "/metrics").decode()
+    for line in (
+        'tickpath_node_active{node="a"} 1',
+        'tickpath_node_in_sync_members{node="a"} 1',
+        'tickpath_node_follower_ready{node="a",follower="b"} 1',
+        'tickpath_node_takeovers_total{node="a"} 1',
+        'tickpath_node_session_up{node="a"} 1',
+    ):
+        assert line in metrics.splitlines(), metrics
+    confirmed = re.search(r'order_bytes_confirmed_total\{node="a"\} (\d+)', metrics)
+    assert confirmed and int(confirmed[1]) > 0
 
     # Drills: of the standby; what a drill finds against it is an exit code.
     done = desk.run("drill", "--config", a, "--node", "b")

@@ -209,6 +209,23 @@ def test_health_says_what_is_wrong(controller, packets):
     assert b.health().is_well and b.state_digest == a.state_digest
 
 
+def test_what_no_record_says_is_compared_by_slices(tmp_path, packets):
+    controller = Controller(tmp_path, scrub_records=1)
+    a, b = controller.a, controller.b
+    controller.promote(a)
+    b.follow(str(a.ring.path))
+    a.process(packets[:50])
+    b.step()
+    b.engine.block.position["cash"][3] += 1  # nobody's books or orders are another's by that
+    for _ in range(100_000):
+        a.command("clock", who="test", why="time")
+        a.step()
+        if b.step() == 0:
+            break
+    assert b.health().reasons == (f"diverged behind record {b.record_number}: state",)
+    controller.close()
+
+
 def test_a_standby_that_was_overtaken_says_so(controller, packets):
     a, b = controller.a, controller.b
     controller.promote(a)

@@ -11,7 +11,6 @@ import sys
 import click
 
 OK, FINDING, USAGE = 0, 1, 2
-PACKAGES = {"zmq": "pyzmq", "prometheus_client": "prometheus-client"}
 
 
 @click.command()
@@ -61,11 +60,10 @@ def node(
         click.echo(f"tickpath: {error}", err=True)
         code = USAGE
     except ModuleNotFoundError as error:
-        package = PACKAGES.get(error.name or "")
-        if package is None:
+        if error.name != "zmq":
             raise
         click.echo(
-            f"tickpath: node: {package} is missing; run: pip install 'tickpath[failover]'", err=True
+            "tickpath: node: pyzmq is missing; run: pip install 'tickpath[failover]'", err=True
         )
         code = USAGE
     sys.exit(code)

@@ -75,10 +75,9 @@ class Control:
             self._doorkeeper.serve()
             self.counters["keys_refused"] = self._doorkeeper.refused
         for number in range(MOST_AT_ONCE):
-            try:
-                who, *parts = self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
-            except zmq.Again:
+            if not self._socket.get(zmq.EVENTS) & zmq.POLLIN:  # cheaper than to fail
                 return number
+            who, *parts = self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
             self.counters["asked"] += 1
             try:
                 said, content = self._answer(self._question(parts))

@@ -90,10 +90,9 @@ class Doorkeeper:
     def serve(self) -> None:
         """Let in whose key is known, under the name that it has here."""
         for _ in range(_MOST_AT_ONCE):
-            try:
-                who, _empty, *frames = self._socket.recv_multipart(zmq.NOBLOCK)
-            except zmq.Again:
+            if not self._socket.get(zmq.EVENTS) & zmq.POLLIN:
                 return
+            who, _empty, *frames = self._socket.recv_multipart(zmq.NOBLOCK)
             name = None
             if len(frames) == _ZAP_FRAMES and frames[5] == b"CURVE":
                 name = self._names.get(frames[6])

@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Callable
 from http import HTTPStatus
 
+from tickpath.failover import metrics
 from tickpath.failover.control_error import ControlError
 from tickpath.failover.health import Page, View
 from tickpath.failover.published import Published
@@ -55,16 +56,12 @@ class HealthServer:
         self._selector = selectors.DefaultSelector()
         self._listening: list[socket.socket] = []
         self._connections: set[_Connection] = set()
-        self._metrics: Callable[[View], Page] | None = None
         self._wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._selector.register(self._wake[0], selectors.EVENT_READ)
         self._is_stopped = False
         self._thread: threading.Thread | None = None
         try:
             if http is not None:
-                from tickpath.failover.metrics import page
-
-                self._metrics = page
                 self._listen("node.http", http, True)
             if check is not None:
                 self._listen("node.check", check, False)
@@ -207,9 +204,7 @@ class HealthServer:
 
     def _page(self, path: str) -> Page:
         view = self._view()
-        if path == "/metrics" and self._metrics is not None:
-            return self._metrics(view)
-        return view.page(path)
+        return metrics.page(view) if path == "/metrics" else view.page(path)
 
     def _put(self, connection: _Connection, page: Page, is_head: bool = False) -> None:
         if page.code >= 400 and page.code != 503:

@@ -62,7 +62,7 @@ class NodeSettings(Component, frozen=True):
     """Where /health, /ready, /role and /metrics are; read-only, for everybody who reaches it."""
     check: Address | None = None
     """Where a line is answered by a line (``PING``, ``agent``, ``active``, ...): load balancers."""
-    stale_ms: Positive = 500
+    stale_ms: Annotated[int, Meta(ge=100, le=60_000)] = 500
     """A node whose loop has not turned for so long is not healthy."""
     notify: tuple[str, ...] = ()
     """A command that is run when the role changes, with TICKPATH_ROLE and others beside it."""

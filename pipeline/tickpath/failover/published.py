@@ -1,14 +1,14 @@
 """What a node's loop says of itself for those who must not touch it: one object, replaced whole.
 
-The loop makes a new one every `EVERY_NS`, and at a change of its role at once; whoever reads has
-the reference and needs no lock.  Its age says whether the loop turns.  It has no positions and no
-order: what everybody who reaches the address may know.
+The loop makes a new one every `EVERY_NS` (every `LATEST_NS` while there always is work), and at a
+change of its role at once; whoever reads has the reference and needs no lock.  Its age says whether
+the loop turns.  It has no positions and no order: what everybody who reaches the address may know.
 """
 
 import msgspec
 import numpy as np
 
-EVERY_NS = 20_000_000
+EVERY_NS, LATEST_NS = 20_000_000, 60_000_000
 
 
 class Follower(msgspec.Struct, frozen=True):

@@ -79,6 +79,7 @@ class ReplicatedEngine:
         name: str = "a",
         on_orders: Callable[[Orders], None] = lambda orders: None,
         acknowledged_by: int = 0,
+        scrub_records: int = 1_000,
         ring_bytes: int = CAPACITY,
         clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:
@@ -86,12 +87,15 @@ class ReplicatedEngine:
 
         ``ring`` is the file that it publishes in, ``name`` (up to 16 bytes) its own among whom it
         follows.  ``on_orders`` gets an active's orders once so many standbys have applied the input
-        that they follow from (``acknowledged_by``; 0: at once).  ``clock`` is in nanoseconds.
+        that they follow from (``acknowledged_by``; 0: at once).  Every ``scrub_records`` records an
+        active's `step` says the next slice of its state, which standbys compare (`tickpath.scrub`;
+        0: never).  ``clock`` is in nanoseconds.
 
         Raises `ConfigError`, `StrategyError`, `ReplicaError`.
         """
         self.name, self._path, self._ring_bytes = name, ring, ring_bytes
         self._on_orders, self._acknowledged_by, self._clock = on_orders, acknowledged_by, clock
+        self._scrub_records = scrub_records
         self.engine = Engine(config, strategy=strategy, on_orders=self._made)
         """What is read of it is the state; feed it through this object alone."""
         self.ring = Ring.create(ring, ring_bytes)
@@ -100,7 +104,7 @@ class ReplicatedEngine:
         self._is_active = False
         self._lost: str | None = None
         self._transport: RingTransport | None = None
-        self._beat, self._beat_ns = 0, clock()
+        self._heard, self._heard_ns = 0, clock()
 
     def _made(self, orders: memoryview) -> None:
         self._outbox.add(bytes(orders), self.engine.block.get("record_number"))
@@ -170,7 +174,7 @@ class ReplicatedEngine:
         if not self._is_active and self._transport is None and self._lost is None:
             reasons.append("it follows nobody")
         if self._transport is not None:
-            silent_ns = self._clock() - self._beat_ns
+            silent_ns = self._clock() - self._heard_ns
             if silent_ns > BEAT_TIMEOUT_NS:
                 reasons.append(f"the active has not beaten for {silent_ns / 1e6:.0f} ms")
         if self.engine.strategy_error is not None:
@@ -198,7 +202,7 @@ class ReplicatedEngine:
             )
         self._transport = RingTransport(other, self.name, self.record_number)
         self._transport.mine["incarnation"] = secrets.randbits(62) | 1
-        self._beat_ns = self._clock()
+        self._heard_ns = self._clock()
 
     def step(self, most: int = MOST_RECORDS) -> int:
         """Your loop's turn: a standby takes records, an active beats and gives orders out.
@@ -207,8 +211,8 @@ class ReplicatedEngine:
         says.
         """
         if self._is_active:
-            self.ring.header["beat"] = now_cycles()
-            self._flush()
+            self.engine.scrub()
+            self._beats()
             return 0
         taken = 0
         while self._transport is not None and taken < most:
@@ -222,6 +226,11 @@ class ReplicatedEngine:
                 break
         self._hear()
         return taken
+
+    def _beats(self) -> None:
+        """An active's sign of life, and what may leave now."""
+        self.ring.header["beat"] = now_cycles()
+        self._flush()
 
     def _look(self) -> None:
         """Whether it can go on."""
@@ -238,8 +247,8 @@ class ReplicatedEngine:
         if self._transport is None:
             return
         beat = int(self._transport.ring.header["beat"])
-        if beat != self._beat:
-            self._beat, self._beat_ns = beat, self._clock()
+        if beat != self._heard:
+            self._heard, self._heard_ns = beat, self._clock()
 
     def _leave(self) -> None:
         if self._transport is not None:
@@ -280,8 +289,9 @@ class ReplicatedEngine:
         self.engine.block.set("epoch", epoch)
         self.ring.header["epoch_began"], self.ring.header["epoch"] = first, epoch
         self._is_active = True
+        self.engine.publish_to(self.ring.address, self._scrub_records)
         self.engine.say(Kind.EPOCH, json.dumps({"active": self.name}).encode(), epoch)
-        self.step()
+        self._beats()
         return first
 
     def demote(self) -> int:
@@ -292,6 +302,7 @@ class ReplicatedEngine:
         """
         self._only(RoleState.ACTIVE, "demote")
         self._is_active = False
+        self.engine.publish_to(self.ring.address)
         return self._outbox.handed
 
     def _only(self, role: RoleState, what: str) -> None:
@@ -328,31 +339,31 @@ class ReplicatedEngine:
         """As `Engine.feed`.  Like all inputs: raises `ReplicaError` in a standby."""
         self._only(RoleState.ACTIVE, "feed")
         self.engine.feed(messages)
-        self.step()
+        self._beats()
 
     def feed_packet(self, packet: bytes, **of: Any) -> None:
         """As `Engine.feed_packet`."""
         self._only(RoleState.ACTIVE, "feed_packet")
         self.engine.feed_packet(packet, **of)
-        self.step()
+        self._beats()
 
     def process(self, packets: np.ndarray) -> None:
         """As `Engine.process`."""
         self._only(RoleState.ACTIVE, "process")
         self.engine.process(packets)
-        self.step()
+        self._beats()
 
     def feed_responses(self, messages: bytes, answered: int | None = None) -> None:
         """As `Engine.feed_responses`."""
         self._only(RoleState.ACTIVE, "feed_responses")
         self.engine.feed_responses(messages, answered)
-        self.step()
+        self._beats()
 
     def command(self, name: str, *, who: str, why: str, **values: Any) -> None:
         """As `Engine.command`."""
         self._only(RoleState.ACTIVE, "command")
         self.engine.command(name, who=who, why=why, **values)
-        self.step()
+        self._beats()
 
     # ------------------------------------------------------------ orders
 
