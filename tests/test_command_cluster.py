@@ -16,6 +16,7 @@ from gateway_house import free_port
 from node_hall import Hall
 from tickpath.cli import main
 from tickpath.failover.curve import load_keys
+from tickpath.risk import Kill
 
 
 def run(*arguments: object) -> Result:
@@ -129,6 +130,27 @@ def test_all_is_well_and_the_role_is_handed_over_and_back(desk, tmp_path):
             assert desk.run("check", "--role", role, "--config", desk.files[name]).exit_code == code
             at = desk.run("check", "--role", role, "--address", desk.checks[name])
             assert at.exit_code == code
+
+    # The engine's own words: a kill of the active is an input that the standby has too.
+    refused = desk.run("ctl", "--config", b, "kill", "--why", "a test")
+    assert refused.exit_code == 1 and "only an active takes that" in refused.stderr
+    done = desk.run("ctl", "--config", a, "kill", "--why", "a test of it")
+    assert done.exit_code == 0 and json.loads(done.stdout)["done"] == "kill", done.output
+    desk.hall.until(
+        lambda: all(
+            node.engine.block.gate["killed"][0] == Kill.STOP for node in desk.hall.nodes.values()
+        ),
+        "the standby does not know of it",
+    )
+    sent = desk.hall.nodes["a"].engine.counters["orders_sent"]
+    assert desk.run("ctl", "--config", a, "reset", "--why", "it is over").exit_code == 0
+    desk.hall.until(lambda: desk.hall.nodes["a"].engine.counters["orders_sent"] > sent, "no order")
+    positions = desk.run("ctl", "--config", b, "positions")
+    assert positions.exit_code == 0 and json.loads(positions.stdout)["positions"]
+    wrong = desk.run("ctl", "--config", a, "kill")
+    assert wrong.exit_code == 1 and "--why" in wrong.stderr
+    alone = desk.run("line", "--config", a, "B")
+    assert alone.exit_code == 1 and "there are no lines B" in alone.stderr
 
     # Pages of nodes that run.
     assert json.loads(desk.page("a", "/role"))["active"] is True

@@ -22,6 +22,8 @@ from tickpath.failover.breaker import (
     SwitchLine,
     Window,
 )
+from tickpath.failover.node_breakers import NodeBreakers
+from tickpath.session.ouch_message import DIALECTS
 
 SECOND = 1_000_000_000
 
@@ -228,3 +230,27 @@ def test_any_history_is_bounded_and_repeatable(measures, steps):
     for before, after in itertools.pairwise(order):
         follows = {Opened: {HalfOpened}, HalfOpened: {Opened, Closed}, Closed: {Opened}}
         assert after in follows[before]
+
+
+def test_a_node_takes_the_other_line_where_the_feed_fell_silent():
+    used, said = [], []
+
+    def use_line(line: str) -> str:
+        used.append(line)
+        return f"the feed comes from line {line}"
+
+    breakers = NodeBreakers(
+        [config("feed_staleness", actions=(SwitchLine("B"),))],
+        DIALECTS["ouch50"],
+        1_000,
+        step=lambda event: pytest.fail(f"{event}"),
+        cancel_all=lambda why: pytest.fail(why),
+        use_line=use_line,
+        say=said.append,
+    )
+    breakers.feed(1_100)
+    breakers.advance(1_200)
+    assert used == []
+    breakers.advance(1_201)
+    assert used == ["B"] and said[-1] == "breaker b: the feed comes from line B"
+    assert breakers.open_names == ("b",)

@@ -66,6 +66,19 @@ def test_two_groups_take_turns(feed):
     assert lent["line"].tolist() == [ports[0], ports[1], ports[0], ports[1], ports[0]]
 
 
+def test_groups_that_are_not_heeded_are_read_and_dropped(feed):
+    others = [feed.sockets[1].getsockname()]
+    feed.heed_not(others)
+    send(feed, b"a1", b"a2")
+    send(feed, *[b"b"] * (BURST + 10), to=1)
+    assert read(feed.poll()) == [b"a1", b"a2"]
+    assert len(feed.poll()) == 0
+    assert feed.counters["packets_unheeded"] == BURST + 10
+    feed.heed_not([])
+    send(feed, b"b1", to=1)
+    assert read(feed.poll()) == [b"b1"]
+
+
 def test_no_more_than_wanted(feed):
     send(feed, b"1", b"2", b"3")
     assert read(feed.poll(2)) == [b"1", b"2"] and read(feed.poll(2)) == [b"3"]

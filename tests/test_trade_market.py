@@ -152,6 +152,22 @@ def worlds():
 # ---------------------------------------------------------------- the start
 
 
+def test_one_line_alone_until_both_are_taken_again(worlds):
+    world = worlds()
+    world.publish(1, on="AB")
+    world.start()
+    assert world.market.use_line("B") is None
+    world.publish(2, on="A")
+    world.publish(3, on="B")  # 2 is asked for, then: it is not taken from A
+    world.until(3)
+    assert world.asked == [(0, 2, 1)]
+    assert world.market.counters["packets_unheeded"] == 1
+    assert world.market.use_line("both") is None
+    world.publish(4, on="A")
+    world.until(4)
+    assert world.market.counters["packets_unheeded"] == 1
+
+
 def test_the_day_so_far(worlds):
     world = worlds()
     world.publish(500, 3)

@@ -267,7 +267,8 @@ class Card(Chain):
             raise HdlError(f"frames to the card: {_said(self._module, self._text)}")
         self._put("FRAMES_WORDS", words)
         self._put("ACTION", 1 << Action.START)
-        before, moved = (-1, -1, -1), time.monotonic()
+        before: tuple[int, ...] = ()
+        moved = time.monotonic()
         while True:
             state = self._get("STATE")
             now = tuple(map(self._get, ("WORDS_READ", "FRAMES_FED", "RECORDS_WRITTEN")))
@@ -316,7 +317,7 @@ class Card(Chain):
             self._put("RECORDS_TAKEN", self._taken & 0xFFFFFFFF)
             taken.append(records)
 
-    def _orders(self, records: np.ndarray) -> np.ndarray:
+    def _orders_of(self, records: np.ndarray) -> Any:
         data = records["data"]
         dtype = [("length", "u8"), ("data", "u1", data.shape[1:])]
         made = np.zeros(len(records), np.dtype(dtype))

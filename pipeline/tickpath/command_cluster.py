@@ -5,6 +5,7 @@ says no); 2 usage, configuration, or nobody answers.
 """
 
 import json
+import shlex
 import socket
 import sys
 import tomllib
@@ -206,6 +207,41 @@ def retire(config: str, of: str | None) -> None:
 @cluster.command()
 @CONFIG
 @NODE
+@click.argument("line", type=click.Choice(["A", "B", "both"]))
+def line(config: str, of: str | None, line: str) -> None:
+    """Take the feed from line A or B alone, or from both again; of this node, until it ends."""
+
+    def work() -> int:
+        said = _group(config).ask_here(of, ask="use_line", line=line)
+        is_done = "cannot" not in said["text"]
+        click.echo(said["text"], err=not is_done)
+        return OK if is_done else FINDING
+
+    _done(work)
+
+
+@cluster.command(context_settings={"ignore_unknown_options": True})
+@CONFIG
+@NODE
+@click.argument("words", nargs=-1, required=True, type=click.UNPROCESSED)
+def ctl(config: str, of: str | None, words: tuple[str, ...]) -> None:
+    """A word to a node's engine: kill, reset, limit, cancel, roll, or a question (positions ...).
+
+    The words are those of `tickpath ctl`.  What changes anything is an input like any other: only
+    the active takes it, every standby and the journal have it.
+    """
+
+    def work() -> int:
+        said = _group(config).ask_here(of, ask="ctl", words=shlex.join(words))
+        click.echo(json.dumps(said["answer"], indent=2))
+        return OK
+
+    _done(work)
+
+
+@cluster.command()
+@CONFIG
+@NODE
 def force(config: str, of: str | None) -> None:
     """Let a node try to take over although it is not known to be in sync: records can be lost.
 
@@ -214,12 +250,7 @@ def force(config: str, of: str | None) -> None:
     """
 
     def work() -> int:
-        from tickpath.failover.operator_control import ask_operator
-
-        group = _group(config)
-        name = group.settings.name if of is None else of
-        path = group.controls.get(name, group.settings.control_path)
-        said = ask_operator(path, ask="force")
+        said = _group(config).ask_here(of, ask="force")
         refused = [each for each in said["notes"] if each.startswith("force refused")]
         click.echo("\n".join(said["notes"]), err=bool(refused))
         return FINDING if refused else OK

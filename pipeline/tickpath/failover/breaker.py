@@ -45,9 +45,9 @@ class CancelAll(msgspec.Struct, frozen=True, tag_field="do", tag="cancel_all"):
 
 
 class SwitchLine(msgspec.Struct, frozen=True, tag_field="do", tag="switch_line"):
-    """Use another line or session."""
+    """Take the feed from one line alone, until the operator takes both again."""
 
-    line: str
+    line: Literal["A", "B"]
 
 
 class HandOverRole(msgspec.Struct, frozen=True, tag_field="do", tag="hand_over"):

@@ -93,17 +93,27 @@ class Group:
             raise ControlError(f"{len(names)} nodes say that they are active; see cluster status")
         return names[0]
 
-    def command(self, name: str, ask: str, timeout_s: float, **word: Any) -> dict[str, Any]:
-        """Tell a node something and wait for the outcome: ``is_done`` and ``text``.
-
-        Raises `ConfigError` where its socket is not here, `ControlError` where it has none in time.
-        """
+    def _control_of(self, name: str) -> str:
         if name not in self.controls:
             raise ConfigError(
                 f"{name} is told on its own host, or by node.peers.{name}.control where that is "
                 "this one"
             )
-        path = self.controls[name]
+        return self.controls[name]
+
+    def ask_here(self, name: str | None, **question: Any) -> dict[str, Any]:
+        """Ask a node (the configuration's where none is named) by its operators' socket.
+
+        Raises `ConfigError` where that is not here, `ControlError` where the answer is an error.
+        """
+        return ask_operator(self._control_of(name or self.settings.name), **question)
+
+    def command(self, name: str, ask: str, timeout_s: float, **word: Any) -> dict[str, Any]:
+        """Tell a node something and wait for the outcome: ``is_done`` and ``text``.
+
+        Raises `ConfigError` where its socket is not here, `ControlError` where it has none in time.
+        """
+        path = self._control_of(name)
         behind = ask_operator(path, ask=ask, **word)["behind"]
         end_s = time.monotonic() + timeout_s
         while time.monotonic() < end_s:

@@ -22,7 +22,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numba import types
@@ -80,6 +80,7 @@ from tickpath.session.credentials import Credentials, Secret
 from tickpath.session.ouch_message import DIALECTS
 from tickpath.trade.config import split
 from tickpath.trade.market import Market
+from tickpath.trade.operator_words import Operator, OperatorError, is_question
 from tickpath.wire.gateway import Refusal, Session
 from tickpath.wire.inputs import Kind
 
@@ -135,6 +136,7 @@ class Node:
         keys = self.settings.keys
         self._keys = None if keys is None else load_keys(keys)
         self._begin_engine()
+        self.operator = Operator(self.engine, lambda: {"notes": self.notes[-20:]})
         self.answers = Answers(self.engine)
         self.peers = Peers(self.settings.peers)
         self.role = Role(Member(self.settings.name, self._incarnation), self.settings.role, clock())
@@ -144,6 +146,7 @@ class Node:
             clock(),
             step=self._step,
             cancel_all=lambda why: self.engine.command("cancel_all", who="breaker", why=why[:32]),
+            use_line=lambda line: self._use_line(line, "a breaker"),
             say=self._note,
         )
         self.gateway = GatewayClient(
@@ -850,7 +853,36 @@ class Node:
                 return {"outcome": None}
             case asked.StateDigest():
                 return self._digest()
+            case asked.UseLine(line):
+                return {"text": self._use_line(line, who)}
+            case asked.Ctl(words):
+                return self._ctl(words, who)
         return self.status()
+
+    def _use_line(self, line: Literal["A", "B", "both"], who: str) -> str:
+        """Take the feed from one line alone, or from both; gives what came of it."""
+        why_not = self.market.use_line(line)
+        if why_not is not None:
+            self.counters["lines_not_switched"] += 1
+            return f"line {line} cannot be chosen: {why_not}"
+        self.counters["lines_switched"] += 1
+        self._note(text := f"{who} takes the feed from line {line}")
+        return text
+
+    def _ctl(self, words: str, who: str) -> dict[str, Any]:
+        """An operator's word to the engine.  What changes it is an input, so an active takes it."""
+        may_change = self._is_leading and not self._is_draining
+        try:
+            if not (may_change or is_question(words)):
+                state = self.role.state.name.lower()
+                raise ControlError(f"only an active takes that: this node is {state}")
+            said = self.operator.run(words, who)
+        except OperatorError as error:
+            raise ControlError(str(error)) from None
+        if not is_question(words):
+            self._note(f"{who} says: {words}")
+        self._flush()
+        return {"answer": said}
 
     def _digest(self) -> dict[str, Any]:
         digest = f"{self.engine.state_digest:016x}"

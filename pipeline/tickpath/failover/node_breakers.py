@@ -5,13 +5,14 @@
     session_errors   the gateway's connection lost, or its session down; answers are signs of life
     feed_staleness   packets of the feed
 
-A breaker that opens holds trading under its own name, cancels, or hands the role over, as it is
-configured; another line is the operator's to choose, who is told.  Half-open, trading goes on for
-the probes; when they are out it is held again until they are answered.
+A breaker that opens holds trading under its own name, cancels, takes one line of the feed alone, or
+hands the role over, as it is configured.  Half-open, trading goes on for the probes; when they are
+out it is held again until they are answered.
 """
 
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 from tickpath.failover import role_event as told
 from tickpath.failover.breaker import (
@@ -25,6 +26,7 @@ from tickpath.failover.breaker import (
     HandOverRole,
     Opened,
     StopNewOrders,
+    SwitchLine,
 )
 from tickpath.session.ouch_message import Dialect, Kind
 from tickpath.wire.table import WireError
@@ -44,12 +46,17 @@ class NodeBreakers:
         *,
         step: Callable[[told.Event], None],
         cancel_all: Callable[[str], None],
+        use_line: Callable[[Literal["A", "B"]], str],
         say: Callable[[str], None],
     ) -> None:
-        """``step`` tells the role; ``cancel_all`` gives the engine that command, with a reason."""
+        """``step`` tells the role; ``cancel_all`` gives the engine that command, with a reason.
+
+        ``use_line`` takes the feed from line A or B alone, and says what came of it.
+        """
         self._breakers = [Breaker(each, now_ns) for each in configs]
         self._dialect = dialect
         self._step, self._cancel_all, self._say = step, cancel_all, say
+        self._use_line = use_line
         self._under_way: deque[tuple[int, int]] = deque(maxlen=MOST_UNDER_WAY)
         self._held: set[str] = set()
         self._stops = {
@@ -149,8 +156,8 @@ class NodeBreakers:
                 self._cancel_all(f"breaker {name}")
             case HandOverRole(to):
                 self._step(told.Switchover(to))
-            case _:
-                self._say(f"breaker {name}: {action.line} is to be used: choose it by hand")
+            case SwitchLine(line):
+                self._say(f"breaker {name}: {self._use_line(line)}")
 
     def _hold(self, name: str, reason: str) -> None:
         if name not in self._held:

@@ -9,7 +9,7 @@ Whatever is no such object (another kind, a field of another type or out of boun
 `QuestionError` of one line and never reaches the node.
 """
 
-from typing import Annotated, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import msgspec
 from msgspec import Meta
@@ -114,6 +114,18 @@ class Drill(Command, frozen=True, tag="drill"):
         return told.Drill()
 
 
+class UseLine(Question, frozen=True, tag="use_line"):
+    """Which line of the feed is taken from here on; not the role's business."""
+
+    line: Literal["A", "B", "both"]
+
+
+class Ctl(Question, frozen=True, tag="ctl"):
+    """A word to the engine, as of `tickpath ctl` (`tickpath.trade.operator_words`)."""
+
+    words: Annotated[str, Meta(max_length=1_000)]
+
+
 class AskOutcome(Question, frozen=True, tag="outcome"):
     """What became of a command: its first outcome behind this number, if there is one yet."""
 
@@ -125,6 +137,8 @@ OperatorQuestion = (
     Status
     | StateDigest
     | AskOutcome
+    | Ctl
+    | UseLine
     | Switchover
     | Force
     | Hold

@@ -12,7 +12,7 @@ import contextlib
 import socket
 import struct
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
@@ -45,6 +45,7 @@ class Feed:
         self._packets["address"] = self._buffers.ctypes.data + BUFFER_BYTES * np.arange(BURST)
         self._packets["link"] = LINK_DATAGRAM
         self._groups = [(int.from_bytes(socket.inet_aton(host)), port) for host, port in groups]
+        self._unheeded: frozenset[tuple[int, int]] = frozenset()
         self.sockets: list[socket.socket] = []
         """What can become readable, one for each group."""
         with contextlib.ExitStack() as stack:
@@ -61,14 +62,15 @@ class Feed:
 
     def poll(self, most: int = BURST) -> np.ndarray:
         """Lend datagrams that have come, at most ``most``, until the next poll."""
-        most = min(most, BURST)
+        most, unheeded = min(most, BURST), 0
         found: list[tuple[int, int, int, int]] = []
         reading = list(zip(self.sockets, self._groups, strict=True))
         while reading:
             for each in list(reading):
                 if len(found) == most:
                     return self._lend(found)
-                source, (group, port) = each
+                source, place = each
+                group, port = place
                 try:
                     length = source.recv_into(self._views[len(found)])
                 except BlockingIOError:
@@ -78,8 +80,20 @@ class Feed:
                     self.counters["receive_errors"] += 1
                     reading.remove(each)
                     continue
+                if place in self._unheeded:
+                    self.counters["packets_unheeded"] += 1
+                    unheeded += 1
+                    if unheeded >= BURST:  # what nobody takes does not keep the rest waiting
+                        reading.remove(each)
+                    continue
                 found.append((length, group, port, self._wall_clock()))
         return self._lend(found)
+
+    def heed_not(self, groups: Iterable[Address]) -> None:
+        """What comes to these groups is read, counted and dropped, until this is called again."""
+        self._unheeded = frozenset(
+            (int.from_bytes(socket.inet_aton(host)), port) for host, port in groups
+        )
 
     def _lend(self, found: list[tuple[int, int, int, int]]) -> np.ndarray:
         packets = self._packets[: len(found)]

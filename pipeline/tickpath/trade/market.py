@@ -14,7 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -61,7 +61,7 @@ class Market:
         self.counters_here: Counter[str] = Counter()
         lines_a = [LineName(*split(each)) for each in feed.groups]
         lines_b = {LineName(*split(b)): LineName(*split(a)) for a, b in feed.lines_b.items()}
-        self._lines_a = lines_a
+        self._lines_a, self._lines_b = lines_a, list(lines_b)
         groups = [(each.group, each.port) for each in (*lines_a, *lines_b)]
         self._stack = ExitStack()
         self._live: Live | None = None
@@ -201,6 +201,16 @@ class Market:
             window_ns = self._clock() + self._engine.block.get("reorder_ns")
             due = window_ns if due is None else min(due, window_ns)
         return due
+
+    def use_line(self, line: Literal["A", "B", "both"]) -> str | None:
+        """Take the feed from lines A or B alone, or from both; gives why that cannot be."""
+        if self.feed is None:
+            return f"{self._trade.backend} lends what comes on both lines"
+        if line != "both" and not self._lines_b:
+            return "there are no lines B (feed.lines_b)"
+        others = {"both": [], "A": self._lines_b, "B": self._lines_a}[line]
+        self.feed.heed_not((each.group, each.port) for each in others)
+        return None
 
     # ------------------------------------------------------------ what is known
 

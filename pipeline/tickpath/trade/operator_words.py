@@ -49,6 +49,10 @@ _SCALE = 10_000
 _REFUSALS = Counter.COMMANDS_INVALID, Counter.REVERTS_FULL
 
 
+QUESTIONS = ("status", "positions", "orders", "notes", "books", "limits")
+"""Words that change nothing."""
+
+
 class OperatorError(ValueError):
     """A line that cannot be done; the message is the answer."""
 
@@ -56,6 +60,11 @@ class OperatorError(ValueError):
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise OperatorError(message)
+
+
+def is_question(line: str) -> bool:
+    """Whether a line changes nothing; True for an empty one."""
+    return (line.split() or QUESTIONS)[0] in QUESTIONS
 
 
 def _parser() -> argparse.ArgumentParser:
