@@ -256,7 +256,7 @@ class Card(Chain):
             at += count
         records = np.concatenate(taken) if taken else np.zeros(0, self._record)
         kinds = records["trailer"]["kind"]
-        orders = self._orders(records[kinds == Kind.ORDER])
+        orders = self._orders_of(records[kinds == Kind.ORDER])
         verdicts = _verdicts(records[kinds == Kind.VERDICT])
         return Outcome(np.zeros(0, TOP), verdicts, orders, np.zeros(0, np.int64))
 
