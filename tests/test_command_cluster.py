@@ -91,7 +91,13 @@ class Desk:
         other = "b" if name == "a" else "a"
         nodes = self.hall.nodes
         self.hall.until(lambda: self.hall.active() == [name], "nobody is active")
-        self.hall.until(lambda: nodes[name]._gate and not nodes[other].role.ready(), "no standby")
+
+        def is_guarded() -> bool:
+            in_sync = nodes[name].role.in_sync
+            noted = in_sync.noted if in_sync is not None else None
+            return bool(noted and noted.in_sync) and not nodes[other].role.ready()
+
+        self.hall.until(is_guarded, "no standby")
 
 
 @pytest.fixture(scope="module")

@@ -75,7 +75,7 @@ class Control:
             self._doorkeeper.serve()
             self.counters["keys_refused"] = self._doorkeeper.refused
         for number in range(MOST_AT_ONCE):
-            if not self._socket.get(zmq.EVENTS) & zmq.POLLIN:  # cheaper than to fail
+            if not int(self._socket.get(zmq.EVENTS)) & zmq.POLLIN:  # cheaper than to fail
                 return number
             who, *parts = self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
             self.counters["asked"] += 1
