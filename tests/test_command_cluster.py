@@ -4,6 +4,7 @@ import json
 import re
 import threading
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,10 @@ from cluster import toml
 from gateway_house import free_port
 from node_hall import Hall
 from tickpath.cli import main
+from tickpath.failover.control import ask
+from tickpath.failover.control_error import ControlError
 from tickpath.failover.curve import load_keys
+from tickpath.failover.reach import Reach
 from tickpath.risk import Kill
 
 
@@ -28,6 +32,14 @@ def without_none(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: without_none(each) for key, each in value.items() if each is not None}
     return value
+
+
+def refusal(reach: Reach, **question: Any) -> str:
+    """The error that a question is answered with."""
+    try:
+        return f"answered: {ask(reach, **question)}"
+    except ControlError as error:
+        return str(error)
 
 
 class Desk:
@@ -64,35 +76,40 @@ class Desk:
             said["orders"] = {"protocol": said["orders"]["protocol"]}
             self.files[name].write_text(toml(said))
 
-    def run(self, *arguments: object) -> Result:
-        """A command, while everything goes on."""
-        results: list[Result] = []
-        thread = threading.Thread(target=lambda: results.append(run("cluster", *arguments)))
+    def meanwhile(self, work: Callable[[], Any]) -> Any:
+        """What ``work`` gives, while everything goes on."""
+        results: list[Any] = []
+        thread = threading.Thread(target=lambda: results.append(work()))
         thread.start()
         while thread.is_alive():
             self.hall.round()
         return results[0]
 
+    def run(self, *arguments: object) -> Result:
+        """A command."""
+        return self.meanwhile(lambda: run("cluster", *arguments))
+
     def page(self, name: str, path: str) -> bytes:
-        """A page of a node, while everything goes on."""
-        pages: list[bytes] = []
+        """A page of a node."""
         address = self.hall.configs[name].node.http
 
-        def get() -> None:
+        def get() -> bytes:
             with urllib.request.urlopen(f"http://{address}{path}", timeout=20) as answer:
-                pages.append(answer.read())
+                return answer.read()
 
-        thread = threading.Thread(target=get)
-        thread.start()
-        while thread.is_alive():
-            self.hall.round()
-        return pages[0]
+        return self.meanwhile(get)
 
     def settle(self, name: str) -> None:
         other = "b" if name == "a" else "a"
         nodes = self.hall.nodes
         self.hall.until(lambda: self.hall.active() == [name], "nobody is active")
-        self.hall.until(lambda: nodes[name]._gate and not nodes[other].role.ready(), "no standby")
+
+        def is_guarded() -> bool:
+            in_sync = nodes[name].role.in_sync
+            noted = in_sync.noted if in_sync is not None else None
+            return bool(noted and noted.in_sync) and not nodes[other].role.ready()
+
+        self.hall.until(is_guarded, "no standby")
 
 
 @pytest.fixture(scope="module")
@@ -168,6 +185,18 @@ def test_all_is_well_and_the_role_is_handed_over_and_back(desk, tmp_path):
         assert line in metrics.splitlines(), metrics
     confirmed = re.search(r'order_bytes_confirmed_total\{node="a"\} (\d+)', metrics)
     assert confirmed and int(confirmed[1]) > 0
+
+    # What a node says over TCP changes nothing where it cannot be true.
+    keys = load_keys(str(desk.keys["b"]))
+    to_a = Reach(desk.hall.configs["a"].node.listen, desk.public["a"].encode(), keys)
+    said = desk.meanwhile(
+        lambda: refusal(to_a, ask="handed_over", **{"from": "b"}, epoch=99, number=1)
+    )
+    assert "b is not the active of epoch 99" in said
+    assert "b cannot speak for a" in desk.meanwhile(
+        lambda: refusal(to_a, ask="handed_over", **{"from": "a"}, epoch=1, number=1)
+    )
+    assert "Invalid value" in desk.meanwhile(lambda: refusal(to_a, ask="retire"))
 
     # Drills: of the standby; what a drill finds against it is an exit code.
     done = desk.run("drill", "--config", a, "--node", "b")

@@ -111,6 +111,13 @@ def test_a_loop_that_does_not_turn_is_nothing_whatever_it_was(said):
     assert why == [view(said, 10_000).why_not_alive()]
 
 
+def test_a_lease_that_was_renewed_since_still_runs():
+    """What is published is older than a lease of 50 ms may be."""
+    seen = View(ACTIVE, NOW + 60 * MS, STALE_MS, NOW + 90 * MS)
+    assert seen.line("PING") == "PONG" and seen.is_ready and seen.lease_ns == 30 * MS
+    assert View(ACTIVE, NOW, STALE_MS, 0).line("PING") == "NO active, epoch 7"
+
+
 def test_reasons_are_told():
     said = msgspec.structs.replace(STANDBY, ready=False, reasons=("its feed is stale", "x"))
     page = view(said).page("/ready")
@@ -271,6 +278,19 @@ def test_whoever_is_silent_is_cut_off_and_keeps_nobody_waiting():
             sock.close()
     assert server.counters["timed_out"] == MOST_CONNECTIONS
     assert server.counters["connections_refused"] == 4
+
+
+def test_a_mistake_of_ours_does_not_end_it():
+    said = [msgspec.structs.replace(STANDBY, breakers=(("short",),)), STANDBY]  # type: ignore
+    server = HealthServer("127.0.0.1:0", None, STALE_MS, lambda: said[0], lambda: NOW)
+    try:
+        (http,) = server.addresses
+        assert get(http, "/metrics")[0] == 500 and server.counters["failed"] == 1
+        assert get(http, "/health")[0] == 200
+        del said[0]
+        assert get(http, "/metrics")[0] == 200
+    finally:
+        server.close()
 
 
 def test_addresses_that_cannot_be_had_and_none():

@@ -90,7 +90,7 @@ class Doorkeeper:
     def serve(self) -> None:
         """Let in whose key is known, under the name that it has here."""
         for _ in range(_MOST_AT_ONCE):
-            if not self._socket.get(zmq.EVENTS) & zmq.POLLIN:
+            if not int(self._socket.get(zmq.EVENTS)) & zmq.POLLIN:
                 return
             who, _empty, *frames = self._socket.recv_multipart(zmq.NOBLOCK)
             name = None

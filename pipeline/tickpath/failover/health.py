@@ -34,8 +34,12 @@ class Page(NamedTuple):
 class View:
     """What is published, at a moment: is it alive, is it what it says it is?"""
 
-    def __init__(self, published: Published, now_ns: int, stale_ms: int) -> None:
+    def __init__(
+        self, published: Published, now_ns: int, stale_ms: int, until_ns: int | None = None
+    ) -> None:
+        """``until_ns`` is the lease's end as it is now: it moves faster than what is published."""
         self.said, self.now_ns = published, now_ns
+        self._until_ns = published.until_ns if until_ns is None else until_ns
         self.age_ns = max(0, now_ns - published.at_ns)
         self._stale_ns = stale_ms * MILLISECOND_NS
 
@@ -47,7 +51,7 @@ class View:
     @property
     def lease_ns(self) -> int:
         """What is left of the lease by this node's own clock."""
-        return max(0, self.said.until_ns - self.now_ns) if self.said.state == "ACTIVE" else 0
+        return max(0, self._until_ns - self.now_ns) if self.said.state == "ACTIVE" else 0
 
     @property
     def is_active(self) -> bool:

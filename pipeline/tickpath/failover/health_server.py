@@ -3,7 +3,8 @@
 One thread, one selector: connections, bytes of a request and the time that a connection has are
 bounded, and whoever goes beyond is cut off and counted.  An HTTP connection has one request, and
 only GET and HEAD; a line connection any number until it is silent.  The loop is never asked and
-never waited for; all that it shares with this thread is the interpreter.
+never waited for.  All that it shares with this thread is the interpreter, so the thread rests
+`REST_S` after each answer: however many ask, the loop has most of the time.
 """
 
 import contextlib
@@ -28,6 +29,7 @@ MOST_LINE_BYTES = 256
 TIMEOUT_S = 2.0
 """Of a connection: for a whole request and its answer, or between two lines."""
 TICK_S = 0.25
+REST_S = 0.004
 
 
 class _Connection:
@@ -48,11 +50,16 @@ class HealthServer:
         stale_ms: int,
         published: Callable[[], Published],
         clock: Callable[[], int] = time.monotonic_ns,
+        until_ns: Callable[[], int] | None = None,
     ) -> None:
-        """``clock`` is that of what is published.  Raises `ControlError` for an address that cannot
-        be listened at."""
+        """``clock`` is that of what is published, ``until_ns`` gives the lease's end.
+
+        Raises `ControlError` for an address that cannot be listened at.
+        """
         self.counters: Counter[str] = Counter()
         self._stale_ms, self._published, self._clock = stale_ms, published, clock
+        self._until_ns = until_ns
+        self._answered = 0
         self._selector = selectors.DefaultSelector()
         self._listening: list[socket.socket] = []
         self._connections: set[_Connection] = set()
@@ -109,6 +116,8 @@ class HealthServer:
                     self._accept(*key.data)
                 elif isinstance(key.data, _Connection):
                     self._serve(key.data, events)
+            time.sleep(self._answered * REST_S)
+            self._answered = 0
             now_s = time.monotonic()
             for each in [each for each in self._connections if now_s >= each.ends_s]:
                 self.counters["timed_out"] += 1
@@ -137,7 +146,8 @@ class HealthServer:
     def _serve(self, connection: _Connection, events: int) -> None:
         try:
             if events & selectors.EVENT_READ and not connection.output:
-                raw = connection.sock.recv(MOST_REQUEST_BYTES)
+                most = MOST_REQUEST_BYTES if connection.is_http else MOST_LINE_BYTES
+                raw = connection.sock.recv(most)
                 if not raw:
                     self._drop(connection)
                     return
@@ -160,13 +170,20 @@ class HealthServer:
         self._selector.modify(connection.sock, wanted, connection)
 
     def _view(self) -> View:
-        return View(self._published(), self._clock(), self._stale_ms)
+        until_ns = None if self._until_ns is None else self._until_ns()
+        return View(self._published(), self._clock(), self._stale_ms, until_ns)
 
     def _answer(self, connection: _Connection) -> None:
-        if connection.is_http:
-            self._answer_request(connection)
-        else:
-            self._answer_lines(connection)
+        try:
+            if connection.is_http:
+                self._answer_request(connection)
+            else:
+                self._answer_lines(connection)
+        except Exception as error:  # a mistake of ours must not end the thread
+            self.counters["failed"] += 1
+            connection.is_last = True
+            if connection.is_http:
+                self._put(connection, Page(500, _error(type(error).__name__)))
 
     # ------------------------------------------------------------ lines
 
@@ -175,6 +192,7 @@ class HealthServer:
             word = bytes(connection.input[:end]).strip().decode("ascii", "replace")
             del connection.input[: end + 1]
             self.counters["lines"] += 1
+            self._answered += 1
             connection.output += f"{self._view().line(word)}\n".encode()
             connection.ends_s = time.monotonic() + TIMEOUT_S
         if len(connection.input) > MOST_LINE_BYTES:
@@ -189,6 +207,7 @@ class HealthServer:
         if not found and len(connection.input) <= MOST_REQUEST_BYTES:
             return
         connection.is_last = True
+        self._answered += 1
         self.counters["requests"] += 1
         method, _, rest = head.split(b"\r\n", 1)[0].partition(b" ")
         target, _, version = rest.partition(b" ")

@@ -3,8 +3,8 @@
 Labels are names of counters, breakers, holds and standbys, all from closed or configured sets.
 
 The text is made here, not by prometheus_client, which needs the interpreter for some 5 ms a page:
-so long the loop, which shares it, could wait.  This takes a tenth of a millisecond or two; tests
-read it with that library and with promtool.
+so long the loop, which shares it, could wait.  This takes less than one; tests read it with that
+library and with promtool.
 """
 
 from collections.abc import Callable, Iterator

@@ -182,7 +182,12 @@ class Node:
         self._stack.callback(self.notify.close)
         self.published = starting(settings.name, self._clock())
         self.health = HealthServer(
-            settings.http, settings.check, settings.stale_ms, lambda: self.published, self._clock
+            settings.http,
+            settings.check,
+            settings.stale_ms,
+            lambda: self.published,
+            self._clock,
+            lambda: self._until_ns,
         )
         self._stack.callback(self.health.close)
 
@@ -769,7 +774,9 @@ class Node:
     def _counters(self) -> dict[str, int]:
         counted = {f"asked_{name}": n for name, n in self.control.counters.items()}
         counted |= {f"operators_{name}": n for name, n in self.operators.counters.items()}
-        counted |= self.notify.counters
+        # Those of other threads are copied in one go: they may grow meanwhile.
+        counted |= dict(self.notify.counters)
+        counted |= {f"monitors_{name}": n for name, n in dict(self.health.counters).items()}
         return {**self.counters, **self.role.counters, **counted}
 
     def _publish(self, is_due: bool = False, is_busy: bool = False) -> None:
