@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from tickpath.command_audit import audit
+from tickpath.command_chaos import chaos
 from tickpath.command_cluster import cluster
 from tickpath.command_exchange import exchange
 from tickpath.command_gateway import gateway
@@ -293,6 +294,7 @@ def doctor(as_json: bool) -> int:
 
 
 main.add_command(audit)
+main.add_command(chaos)
 main.add_command(cluster)
 main.add_command(exchange)
 main.add_command(gateway)

@@ -1,0 +1,272 @@
+"""Many runs of many scenarios: groups made and shared, each run judged, and a JSON-ready result.
+
+Scenarios with equal layouts share a group for as long as nothing is found; a run with a finding
+ends its group, and the next begins with a fresh one.  A run's chance is that of seed, scenario and
+number of the run, so one can be had again alone by ``--scenario NAME --seed N --runs ...``.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Literal
+
+from tickpath.chaos.error import ChaosError
+from tickpath.chaos.evidence import is_order
+from tickpath.chaos.group import POLL_S, Group
+from tickpath.chaos.judge import Judge
+from tickpath.chaos.layout import Layout
+from tickpath.chaos.processes import Workplace
+from tickpath.chaos.scenario import Scenario, Scene
+
+SCHEMA = "tickpath.chaos/1"
+CALM_S = (0.2, 0.7)
+"""How long a run trades before anything is done to it."""
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is run, and on what."""
+
+    scenarios: Sequence[Scenario]
+    runs: int = 1
+    seed: int = 1
+    timeout_ms: int = 200
+    network: Literal["namespaces", "loopback"] = "namespaces"
+    rings: Literal["mirrored", "shared"] = "mirrored"
+    keep: Path | None = None
+
+
+def layout_of(scenario: Scenario, plan: Plan) -> Layout:
+    """The group that a scenario needs."""
+    return Layout(
+        nodes=("a", "b", "c", "d")[: scenario.nodes],
+        witnesses=scenario.witnesses,
+        network=plan.network,
+        rings=plan.rings,
+        is_impaired=scenario.is_impaired,
+        journals=scenario.journals,
+        timeout_ms=plan.timeout_ms,
+    )
+
+
+class Rehearsal:
+    """See the module's text.  Use it as a context manager, or call `close`."""
+
+    def __init__(self, plan: Plan, say: Say) -> None:
+        self.plan, self._say = plan, say
+        self.runs: list[dict[str, Any]] = []
+        self._group: Group | None = None
+        self._judge: Judge | None = None
+        self._place: Workplace | None = None
+        self.groups = 0
+
+    def run(self) -> list[dict[str, Any]]:
+        """All runs, each as a result of its own; `runs` has those that are done at any time."""
+        layouts: dict[Layout, list[Scenario]] = {}
+        for each in self.plan.scenarios:
+            layouts.setdefault(layout_of(each, self.plan), []).append(each)
+        for layout, scenarios in layouts.items():
+            for number in range(1, self.plan.runs + 1):
+                for scenario in scenarios:
+                    done = self._one(scenario, layout, number)
+                    self.runs.append(done)
+                    self._tell(done)
+            self._end_group()
+        return self.runs
+
+    def _tell(self, done: dict[str, Any]) -> None:
+        measured = done["measured_ns"]
+        took = "" if measured is None else f", {done['measures']} {measured / 1e6:.1f} ms"
+        found = "".join(f"\n    {each}" for each in done["findings"])
+        verdict = "found" if found else "well"
+        self._say(f"{done['scenario']} {done['run']}/{self.plan.runs}: {verdict}{took}{found}")
+
+    # ------------------------------------------------------------ a run
+
+    def _one(self, scenario: Scenario, layout: Layout, number: int) -> dict[str, Any]:
+        seed = f"{self.plan.seed}/{scenario.name}/{number}"
+        begun = time.monotonic()
+        done: dict[str, Any] = {
+            "scenario": scenario.name,
+            "run": number,
+            "seed": seed,
+            "measures": scenario.measures,
+            "measured_ns": None,
+            "silence_ns": None,
+            "whole_ns": None,
+            "epochs": 0,
+            "orders": 0,
+            "orders_twice": 0,
+            "records_lost": 0,
+            "findings": [],
+        }
+        try:
+            group, judge = self._whole_group(layout)
+            self._play(scenario, Scene(group, judge, seed), done)
+        except ChaosError as error:
+            done["findings"].append(str(error))
+        if done["findings"]:
+            if self._judge is not None:
+                self._judge.note_acknowledged()
+                done["findings"] += [
+                    each for each in self._judge.judge() if each not in done["findings"]
+                ]
+                done["nodes"] = self._last_words()
+            self._end_group()
+        done["seconds"] = round(time.monotonic() - begun, 3)
+        return done
+
+    def _whole_group(self, layout: Layout) -> tuple[Group, Judge]:
+        group = self._group
+        if group is not None and group.layout == layout and self._judge is not None:
+            group.until(group.is_whole, "a standby in sync with the active")
+            return group, self._judge
+        self._end_group()
+        self._say(f"a group begins: {_words(layout)}")
+        self._place = Workplace(self.plan.keep)
+        self.groups += 1
+        self._group = Group(layout, self._place, self.plan.seed)
+        self._judge = Judge(self._group)
+        return self._group, self._judge
+
+    def _play(self, scenario: Scenario, scene: Scene, done: dict[str, Any]) -> None:
+        group, judge = scene.group, scene.judge
+        scene.rest(*CALM_S)
+        judge.note_acknowledged()
+        orders, twice, lost = judge.orders, judge.twice, judge.records_lost
+        scenario.act(scene)
+        ended_ns = time.monotonic_ns()
+        group.until(group.is_whole, "the group is whole again", scenario.whole_within_s, POLL_S)
+        done["whole_ns"] = time.monotonic_ns() - ended_ns
+        judge.note_acknowledged()
+        done["epochs"] = max(group.epochs().values()) - scene.epoch_before
+        done["findings"] += [*scene.findings, *judge.at_rest()]
+        done["orders"] = judge.orders - orders
+        done["orders_twice"] = judge.twice - twice
+        done["records_lost"] = judge.records_lost - lost
+        self._measure(scenario, scene, done, ended_ns)
+        if scenario.epochs == "same" and done["epochs"]:
+            done["findings"].append(f"the role changed hands {done['epochs']} times for nothing")
+        if scenario.epochs == "new" and not done["epochs"]:
+            done["findings"].append("nobody took over")
+
+    def _measure(
+        self, scenario: Scenario, scene: Scene, done: dict[str, Any], ended_ns: int
+    ) -> None:
+        """What the exchange's clock says of the run."""
+        judge = scene.judge
+        rows = [
+            (received.ts_ns, epoch)
+            for received, epoch in zip(judge.evidence.received, judge.epoch_of, strict=True)
+            if is_order(received.raw)
+        ]
+        times = [ts_ns for ts_ns, _ in rows if scene.fault_ns < ts_ns < ended_ns]
+        gaps = [later - earlier for earlier, later in pairwise([scene.fault_ns, *times])]
+        done["silence_ns"] = max(gaps, default=None)
+        new = [ts_ns for ts_ns, epoch in rows if epoch > scene.epoch_before]
+        old = [ts_ns for ts_ns, epoch in rows if 0 < epoch <= scene.epoch_before]
+        if scenario.measures == "silence":
+            done["measured_ns"] = done["silence_ns"]
+        elif new:
+            since_ns = scene.fault_ns if scenario.measures == "takeover" else max(old, default=0)
+            done["measured_ns"] = min(new) - since_ns
+        else:
+            done["findings"].append("no order of a new epoch came to the exchange")
+
+    def _last_words(self) -> dict[str, str]:
+        """What everybody said last, for whoever looks into a finding."""
+        group = self._group
+        if group is None:
+            return {}
+        logs = sorted(path.stem for path in group.place.path.glob("*.log"))
+        return {name: group.children.tail(name) for name in logs}
+
+    # ------------------------------------------------------------ the end
+
+    def _end_group(self) -> None:
+        group, place = self._group, self._place
+        self._group = self._judge = self._place = None
+        if group is not None:
+            group.close()
+        if place is not None:
+            place.close()
+
+    def close(self) -> None:
+        """End what still runs."""
+        self._end_group()
+
+    def __enter__(self) -> "Rehearsal":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _words(layout: Layout) -> str:
+    """A layout for people."""
+    where = "hosts in namespaces" if layout.network == "namespaces" else "one host, loopback"
+    witnesses = "a witness" if layout.witnesses == 1 else f"{layout.witnesses} witnesses"
+    more = ", a wire that fails" * layout.is_impaired + ", journals" * layout.journals
+    return (
+        f"{len(layout.nodes)} nodes, {witnesses}, {where}, {layout.rings} rings{more}, "
+        f"timeout {layout.timeout_ms} ms"
+    )
+
+
+# ---------------------------------------------------------------- the result
+
+
+def result_of(plan: Plan, runs: Iterable[dict[str, Any]], interrupted: bool) -> dict[str, Any]:
+    """The ``tickpath.chaos/1`` object: scenarios with their runs, percentiles, environment."""
+    from tickpath.environment import environment
+
+    by_name: dict[str, list[dict[str, Any]]] = {}
+    for each in runs:
+        by_name.setdefault(each["scenario"], []).append(each)
+    scenarios = []
+    for scenario in plan.scenarios:
+        done = by_name.get(scenario.name, [])
+        counted = {key: sum(each[key] for each in done) for key in _SUMS}
+        measured = [each["measured_ns"] for each in done if each["measured_ns"] is not None]
+        scenarios.append(
+            {
+                "name": scenario.name,
+                "does": scenario.does,
+                "holds": list(scenario.holds),
+                "measures": scenario.measures,
+                "count": len(done),
+                "failed": sum(bool(each["findings"]) for each in done),
+                **counted,
+                **_distribution(measured),
+                "whole_ns_max": max((each["whole_ns"] or 0 for each in done), default=None),
+                "runs": done,
+            }
+        )
+    return {
+        "schema": SCHEMA,
+        "seed": plan.seed,
+        "timeout_ms": plan.timeout_ms,
+        "network": plan.network,
+        "rings": plan.rings,
+        "interrupted": interrupted,
+        "scenarios": scenarios,
+        "environment": environment(),
+    }
+
+
+_SUMS = ("orders", "orders_twice", "records_lost")
+
+
+def _distribution(measured_ns: list[int]) -> dict[str, Any]:
+    """Percentiles of an HDR histogram, and its buckets."""
+    import numpy as np
+
+    from tickpath.latency import HISTOGRAM, buckets, record_values, summary
+
+    kept = np.zeros(1, HISTOGRAM)
+    record_values(np.uint64(kept.ctypes.data), np.array(measured_ns, np.uint64))
+    return {"latency_ns": summary(kept[0]), "histogram": buckets(kept[0])}

@@ -1,0 +1,111 @@
+"""What a scenario is, and the scene that it plays on.
+
+A scenario is declared: its name, what it does, what has to hold beside all that always has to, and
+how soon the group must be whole again.  `Scenario.act` does it to a `Scene`; chance in it comes
+from the scene's generator alone, which the run's seed decides.
+"""
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from tickpath.chaos.error import ChaosError
+from tickpath.chaos.group import Group
+from tickpath.chaos.judge import Judge
+
+Epochs = Literal["new", "same", "any"]
+TAKEOVER_TIMEOUTS = 20
+"""How many of a node's timeouts a takeover may take before it has not come."""
+TRADE_S = 30.0
+WATCH_S = 0.002
+ORDERS = 3
+"""Orders behind a fault that show that trading goes on."""
+
+
+class Scene:
+    """One run of a scenario on a group that is whole."""
+
+    def __init__(self, group: Group, judge: Judge, seed: str) -> None:
+        self.group, self.judge = group, judge
+        self.chance = random.Random(seed)
+        self.epoch_before = max(group.epochs().values(), default=0)
+        active = group.active()
+        if active is None:
+            raise ChaosError("nobody is active before anything was done")
+        self.active = active
+        self.fault_ns = 0
+        """The moment that recovery is measured from, by the monotonic clock."""
+        self.findings: list[str] = []
+
+    @property
+    def standbys(self) -> list[str]:
+        """All nodes but the one that was active at the start."""
+        return [each for each in self.group.names if each != self.active]
+
+    @property
+    def timeout_s(self) -> float:
+        """The silence that a node waits for."""
+        return self.group.layout.timeout_ms / 1e3
+
+    def between(self, low: float, high: float) -> float:
+        """A number that the seed decides."""
+        return self.chance.uniform(low, high)
+
+    def rest(self, low_s: float, high_s: float | None = None) -> None:
+        """Let some time pass, between the two."""
+        self.group.rest(self.between(low_s, low_s if high_s is None else high_s))
+
+    def fault(self, moment_ns: int | None = None) -> None:
+        """Recovery is measured from here on."""
+        self.fault_ns = time.monotonic_ns() if moment_ns is None else moment_ns
+
+    def taken_over(self) -> str:
+        """Wait until another epoch begins; gives whose it is.  Raises `ChaosError`."""
+        group = self.group
+        before = self.epoch_before
+
+        def leads() -> str | None:
+            epochs = group.epochs()
+            found = [each for each, epoch in epochs.items() if epoch > before]
+            return max(found, key=epochs.__getitem__) if found else None
+
+        most_s = max(5.0, TAKEOVER_TIMEOUTS * self.timeout_s)
+        name = group.until(leads, "a takeover", most_s, WATCH_S)
+        self.judge.note_acknowledged()
+        return name
+
+    def trades(self, orders: int = ORDERS) -> None:
+        """Wait until so many orders more came to the exchange.  Raises `ChaosError`."""
+        before = self.group.taken()
+        done = lambda: self.group.taken() >= before + orders  # noqa: E731
+        self.group.until(done, f"{orders} orders at the exchange", TRADE_S)
+
+    def must(self, is_so: bool, what: str) -> None:
+        """Note a finding where something does not hold."""
+        if not is_so:
+            self.findings.append(what)
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """See the module's text."""
+
+    name: str
+    does: str
+    act: Callable[[Scene], None] = field(repr=False)
+    holds: tuple[str, ...] = ()
+    """Beside what the judge always demands."""
+    epochs: Epochs = "new"
+    """Whether somebody has to take over, or must not."""
+    measures: Literal["takeover", "pause", "silence"] = "takeover"
+    """takeover: from the fault to the first order of the new epoch.  pause: from the last order of
+    the old epoch to the first of the new.  silence: the longest time without an order behind the
+    fault."""
+    nodes: int = 2
+    witnesses: int = 1
+    needs_hosts: bool = False
+    is_impaired: bool = False
+    journals: bool = False
+    whole_within_s: float = 30.0

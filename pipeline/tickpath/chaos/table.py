@@ -1,0 +1,46 @@
+"""The result as a table on the terminal."""
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+WIDTH = 132
+"""Columns that the table has at least: what is cut short says nothing."""
+
+
+def _ms(value: Any) -> str:
+    return "-" if value is None else f"{value / 1e6:,.1f}"
+
+
+def print_table(result: dict[str, Any]) -> None:
+    """One row a scenario: what was measured, what was lost, whether all held."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("scenario")
+    table.add_column("ms from")
+    for head in ("runs", "min", "p50", "p90", "max", "whole", "orders", "twice", "lost", "failed"):
+        table.add_column(head, justify="right")
+    for each in result["scenarios"]:
+        latency = each["latency_ns"]
+        table.add_row(
+            each["name"],
+            each["measures"],
+            str(each["count"]),
+            *(_ms(latency[name]) for name in ("min", "p50", "p90", "max")),
+            _ms(each["whole_ns_max"]),
+            f"{each['orders']:,}",
+            str(each["orders_twice"]),
+            str(each["records_lost"]),
+            str(each["failed"]),
+        )
+    console = Console(width=max(Console().width, WIDTH))
+    console.print(table)
+    where = "hosts in network namespaces" if result["network"] == "namespaces" else "loopback"
+    console.print(
+        f"{where}, {result['rings']} rings, timeout {result['timeout_ms']} ms, seed "
+        f"{result['seed']}.  takeover: from the fault to the first order of the next epoch at the "
+        "exchange; pause: between the last order and the next epoch's first; silence: the longest "
+        "time without an order; whole: the longest until a standby was in sync again.",
+        highlight=False,
+        soft_wrap=True,
+    )
