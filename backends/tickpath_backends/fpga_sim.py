@@ -279,10 +279,10 @@ class SimExecutor:
         counters = {name.lower(): n for name, n in chain.counters().items()}
         result["chain"] = {"cycles": chain.cycle, "counters": counters}
         names = [*self.profile.symbols]
-        for n in sorted(chain_check.lost_by(chain)):
+        for n in sorted(chain_check.stopped_by(chain)):
             result["findings"].append(
-                f"{self.NAME}: {names[n]} left what the hardware holds (a side of its window ran "
-                "empty, an order is off its grid or found no room): its trigger stopped"
+                f"{self.NAME}: {names[n]} left what the hardware holds (an order is off its grid or "
+                "found no room, a level is too large): its trigger stopped"
             )
         for name in ("intents_dropped", "orders_dropped"):
             if counters[name]:

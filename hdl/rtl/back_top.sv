@@ -163,9 +163,15 @@ module back_top #(
   logic [31:0] reference_px;
   logic [63:0] clear_window, clear_orders, clear_stale, window_overflow, orders_overflow, stale;
   logic was_top, was_unusable, was_rescanned;
+  logic dropped, was_refused;
+  localparam int NAMED = PROTOCOL == 2 ? 10 : 1;  // cycles from a verdict to `was_refused`
+  logic [5:0] fired_symbol;
+  logic [NAMED-1:0][5:0] named_symbol;
   trigger decide (
       .clk(clk), .rst(rst), .in_valid(in_valid), .in_top(top), .in_flags(in_flags),
-      .in_rescanned(in_rescanned), .gap_valid(gap_valid), .gap_all(gap_all),
+      .in_rescanned(in_rescanned), .dropped(dropped),
+      .dropped_symbol(fired_symbol), .refused(was_refused),
+      .refused_symbol(named_symbol[NAMED-1]), .gap_valid(gap_valid), .gap_all(gap_all),
       .gap_symbol(gap_symbol), .clear_window(clear_window), .clear_orders(clear_orders),
       .clear_stale(clear_stale), .window_overflow(window_overflow),
       .orders_overflow(orders_overflow), .stale(stale), .we(to_trigger), .w_symbol(symbol),
@@ -175,7 +181,7 @@ module back_top #(
       .was_rescanned(was_rescanned));
 
   // ------------------------------------------------ risk
-  logic is_killed, issued, dropped;
+  logic is_killed, issued;
   logic [15:0] issued_tag;
   logic [5:0] issued_symbol;
   logic [63:0] halted;
@@ -208,11 +214,13 @@ module back_top #(
       .ra(issued_tag[STAMP_BITS-1:0]), .q(stamp));
   always_ff @(posedge clk) begin
     {stamp5, stamp6} <= {stamp, stamp5};
+    fired_symbol <= intent[layout::INTENT_T_BITS-1-:6];
+    named_symbol <= (6 * NAMED)'({named_symbol, judged.symbol});
     name <= names[judged.symbol];
   end
 
   // ------------------------------------------------ encode
-  logic ref_we, was_taken, was_refused, was_textless, first;
+  logic ref_we, was_taken, was_textless, first;
   logic [31:0] ref_value, next_user_ref_num, order_peak, first_stamp;
   encode_top #(.PROTOCOL(PROTOCOL), .DW(DW), .DEPTH(ORDER_DEPTH), .SBW(32)) send (
       .clk(clk), .rst(rst), .template_(template_), .ref_we(ref_we), .ref_value(ref_value),

@@ -1,6 +1,7 @@
 // What was odd about the book's operations, counted: one 32-bit counter (it stays at its end) for
 // each bit of book.sv's `events`, lowest first: unknown order, symbol mismatch, duplicate, store
-// full, zero shares, over, far, off the grid, levels dropped, windows moved, rescans.
+// full, zero shares, over, far, off the grid, levels dropped, windows moved, rescans, levels that
+// came to use their highest bit.
 module book_counters #(
     parameter int N = 12
 ) (

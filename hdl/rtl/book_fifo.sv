@@ -6,8 +6,9 @@
 // then on `lost` says that no book can be trusted.  `peak` is the most that ever waited.
 //
 // DEPTH: the shortest message is a delete, 19 bytes and 2 of length: 21 bytes, 5.41 cycles of
-// 322.27 MHz at 10 Gb/s, back to back; a rescan of the store stops the book for 2 * 2^15 cycles and
-// a little, in which at most 12,300 operations come (tests/test_hdl_book_fifo.py has the figures).
+// 322.27 MHz at 10 Gb/s, back to back; a rescan of the store stops the book for 2 * (2^15 + 1,280)
+// cycles and a little at most, in which 12,700 operations come (rescan.sv; nearly all rescans take
+// a few hundred cycles; tests/test_hdl_book_fifo.py has the figures).
 // So 16,384 have room for one rescan.  Without rescans a sweep of best levels makes the most wait:
 // a delete then takes 6.3 cycles, so about one in six of the sweep (tests/test_hdl_book_fifo.py).
 module book_fifo #(

@@ -30,6 +30,8 @@ module book_top #(
     output logic [3:0]     out_flags,
     output logic           out_rescanned,
     output logic [SBW-1:0] out_sideband,
+    output logic           out_action,
+    output logic [7:0]     out_state,
     input  logic [3:0]     count_select,
     output logic [31:0]    count_value,
     output logic           fifo_lost,
@@ -62,7 +64,8 @@ module book_top #(
       .out_bid_sz(out_bid_sz), .out_ask_px(out_ask_px), .out_ask_sz(out_ask_sz),
       .out_bid_changed(out_bid_changed), .out_ask_changed(out_ask_changed),
       .out_status(out_status), .out_flags(out_flags), .out_rescanned(out_rescanned),
-      .out_sideband(out_sideband), .events(events));
+      .out_sideband(out_sideband), .out_action(out_action), .out_state(out_state),
+      .events(events));
   book_counters count (.clk(clk), .rst(rst), .events(events), .select(count_select),
                        .value(count_value));
   always_ff @(posedge clk)

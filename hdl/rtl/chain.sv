@@ -21,8 +21,11 @@
 // orders   another session of a line loses the orders of the one before; here there are some from
 //          the first add on.
 //
-// Trading actions overtake operations: they have their message's number, and the gate tells
-// (risk.sv).  `top_*` is the book's output, for whoever watches.
+// Trading actions go through the book, in their place among the operations, so that one that comes
+// while operations wait does not overtake them; intents that wait for the gate are told apart from
+// those behind an action by their message's number (risk.sv).
+//
+// `top_*` is the book's output, for whoever watches: one top for each operation, in their order.
 module chain #(
     parameter int PROTOCOL    = 0,      // 0 OUCH 5.0, 1 OUCH 4.2, 2 FIX 4.4
     parameter int DW          = 64,
@@ -59,7 +62,7 @@ module chain #(
     output logic            top_bid_changed,
     output logic            top_ask_changed,
     output logic [3:0]      top_flags,
-    output logic            top_rescanned,
+    output logic            top_rescanned,       // it waited for a rescan of the order store
     output logic [layout::SIDEBAND_T_BITS-1:0] top_sideband,
     output logic            verdict_valid,
     output logic [layout::VERDICT_T_BITS-1:0] verdict,
@@ -91,6 +94,7 @@ module chain #(
 );
   localparam int TAG_BITS = 15;
   localparam logic [31:0] PARSE_CYCLES = 32'd2;
+  localparam logic [2:0] ACTION = 3'd5;  // as book.sv has it
 
   // ------------------------------------------------ front
   logic front_ready, book_ready;
@@ -137,7 +141,7 @@ module chain #(
   always_ff @(posedge clk) begin
     if (operates) number <= number + 1'b1;
     was_gapped <= (gapped | was_gapped) & ~operates;
-    operations_waiting <= operations_waiting + 16'(operates) - 16'(top_valid & ~top_rescanned);
+    operations_waiting <= operations_waiting + 16'(operates | acts) - 16'(top_valid | book_acts);
     if (operates & op == layout::OP_ADD) orders_live <= 1'b1;
     if (rst) {number, was_gapped, orders_live, operations_waiting} <= '0;
   end
@@ -146,25 +150,28 @@ module chain #(
   logic cfg_we, cfg_cent, lost, was_lost;
   logic [5:0] cfg_symbol;
   logic [3:0] book_select;
-  logic [7:0] top_status;
+  logic [7:0] top_status, book_state;
+  logic book_acts;
   logic [31:0] book_value, book_dropped, book_peak;
   layout::sideband_t told;
   assign told = top_sideband;
   book_top #(.IW(IW), .DEPTH(OPERATIONS), .SBW(layout::SIDEBAND_T_BITS)) book (
       .clk(clk), .rst(rst), .cfg_we(cfg_we), .cfg_symbol(cfg_symbol), .cfg_cent(cfg_cent),
-      .in_valid(operates), .in_op(op), .in_symbol(symbol), .in_order_ref(order_ref),
-      .in_new_order_ref(new_order_ref), .in_is_sell(is_sell), .in_price(price),
-      .in_shares(shares), .in_sideband(given), .out_valid(top_valid), .out_symbol(top_symbol),
+      .in_valid(operates | acts), .in_op(acts ? ACTION : op), .in_symbol(symbol),
+      .in_order_ref(order_ref), .in_new_order_ref(new_order_ref), .in_is_sell(is_sell),
+      .in_price(price), .in_shares(acts ? {24'd0, state} : shares), .in_sideband(given),
+      .out_valid(top_valid), .out_symbol(top_symbol),
       .out_bid_px(top_bid_px), .out_bid_sz(top_bid_sz), .out_ask_px(top_ask_px),
       .out_ask_sz(top_ask_sz), .out_bid_changed(top_bid_changed),
       .out_ask_changed(top_ask_changed), .out_status(top_status), .out_flags(top_flags),
-      .out_rescanned(top_rescanned), .out_sideband(top_sideband), .count_select(book_select),
+      .out_rescanned(top_rescanned), .out_sideband(top_sideband), .out_action(book_acts),
+      .out_state(book_state), .count_select(book_select),
       .count_value(book_value), .fifo_lost(lost), .fifo_dropped(book_dropped),
       .fifo_peak(book_peak), .ready(book_ready));
 
   // ------------------------------------------------ back
   logic [31:0] cycle;
-  wire behind_a_gap = top_valid & ~top_rescanned & told.tag[TAG_BITS];
+  wire behind_a_gap = top_valid & told.tag[TAG_BITS];
   wire gap_now = behind_a_gap | damaged | lost & ~was_lost;
   always_ff @(posedge clk) was_lost <= lost & ~rst;
   back_top #(.PROTOCOL(PROTOCOL), .DW(DW), .STAMP_BITS(TAG_BITS)) back (
@@ -173,8 +180,8 @@ module chain #(
       .in_ask_sz(top_ask_sz), .in_bid_changed(top_bid_changed),
       .in_ask_changed(top_ask_changed), .in_flags(top_flags), .in_rescanned(top_rescanned),
       .in_sideband(top_sideband), .stamp_valid(operates), .stamp_tag(given.tag),
-      .stamp_cycle(cycle - PARSE_CYCLES), .action_valid(acts), .action_symbol(symbol),
-      .action_state(state), .action_number(parsed.input_number), .gap_valid(gap_now),
+      .stamp_cycle(cycle - PARSE_CYCLES), .action_valid(book_acts), .action_symbol(top_symbol),
+      .action_state(book_state), .action_number(told.input_number), .gap_valid(gap_now),
       .gap_all(1'b1), .gap_symbol(6'd0), .cycle(cycle), .group_we(group_we), .group(group),
       .group_is_used(group_is_used), .group_line(group_line), .group_address(group_address),
       .group_port(group_port), .locate_we(locate_we), .locate(locate),

@@ -27,7 +27,9 @@ module levels #(
     output logic [QW-1:0]    e_qty,   // three edges after e_pos, where en was low
     input  logic [PW-6:0]    e_group,
     output logic [31:0]      e_word,  // one edge after e_group
-    output logic [31:0]      e_groups // one edge after e_sym
+    output logic [31:0]      e_groups,// one edge after e_sym
+    output logic             huge,   // a quantity came to use its highest bit
+    output logic [SW-1:0]    huge_sym
 );
   localparam int AW = SW + PW;
   localparam logic [1:0] MORE = 2'd1, NONE = 2'd2;
@@ -68,6 +70,7 @@ module levels #(
     some4 <= more | (k3 != NONE && was != d3);
     {q5, q6, q7} <= {q4, q5, q6};
     some5 <= some4;
+    {huge, huge_sym} <= {e4 & q4[QW-1], a4[AW-1-:SW]};
     w5 <= e5 && a5[AW-1:5] == a4[AW-1:5] ? word5 : words[a4[AW-1:5]];
     any6 <= |word5;
     g6 <= e6 && a6[AW-1:PW] == a5[AW-1:PW] ? groups6 : groups[a5[AW-1:PW]];
@@ -75,6 +78,6 @@ module levels #(
     if (clr | e6) groups[clr?clr_a[SW-1:0] : a6[AW-1:PW]] <= clr ? 32'd0 : groups6;
     e_word <= words[{e_sym, e_group}];
     e_groups <= groups[e_sym];
-    if (rst) {e1, e2, e3, e4, e5, e6, m1, m2, m3, m4} <= '0;
+    if (rst) {e1, e2, e3, e4, e5, e6, m1, m2, m3, m4, huge} <= '0;
   end
 endmodule

@@ -24,6 +24,7 @@ module order_store #(
     input  logic          rst,
     input  logic          clr,
     input  logic [IW-1:0] clr_a,
+    input  logic          recall,    // all halves on their way are struck out, but their first's are not written
     input  logic          s0_v,
     input  logic          s0_ins,
     input  logic [5:0]    s0_sym,
@@ -39,6 +40,10 @@ module order_store #(
     input  logic [OW-1:0] w_order,
     input  logic          new_we,     // the same, where s5_ins: a shorter way to the half behind
     input  logic [OW-1:0] new_order,
+    // An order comes to a row.
+    output logic          put,
+    output logic [IW-1:0] put_row,
+    output logic [6:0]    put_side,   // symbol, is_sell
     // What the rescan of the whole store sees: the entries read three edges ago.
     output logic [7:0]         row_valid,
     output logic [7:0][OW-1:0] row_order
@@ -77,20 +82,23 @@ module order_store #(
     sy  <= {sy[4:1], s0_sym};
     i1  <= {i1[4:1], a1};
     i2  <= {i2[4:1], a2};
-    if (rst) v <= '0;
+    if (rst | recall) v <= '0;
   end
   assign s5_v   = v[5];
   assign s5_ins = ins[5];
 
   // ------------------------------------------------ the writes on their way; wq 0 is the youngest
   logic [NW-1:0]         q_we, q_val;
+  logic                  q_ins;
   logic [NW-1:0][2:0]    q_loc;
   (* shreg_extract = "no" *) logic [NW-1:0][IW-1:0] q_i1, q_i2;
   (* shreg_extract = "no" *) logic [NW-1:0][63:0]   q_ref;
   (* shreg_extract = "no" *) logic [NW-1:0][OW-1:0] q_order;
   logic [2:0] loc, way;
   always_ff @(posedge clk) begin
-    q_we    <= {q_we[NW-2:0], w_we};
+    // A recall finds the first of those behind it at stage 6: its write is in wq 0, or not made yet.
+    q_we    <= recall ? {q_we[NW-2:1], 2'b00} : {q_we[NW-2:0], w_we};
+    q_ins   <= s5_ins;
     q_val   <= {q_val[NW-2:0], w_val};
     q_loc   <= {q_loc[NW-2:0], s5_ins ? way : loc};
     q_i1    <= {q_i1[NW-2:0], i1[5]};
@@ -100,13 +108,17 @@ module order_store #(
     if (rst) q_we <= '0;
   end
 
+  wire writes = q_we[0] & ~recall;
+  assign put = writes & q_ins;
+  assign put_row = q_loc[0] < 4 ? q_i1[0] : q_i2[0];
+  assign put_side = q_order[0][OW-1-:7];
   logic [7:0][EW-1:0] q;
   genvar g;
   generate
     for (g = 0; g < 8; g = g + 1) begin : ways
       ram #(.W(EW), .AW(IW)) store (
           .clk(clk),
-          .we(clr | (q_we[0] & (q_loc[0] == g))),
+          .we(clr | (writes & (q_loc[0] == g))),
           .wa(clr ? clr_a : (g < 4) ? q_i1[0] : q_i2[0]),
           .wd(clr ? {EW{1'b0}} : {q_val[0], q_ref[0][63:IW], q_order[0]}),
           .ra((g < 4) ? a1 : a2),

@@ -9,6 +9,9 @@
 //
 // Both halves of a replace act in the same two stages.  The levels get the reducing half from
 // stage 6 and the inserting half from stage 7, so that one change a cycle is the most.
+//
+// A side is lost where its row is empty and orders on the grid live: then all of those are beyond
+// the window.  In a cycle with `recall` (book.sv) what is at stage 6 has not been.
 module side #(
     parameter int N  = 8,
     parameter int SW = 6,
@@ -24,6 +27,7 @@ module side #(
     input  logic             rst,
     input  logic             clr,
     input  logic [SW+PW-1:0] clr_a,
+    input  logic             recall,
     input  logic [SW-1:0]    sym4,
     output logic [KW:0]      base5,
     output logic [KW:0]      limit5,
@@ -34,10 +38,12 @@ module side #(
     input  logic [SW-1:0]    sym6,
     input  logic             red6,       // shares leave a level of the cache's kinds
     input  logic             red_near6,
-    input  logic             far_out6,
+    input  logic             goes6,      // an order on the grid leaves
+    input  logic             old_far6,   // ... and was beyond the limit
     input  logic             want6,      // shares come to one, if accepted6
     input  logic             near6,
-    input  logic             far_want6,  // an order comes beyond the limit, if accepted6
+    input  logic             comes6,     // an order on the grid comes, if accepted6
+    input  logic             new_far6,   // ... and is beyond the limit
     input  logic             accepted6,
     input  logic             same6,      // both halves are of one price
     input  logic [KW-1:0]    red_key6,
@@ -52,7 +58,9 @@ module side #(
     output logic [KW-1:0]    best,
     output logic [QW-1:0]    best_qty,
     output logic             changed,
-    output logic             lost,       // no level, but far orders: the top is not known
+    output logic             lost,       // no level, but orders: the top is not known
+    output logic             huge,      // a level's quantity uses its highest bit: a pulse, later
+    output logic [SW-1:0]    huge_sym,
     output logic [(1<<SW)-1:0] blocked,
     output logic [SW-1:0]    e_sym,
     input  logic             cent,
@@ -64,7 +72,6 @@ module side #(
     input  logic [KW-1:0]    order_px,
     input  logic [DW-1:0]    order_qty,
     input  logic             pass_end,
-    output logic             off_grid,
     output logic             did_move,
     output logic             did_drop
 );
@@ -75,14 +82,15 @@ module side #(
   (* ram_style = "distributed" *) logic [RW-1:0] rows[0:(1<<SW)-1];
   logic [RW-1:0] row6, row7, row8, next7, engine_row;
   logic by7, by8, row_we;
-  logic v7, v8, red7, ins7, net7, near7, near8, touched7, touched8, far_in7, far_out7, net_some7;
+  logic v7, v8, red7, ins7, net7, near7, near8, touched7, touched8, net_some7;
+  logic comes7, goes7, far_in7, far_out7;
   logic [SW-1:0] sym7, sym8;
   logic [KW-1:0] ins_key7;
   logic [DW-1:0] ins_qty7;
   logic [PW-1:0] ins_pos7;
   logic [N-1:0] red_eq, ins_eq, ins_after, empties, red_eq7, ins_eq7, ins_after7, empties7;
   logic [N*QW-1:0] reduced, grown, reduced7, grown7;
-  logic changed7, far_any7;
+  logic changed7, any7;
   wire [RW-1:0] row_read = rows[v5?sym5 : e_sym];
   wire ins6 = want6 & accepted6;
   wire net6 = ins6 & red6 & same6;
@@ -99,11 +107,12 @@ module side #(
     by7 <= v6 && sym6 == sym4;
     by8 <= v7 && sym7 == sym4;
     row6 <= by7 ? next7 : by8 ? row8 : row_read;
-    {row7, v7, sym7} <= {row6, v6, sym6};
-    {red7, ins7, net7, near7} <= {red6, ins6, net6, ins6 & near6};
-    touched7 <= red6 | ins6 | far_out6 | (far_want6 & accepted6);
-    far_in7 <= far_want6 & accepted6;
-    far_out7 <= far_out6;
+    {row7, v7, sym7} <= {row6, v6 & ~recall, sym6};
+    {red7, ins7, net7, near7} <= {4{~recall}} & {red6, ins6, net6, ins6 & near6};
+    touched7 <= (red6 | ins6 | goes6 | (comes6 & accepted6)) & ~recall;
+    {comes7, goes7} <= {2{~recall}} & {comes6 & accepted6, goes6};
+    far_in7 <= comes6 & accepted6 & new_far6 & ~recall;
+    far_out7 <= goes6 & old_far6 & ~recall;
     {ins_key7, ins_qty7, ins_pos7} <= {ins_key6, ins_qty6, ins_pos6};
     net_some7 <= |difference6;
     {red_eq7, ins_eq7, ins_after7, empties7} <= {red_eq, ins_eq, ins_after, empties};
@@ -111,8 +120,8 @@ module side #(
     {row8, v8, sym8} <= {next7, v7, sym7};
     {near8, touched8} <= {near7, touched7};
     changed <= changed7;
-    lost <= ~next7[E-1] & far_any7;
-    if (rst) {v7, v8, red7, ins7, by7, by8, far_in7, far_out7} <= '0;
+    lost <= ~next7[E-1] & any7;
+    if (rst) {v7, v8, red7, ins7, by7, by8, comes7, goes7, far_in7, far_out7} <= '0;
   end
   assign some = row8[E-1];
   assign best = row8[QW+:KW];
@@ -122,7 +131,7 @@ module side #(
     if (clr | v8 | row_we) rows[row_a] <= clr ? {RW{1'b0}} : v8 ? row8 : engine_row;
 
   // ------------------------------------------------ all levels
-  wire reduces = red6 & ~red_near6;
+  wire reduces = red6 & ~red_near6 & ~recall;
   wire inserts = ins7 & ~near7;
   logic put, put_none;
   logic [PW-1:0] e_pos;
@@ -137,13 +146,14 @@ module side #(
       .pos(reduces ? red_pos6 : inserts ? ins_pos7 : e_pos),
       .qty(reduces ? {{(QW-DW){1'b0}}, red_qty6} : inserts ? {{(QW-DW){1'b0}}, ins_qty7} : put_qty),
       .e_sym(e_sym), .e_pos(e_pos), .e_qty(e_qty), .e_group(e_group), .e_word(e_word),
-      .e_groups(e_groups));
+      .e_groups(e_groups), .huge(huge), .huge_sym(huge_sym));
 
   // ------------------------------------------------ the window and its engine
   window #(.N(N), .SW(SW), .PW(PW), .KW(KW), .QW(QW), .DRAIN(DRAIN), .BID(BID)) engine (
       .clk(clk), .rst(rst), .clr(clr), .clr_a(clr_a[SW-1:0]), .sym4(sym4), .base5(base5),
-      .limit5(limit5), .v6(v6), .v7(v7), .sym6(sym6), .sym7(sym7), .far_in7(far_in7),
-      .far_out7(far_out7), .far_key7(ins_key7), .far_any7(far_any7), .v8(v8), .sym8(sym8),
+      .limit5(limit5), .v6(v6), .v7(v7), .sym6(sym6), .sym7(sym7), .comes7(comes7),
+      .goes7(goes7), .far_in7(far_in7), .far_out7(far_out7), .far_key7(ins_key7), .any7(any7),
+      .v8(v8), .sym8(sym8),
       .touched8(touched8), .near8(near8), .few8(row8[RW-1] & ~row8[CRITICAL*E+E-1]),
       .some8(some), .best8(best), .blocked(blocked), .e_sym(e_sym), .row_free(~v5),
       .row_in(row_read), .row_we(row_we), .row(engine_row), .cent(cent), .put(put),
@@ -151,6 +161,6 @@ module side #(
       .e_qty(e_qty), .e_group(e_group), .e_word(e_word), .e_groups(e_groups), .rescan(rescan),
       .rescanned(rescanned), .order_v(order_v), .order_grid(order_grid),
       .order_pos(order_slot ^ {PW{BID}}), .order_key(order_px ^ {KW{BID}}),
-      .order_qty({{(QW-DW){1'b0}}, order_qty}), .pass_end(pass_end), .off_grid(off_grid),
+      .order_qty({{(QW-DW){1'b0}}, order_qty}), .pass_end(pass_end),
       .did_move(did_move), .did_drop(did_drop));
 endmodule

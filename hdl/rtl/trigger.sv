@@ -5,14 +5,11 @@
 // nothing held: they fire at the next top where the condition holds.
 //
 // A symbol is not usable, which counts as not holding, once its book cannot be trusted:
-//     window_overflow    a side is lost, or an order is off the grid
-//     orders_overflow    the order store had no room
+//     window_overflow    an order is off the grid, or a level too large to be counted
+//     orders_overflow    the order store had no room, or what waits behind it for one of its orders
 //     stale              messages were missed
 // These stay until the host clears them, whatever later tops say; where both come in one cycle the
 // cause stays.  A symbol that has no parameters yet is not usable either.
-//
-// A top that a rescan published follows from no message, so no order can be named after it: only
-// its flags are taken, and the symbol's next top decides.
 `include "layout.svh"
 module trigger (
     input  logic                                  clk,
@@ -21,6 +18,10 @@ module trigger (
     input  logic [layout::TOP_T_BITS-1:0]         in_top,
     input  logic [3:0]                            in_flags,  // as book.sv's out_flags
     input  logic                                  in_rescanned,
+    input  logic                                  dropped,  // an intent for which there was no room
+    input  logic [5:0]                            dropped_symbol,
+    input  logic                                  refused,  // an order for which there was none
+    input  logic [5:0]                            refused_symbol,
     input  logic                                  gap_valid,
     input  logic                                  gap_all,
     input  logic [5:0]                            gap_symbol,
@@ -63,17 +64,16 @@ module trigger (
   trigger_step step (.book(judged), .parameters(parameters[symbol]), .held(held[symbol]),
                      .out(fired));
 
-  wire judges = in_valid & ~in_rescanned;
   assign r_parameters = written[r_symbol] ? parameters[r_symbol] : '0;
   always_ff @(posedge clk) begin
-    out_valid <= judges & fired.fires;
+    out_valid <= in_valid & fired.fires;
     out_intent <= fired.intent;
     out_reference_px <= fired.reference_px;
-    was_top <= judges;
-    was_unusable <= judges & (window_now | orders_now | stale_now);
+    was_top <= in_valid;
+    was_unusable <= in_valid & (window_now | orders_now | stale_now);
     was_rescanned <= in_valid & in_rescanned;
     if (we) parameters[w_symbol] <= w_parameters;
-    if (judges) held[symbol] <= fired.holds;
+    if (in_valid) held[symbol] <= fired.holds;
     if (we) begin
       held[w_symbol] <= 2'b00;
       written[w_symbol] <= 1'b1;
@@ -83,6 +83,8 @@ module trigger (
     stale <= stale & ~clear_stale;
     if (in_valid & (in_flags[3] | in_flags[2] | in_flags[1])) window_overflow[symbol] <= 1'b1;
     if (in_valid & in_flags[0]) orders_overflow[symbol] <= 1'b1;
+    if (dropped) orders_overflow[dropped_symbol] <= 1'b1;
+    if (refused) orders_overflow[refused_symbol] <= 1'b1;
     if (gap_valid) begin
       if (gap_all) stale <= '1;
       else stale[gap_symbol] <= 1'b1;

@@ -7,15 +7,16 @@
 //   base <= key < limit   in the levels, and in the cache where it is among the best
 //   key >= limit          far: in the order store only
 // All of the first two kinds are better than all far ones.  So the top of the cache is the top of
-// the book, but where the window is empty and far orders live: the side is then `lost`.
+// the book, but where the window is empty and far orders live: the side is then `lost`.  That orders
+// live at all is counted; which of them are far is not known any more once levels were dropped.
 //
 // The engine works on one symbol, whose operations wait meanwhile (`blocked`):
 //   near levels exist     the window moves to 256 ticks above the best, levels that fall out of
 //                         its far end are dropped (their orders are far from then on), the near
 //                         ones are written to the levels
 //   best >= base + 512    the window follows, as far as no far order is in the way
-//   the side is empty     the window is forgotten, the next order may be at any price; with far
-//                         orders alive, book.sv is asked to rescan the whole order store
+//   the side is empty     the window is forgotten, the next order may be at any price; with
+//                         orders alive, rescan.sv is asked to look for them in the order store
 //   few levels are cached the cache is filled up
 //
 // `blocked` shows 9 edges after the operation that asked for it, so four more can follow; the
@@ -27,7 +28,7 @@ module window #(
     parameter int PW = 10,
     parameter int KW = 32,
     parameter int QW = 36,
-    parameter int FW = 19,   // bits of the count of far orders
+    parameter int FW = 19,   // bits of the counts of orders
     parameter int DRAIN = 6,
     parameter bit BID = 0
 ) (
@@ -39,15 +40,17 @@ module window #(
     input  logic [SW-1:0]        sym4,
     output logic [KW:0]          base5,
     output logic [KW:0]          limit5,
-    // far orders that come (at most one) and leave, at stage 7
+    // orders on the grid that come (at most one) and leave, and far ones, at stage 7
     input  logic                 v6,
     input  logic                 v7,
     input  logic [SW-1:0]        sym6,
     input  logic [SW-1:0]        sym7,
+    input  logic                 comes7,
+    input  logic                 goes7,
     input  logic                 far_in7,
     input  logic                 far_out7,
     input  logic [KW-1:0]        far_key7,
-    output logic                 far_any7,  // after this operation
+    output logic                 any7,      // after this operation orders on the grid live
     // the row at stage 8
     input  logic                 v8,
     input  logic [SW-1:0]        sym8,
@@ -82,7 +85,6 @@ module window #(
     input  logic [KW-1:0]        order_key,
     input  logic [QW-1:0]        order_qty,
     input  logic                 pass_end,
-    output logic                 off_grid,   // a pulse: an order off the grid is within the window
     // what happened, one pulse each: moved, dropped a level, rescanned
     output logic                 did_move,
     output logic                 did_drop
@@ -90,7 +92,8 @@ module window #(
   localparam int E = 1 + KW + QW;
   localparam int MORE = N * E;
   localparam logic [KW:0] NOWHERE = {(KW + 1) {1'b1}};
-  localparam int AW = FW + KW + 2;  // lossy, count, frontier
+  localparam int COUNT = KW + 1, LOSSY = COUNT + FW, LIVE = LOSSY + 1;
+  localparam int AW = LIVE + FW;  // live, lossy, count of far ones, frontier
 
   // ------------------------------------------------ tables by symbol
   (* ram_style = "distributed" *) logic [2*KW+1:0] bounds[0:(1<<SW)-1];
@@ -101,14 +104,15 @@ module window #(
   logic [KW:0] follow8;
   logic tables_we, far_we;
   // The frontier is at most the best far key; it is forgotten when the last far order leaves.
-  wire [FW-1:0] count7 = far7[KW+1+:FW] + {{(FW-1){1'b0}}, far_in7} - {{(FW-1){1'b0}}, far_out7};
+  wire [FW-1:0] count7 = far7[COUNT+:FW] + {{(FW-1){1'b0}}, far_in7} - {{(FW-1){1'b0}}, far_out7};
+  wire [FW-1:0] live7 = far7[LIVE+:FW] + {{(FW-1){1'b0}}, comes7} - {{(FW-1){1'b0}}, goes7};
   wire nearer7 = far_in7 & ({1'b0, far_key7} < far7[KW:0]);
-  assign far_any7 = far7[AW-1] | (count7 != 0);
+  assign any7 = live7 != 0;
   always_comb begin
-    far_next = {far7[AW-1], count7, nearer7 ? {1'b0, far_key7} : far7[KW:0]};
-    if (!far_any7) far_next[KW:0] = NOWHERE;
+    far_next = {live7, far7[LOSSY], count7, nearer7 ? {1'b0, far_key7} : far7[KW:0]};
+    if (!far7[LOSSY] & count7 == 0) far_next[KW:0] = NOWHERE;
   end
-  wire far_op = v7 & (far_in7 | far_out7);
+  wire far_op = v7 & (comes7 | goes7);
   always_ff @(posedge clk) begin
     {base5, limit5} <= bounds[sym4];
     follow8 <= follow[sym7];
@@ -204,7 +208,7 @@ module window #(
     if (rst) {r1, r2, r3} <= '0;
   end
   always_ff @(posedge clk) begin
-    rescanned <= 1'b0; off_grid <= 1'b0; seek <= 1'b0; tables_we <= 1'b0; far_we <= 1'b0; row_we <= 1'b0; release_ <= 1'b0;
+    rescanned <= 1'b0; seek <= 1'b0; tables_we <= 1'b0; far_we <= 1'b0; row_we <= 1'b0; release_ <= 1'b0;
     did_move <= 1'b0; did_drop <= dropping & level_free; 
     case (state)
       IDLE: begin
@@ -243,7 +247,7 @@ module window #(
       DECIDE: begin
         new_limit <= new_base + span;
         wanted <= N - levels;
-        if (!has) state <= far[AW-1] | far[KW+1+:FW] != 0 ? RESCAN : SHIFT;
+        if (!has) state <= far[LIVE+:FW] != 0 ? RESCAN : SHIFT;
         else if (is_near) state <= MOVE;
         else if (is_ahead) state <= FOLLOW;
         else state <= row[MORE] ? LAST : RELEASE;
@@ -258,6 +262,7 @@ module window #(
       SHIFT:
         if (!moving) begin  // the side is empty: the window is forgotten
           {base, limit, new_follow} <= {NOWHERE, NOWHERE, NOWHERE};
+          far[LOSSY:0] <= {{(LOSSY-KW){1'b0}}, NOWHERE};
           state <= TABLES;
         end else if (is_placed & (reach < limit) & ~reach[KW]) begin
           from <= position(reach[KW-1:0], cent);
@@ -309,9 +314,8 @@ module window #(
         state <= TABLES;
       end
       TABLES:
-        if (!v6) begin  // no operation writes its far orders in the next cycle
-          tables_we <= 1'b1;
-          far_we <= moving | scanning;
+        if (!v6) begin  // no operation writes its counts in the next cycle
+          {tables_we, far_we} <= 2'b11;
           state <= row[MORE] | changed ? LAST : scanning ? WRITE : RELEASE;
           moving <= 1'b0;
         end
@@ -374,14 +378,14 @@ module window #(
       BOUND: begin
         new_limit <= seen == NOWHERE ? NOWHERE : new_base + span;
         new_follow <= seen == NOWHERE ? NOWHERE : new_base + half;
-        far <= {{(AW-KW-1){1'b0}}, NOWHERE};
+        far[LOSSY:0] <= {{(LOSSY-KW){1'b0}}, NOWHERE};
         state <= COLLECT;
       end
       COLLECT: begin
-        if (order_v & {1'b0, order_key} >= new_limit) begin
-          far[KW+1+:FW] <= far[KW+1+:FW] + 1'b1;
+        if (order_v & order_grid & {1'b0, order_key} >= new_limit) begin
+          far[COUNT+:FW] <= far[COUNT+:FW] + 1'b1;
           if ({1'b0, order_key} < far[KW:0]) far[KW:0] <= {1'b0, order_key};
-        end else if (order_v & ~order_grid) off_grid <= 1'b1;
+        end
         if (pass_end) begin
           {base, limit} <= {new_base, new_limit};
           row[MORE] <= seen != NOWHERE;
@@ -394,7 +398,7 @@ module window #(
     endcase
     // Orders of dropped levels are far, and how many they are is not known.
     if (did_drop & moving) begin
-      far[AW-1] <= 1'b1;
+      far[LOSSY] <= 1'b1;
       far[KW:0] <= far[KW:0] < new_limit ? far[KW:0] : new_limit;
     end
     if (rst) begin

@@ -166,9 +166,7 @@ class Session:
         return made
 
     def _count_top(self, top: Mapping[str, int]) -> None:
-        if top.get("rescanned"):
-            self.counted["TOPS_RESCANNED"] += 1
-            return
+        self.counted["TOPS_RESCANNED"] += top.get("rescanned", 0)
         state = self.reference.symbols[top["symbol"]]
         self.counted["TOPS"] += 1
         self.counted["TOPS_UNUSABLE"] += bool(state.flags) or state.parameters is None

@@ -111,8 +111,6 @@ class Reference:
             state.flags["window"] = self.now
         if flags & 0b0001:
             state.flags["orders"] = self.now
-        if top.get("rescanned"):
-            return None
         sides = self._sides(top, state)
         new = [holds and not held for holds, held in zip(sides, state.holds, strict=True)]
         state.holds = sides

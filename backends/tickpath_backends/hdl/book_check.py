@@ -1,7 +1,7 @@
 """Every top of book of the hardware against the reference, after every operation.
 
-`Checked.lost` counts tops that the hardware itself called unknown (the window is empty while far
-orders live): those are compared with nothing but that claim.
+Flags are compared too: each stays from the operation that caused it.  `Checked.rescans` counts the
+tops that the hardware had to look for in its store.
 """
 
 from collections.abc import Iterable
@@ -11,9 +11,11 @@ import numpy as np
 
 from tickpath_backends.hdl.book_reference import Book, Status, Top
 
-LOST_BID, LOST_ASK, OFF_GRID, STORE_FULL = 8, 4, 2, 1
+LEVEL, OFF_GRID, STORE_FULL = 4, 2, 1
 """Bits of `out_flags`."""
-_BY_WINDOW = Status.FAR | Status.OFF_GRID
+MOST_LIVE = 65_536
+MOST_QUANTITY = 1 << 35
+"""A level of so many shares, or more, is said to be too large."""
 
 
 class DifferenceError(AssertionError):
@@ -26,7 +28,7 @@ class Checked:
 
     operations: int = 0
     changes: int = 0
-    lost: int = 0
+    rescans: int = 0
     far: int = 0
     statuses: dict[Status, int] = field(default_factory=dict)
 
@@ -53,35 +55,32 @@ def compare(
 ) -> Checked:
     """Apply operations to the reference, comparing each result.  Raises `DifferenceError`."""
     seen = seen or Checked()
-    full: set[int] = set()
-    lost: set[int] = set()  # symbols whose last top was not known
+    said_of: dict[int, int] = {}  # flags of symbols
     for at, (o, r) in enumerate(zip(operations, results, strict=True)):
         symbol = int(o["symbol"])
-        was = book.top(symbol)
+        was, live = book.top(symbol), len(book.orders)
         given = (o["order_ref"], o["new_order_ref"], o["is_sell"], o["price"], o["shares"])
         status = book.apply(int(o["op"]), symbol, *map(int, given))
         now, said, flags = book.top(symbol), Status(int(r["status"])), int(r["flags"])
         expected = [symbol, status, _sides(was, now), *now]
-        got = [int(r["symbol"]), said & ~_BY_WINDOW, int(r["changed"]), *_top(r)]
+        got = [int(r["symbol"]), said & ~Status.FAR, int(r["changed"]), *_top(r)]
         seen.operations += 1
         seen.far += bool(said & Status.FAR)
+        seen.rescans += int(r["rescans"])
         for each in said:
             seen.statuses[each] = seen.statuses.get(each, 0) + 1
-        if status & Status.FULL:
-            full.add(symbol)
-        if flags & (LOST_BID | LOST_ASK):
-            seen.lost += 1
-            size = {LOST_BID: "bid_sz", LOST_ASK: "ask_sz"}
-            if any(flags & bit and r[name] for bit, name in size.items()):
-                raise DifferenceError(f"operation {at}: a side that is lost has a size: {r}")
-            lost.add(symbol)
-            continue
-        if symbol in lost and not r["rescans"]:
-            expected[2] = got[2]  # what was published before was not the book's top
-        lost.discard(symbol)
         seen.changes += was != now
-        if expected != got or bool(flags & STORE_FULL) < (symbol in full):
+        is_full = status & Status.FULL or len(book.orders) > max(live, MOST_LIVE)
+        said_of[symbol] = (
+            said_of.get(symbol, 0)
+            | (STORE_FULL if is_full else 0)
+            | (OFF_GRID if status & Status.OFF_GRID else 0)
+        )
+        # A level behind the best one says so, too.
+        level = LEVEL if max(now.bid_sz, now.ask_sz) >= MOST_QUANTITY else flags & LEVEL
+        if expected != got or flags != said_of[symbol] | level:
             raise DifferenceError(
                 f"operation {at}: {o}\n  before   {was}\n  expected {expected}\n  got      {got}"
+                f"\n  flags    {said_of[symbol] | level:04b}, got {flags:04b}"
             )
     return seen

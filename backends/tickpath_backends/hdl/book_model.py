@@ -24,6 +24,7 @@ MODULES = (
     "order_store",
     "ram",
     "rescan",
+    "side_rows",
 )
 SOURCES = tuple(RTL / f"{name}.sv" for name in MODULES)
 
@@ -40,7 +41,7 @@ RESULT = np.dtype(
         ("flags", "u1"),
         ("changed", "u1"),  # 1 bid, 2 ask
         ("sideband", "u8"),  # its lowest word
-        ("rescans", "u8"),  # tops published without an operation just before this one
+        ("rescans", "u8"),  # 1: its top was looked for in the store
     ]
 )
 IDLE_LIMIT = 400_000
@@ -70,7 +71,7 @@ def _drive(function, model, given, taken, at, operations, results, accepted, clo
     not let beyond ``until``.
     """
     inputs, outputs = given.ctypes.data, taken.ctypes.data
-    fed, came, idle, rescans = 0, 0, 0, 0
+    fed, came, idle = 0, 0, 0
     total = len(operations)
     gap = int(operations[0].gap) if total else 0
     while came < total and clock < until:
@@ -98,26 +99,22 @@ def _drive(function, model, given, taken, at, operations, results, accepted, clo
         idle += 1
         if taken[at[10]] != np.uint64(0):
             idle = 0
-            if taken[at[20]] != np.uint64(0):
-                rescans += 1
-            else:
-                if came >= fed:
-                    return -1 - came
-                r = results[came]
-                r.symbol = taken[at[11]]
-                r.bid_px = taken[at[12]]
-                r.bid_sz = taken[at[13]]
-                r.ask_px = taken[at[14]]
-                r.ask_sz = taken[at[15]]
-                r.changed = taken[at[16]] + taken[at[17]] + taken[at[17]]
-                r.status = taken[at[18]]
-                r.flags = taken[at[19]]
-                r.sideband = taken[at[21]]
-                r.accepted = accepted[came]
-                r.latency = clock - accepted[came] - 1
-                r.rescans = rescans
-                rescans = 0
-                came += 1
+            if came >= fed:
+                return -1 - came
+            r = results[came]
+            r.symbol = taken[at[11]]
+            r.bid_px = taken[at[12]]
+            r.bid_sz = taken[at[13]]
+            r.ask_px = taken[at[14]]
+            r.ask_sz = taken[at[15]]
+            r.changed = taken[at[16]] + taken[at[17]] + taken[at[17]]
+            r.status = taken[at[18]]
+            r.flags = taken[at[19]]
+            r.rescans = taken[at[20]]
+            r.sideband = taken[at[21]]
+            r.accepted = accepted[came]
+            r.latency = clock - accepted[came] - 1
+            came += 1
         clock += 1
         if idle > IDLE_LIMIT:
             return -1000000000 - came

@@ -3,7 +3,7 @@
 An operation names its symbol, and an order of another symbol is left alone (`MISMATCH`).  A replace
 takes its old order away, then adds the new one, which may be refused; the old one still has its
 place in the store while the new one looks for one.  Orders off their symbol's grid are kept, but
-are in no level.
+are in no level.  Where prices lie against a window makes no difference to any of it.
 
 Whether the store has room follows from the hash, which is modelled by itself here (`Store`): it
 reads its masks from the SystemVerilog source, and knows nothing of stages.
@@ -43,7 +43,7 @@ class Status(IntFlag):
     ZERO = 16  # nothing to add, or to take off
     OVER = 32  # more than the order had left was taken off
     FAR = 64  # beyond the window: in the order store only
-    OFF_GRID = 128  # not a multiple of the tick, and within the window
+    OFF_GRID = 128  # not a multiple of the tick
 
 
 OPERATION = np.dtype(
@@ -182,7 +182,7 @@ class Book:
         order.slot = slot
         self.orders[ref] = order
         self._change(order, order.shares)
-        return Status(0)
+        return Status(0) if self.on_grid(order.symbol, order.price) else Status.OFF_GRID
 
     def apply(
         self,
@@ -194,7 +194,7 @@ class Book:
         price: int = 0,
         shares: int = 0,
     ) -> Status:
-        """Apply one operation; gives its status, but never `FAR` and `OFF_GRID`."""
+        """Apply one operation; gives its status, but never `FAR`."""
         if op == Op.ADD:
             return self._add(order_ref, Order(symbol, bool(is_sell), price, shares))
         old = self.orders.get(order_ref)

@@ -146,12 +146,8 @@ def prepare(chain: Chain, profile: Profile, expected: Expected) -> None:
     chain.listen([(int(each["group"]), int(each["port"]), n) for n, each in enumerate(lines)])
 
 
-def lost_by(chain: Chain) -> set[int]:
-    """Symbols that the hardware stopped: a side lost, an order off the grid or without room.
-
-    A book that was empty, or whose window was, while orders beyond it lived has no top until the
-    rescan is through; which message meets that follows from cycles.
-    """
+def stopped_by(chain: Chain) -> set[int]:
+    """Symbols that the hardware stopped: an order off the grid or without room, a level too large."""
     said = chain.value("WINDOW_OVERFLOW") | chain.value("ORDERS_OVERFLOW")
     return {n for n in range(64) if said >> n & 1}
 
@@ -211,8 +207,8 @@ def compare(
         [block.get("input_number"), block.get("engine_time")],
         [int(state["input_number"]), int(state["engine_time"])],
     )
-    if chain.flags or lost_by(chain):
-        raise DifferenceError(f"the book's flags: {chain.flags:04b}, symbols {lost_by(chain)}")
+    if chain.flags or stopped_by(chain):
+        raise DifferenceError(f"the book's flags: {chain.flags:04b}, symbols {stopped_by(chain)}")
     seen.messages = expected.engine.messages
     if not expected.engine.counters["gaps"]:
         seen.latencies = latencies(outcome, frames)

@@ -86,11 +86,11 @@ O_VALID, O_DATA, O_KEEP, O_LAST, J_VALID, J_VERDICT, J_INTENT, T_VALID, T_SYMBOL
 T_BID_PX, T_BID_SZ, T_ASK_PX, T_ASK_SZ, T_FLAGS, T_SIDEBAND, AWREADY, WREADY = range(9, 17)
 BVALID, BRESP, ARREADY, RVALID, RDATA, RRESP, NUMBER, WAITING = range(17, len(_OUT))
 S_CLOCK, S_FRAME, S_BYTE, S_WORD, S_GAP, S_ACCESS, S_PHASE, S_TOPS, S_VERDICTS = range(9)
-S_ORDERS, S_IN_ORDER, S_SHOWN, S_IDLE, S_LOST, S_NUMBER, S_FLAGS, STATES = range(9, 17)
+S_ORDERS, S_IN_ORDER, S_SHOWN, S_IDLE, S_NUMBER, S_FLAGS, STATES = range(9, 16)
 """Where a run stands, between two calls."""
 DONE, FULL, STUCK = 0, 1, 2
 ZERO, ONE = np.uint64(0), np.uint64(1)
-_ALL, _BYTE, _SIDES = np.uint64(0xFF), np.uint64(8), np.uint64(12)
+_ALL, _BYTE = np.uint64(0xFF), np.uint64(8)
 
 
 def library(protocol: Protocol = Protocol.OUCH50, **parameters: int) -> Library:
@@ -110,7 +110,7 @@ def _feed(given, at, state, frames, gaps, most_waiting, waiting, fed, clock):
     if state[S_GAP] > 0:
         state[S_GAP] -= 1
         return
-    if state[S_BYTE] == 0 and (waiting > most_waiting or state[S_LOST] != 0):
+    if state[S_BYTE] == 0 and waiting > most_waiting:
         return
     frame = frames[state[S_FRAME]]
     begin = np.uint64(state[S_BYTE])
@@ -208,8 +208,6 @@ def _take_top(taken, to, state, tops, last):
     """A top of book: a row if it is another than the symbol's last."""
     symbol, flags = taken[to[T_SYMBOL]], taken[to[T_FLAGS]]
     state[S_FLAGS] |= np.int64(flags)
-    bit = np.int64(1) << np.int64(symbol)
-    state[S_LOST] = state[S_LOST] | bit if flags & _SIDES != ZERO else state[S_LOST] & ~bit
     bid_sz, ask_sz = taken[to[T_BID_SZ]], taken[to[T_ASK_SZ]]
     bid_px = taken[to[T_BID_PX]] if bid_sz != ZERO else ZERO
     ask_px = taken[to[T_ASK_PX]] if ask_sz != ZERO else ZERO
@@ -279,7 +277,7 @@ def _drive(
             break
         is_fed = state[S_FRAME] >= len(frames) and state[S_ACCESS] >= len(accesses)
         if is_fed and state[S_IDLE] >= QUIET:
-            if taken[to[WAITING]] == ZERO and state[S_LOST] == 0:
+            if taken[to[WAITING]] == ZERO:
                 break
         if state[S_IDLE] > PATIENCE:
             reason = STUCK
@@ -363,9 +361,8 @@ class Chain:
 
         ``gaps`` has the cycles before each word, ``ready`` in which cycles a word of an order is
         taken; both are repeated.  A frame does not begin while more than ``most_waiting``
-        operations are on their way to or in the book, nor while it looks for a lost side: frames
-        lie next to each other here, where the wire has idle time.  Raises `HdlError` where the
-        chain does not come to rest.
+        operations are on their way to or in the book: frames lie next to each other here, where
+        the wire has idle time.  Raises `HdlError` where the chain does not come to rest.
         """
         asked = np.zeros(0, ACCESS) if accesses is None else accesses
         stalls = np.zeros(0, np.int64) if gaps is None else gaps
