@@ -13,12 +13,14 @@ import random
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 import pytest
 
+from captures import SHARED
 from itch_messages import frame, split
 from sessions import Captured, columns, packets_of, session, write_pcap
 from tickpath import Config, Engine
@@ -29,6 +31,7 @@ from tickpath.config import (
     Dpdk,
     Feed,
     Fills,
+    Orders,
     Risk,
     StrategyConfig,
     Transport,
@@ -37,7 +40,18 @@ from tickpath.digest import VENUE_NAMES
 from tickpath.frame import PLAIN_LENGTH
 from tickpath.generate import Faults, SessionPlan
 from tickpath.outputs import BboCsv, price_text
+from tickpath.profile import (
+    Imbalance,
+    Profile,
+    Spread,
+    Symbol,
+    SymbolLimits,
+    Through,
+    load_profile,
+)
 from tickpath.replay import Plan, replay
+from tickpath_backends.hdl.chain_check import messages_of, ticks_of
+from tickpath_backends.hdl.parse_flow import packet as packet_of
 
 LOCAL = {"packets", "bytes", "bytes_headers", "bytes_skipped"}
 """Counters that depend on how a transport frames what it carries."""
@@ -251,7 +265,9 @@ def _held_back(result: dict[str, Any]) -> list[str]:
     return [each for each in result["findings"] if "no trading actions" in each]
 
 
-REPLAYING = [name for name in known() if name not in ("udp", "afxdp", "dpdk")]
+SILICON = ("fpga-hls", "fpga-sim", "alveo")
+"""Backends that run a hardware profile and nothing else."""
+REPLAYING = [name for name in known() if name not in ("udp", "afxdp", "dpdk", *SILICON)]
 """Backends that read files themselves."""
 
 
@@ -310,3 +326,127 @@ def test_the_captures_and_configurations_reach_what_is_to_be_compared():
     assert expected("clean", "small tables").counters["symbol_out_of_range"] > 0
     assert expected("heartbeats", "books").counters["heartbeats"] > 100
     assert len(taken.bbo) > 1000
+
+
+# ---------------------------------------------------------------- hardware profiles
+
+SESSIONS: dict[str, tuple[str, SessionPlan]] = {
+    "packets": ("one.pcap", SessionPlan(messages=8_000, symbols=20, seed=31, heartbeat_s=0)),
+    "a daily file": ("one.itch", SessionPlan(messages=20_000, symbols=40, seed=32)),
+    "crossed": (
+        "two.pcap",
+        SessionPlan(messages=6_000, symbols=64, seed=33, heartbeat_s=600, crossed=True),
+    ),
+}
+AAPL = SHARED / "nasdaq_itch50" / "aapl_20191230_part1.pcap"
+EXAMPLE = Path(__file__).parents[1] / "hdl" / "profiles" / "example.toml"
+WIDE = Config(capacity=Capacity(symbols=4_096))
+
+
+class Traded(NamedTuple):
+    """What of a profile's run must be the same in hardware."""
+
+    orders: list[bytes]
+    profile: dict[str, Any]
+    counters: dict[str, int]
+    book_digest: str
+    messages_by_type: dict[str, int]
+    bbo: list[str]
+    findings: list[str]
+
+
+@cache
+def given(capture: str) -> tuple[Path, Profile]:
+    """A session, and a profile of its symbols in which triggers and limits are met often."""
+    if capture == "AAPL":
+        if not AAPL.exists():
+            pytest.skip(f"no real data at {AAPL}")
+        return AAPL, load_profile(EXAMPLE)
+    name, plan = SESSIONS[capture]
+    path = session(f"profiled {name}", plan)
+    draw = random.Random(plan.seed)
+    raw = run_of(path)
+    packets = (packet_of(raw[n : n + 20], "0000000001", 1) for n in range(0, len(raw), 20))
+    ticks = list(ticks_of([frame(each) for each in packets]).items())[:64]
+    symbols = {each: Symbol(_trigger(draw), tick) for each, tick in ticks}
+    limits = SymbolLimits(
+        max_long=draw.choice((1_500, 4_000)),
+        max_short=draw.choice((1_200, 3_000)),
+        collar_ticks=draw.choice((1, 5)),
+        orders_per_second=draw.choice((5, 20)),
+        order_burst=2,
+    )
+    return path, Profile(symbols=symbols, limits=limits)
+
+
+@cache
+def run_of(path: Path) -> list[bytes]:
+    """The messages of a session."""
+    if path.suffix == ".itch":
+        return split(path.read_bytes())
+    return [raw for each in packets_of(path) for raw, _ in messages_of(each.data)]
+
+
+def _trigger(draw: random.Random) -> Imbalance | Spread | Through:
+    which = draw.randrange(4)
+    slippage = draw.choice((0.0, 0.01, 0.02))
+    if which == 0:
+        return Through(draw.choice(("buy", "sell")), draw.choice((20.0, 60.0)), 100, slippage)
+    if which == 1:
+        return Spread(draw.choice(("buy", "sell")), draw.choice((0.01, 0.03)), 150, slippage)
+    return Imbalance(draw.choice((1, 2, 4)), 100, draw.choice((0, 200)), slippage)
+
+
+def traded(name: str, capture: str, protocol: str, place: Path) -> tuple[Traded, dict[str, Any]]:
+    """A profile's run on a backend, and its whole result."""
+    path, wanted = given(capture)
+    wanted = msgspec.structs.replace(wanted, orders=ORDERS[protocol])
+    orders, bbo = place / f"{name}.orders", place / f"{name}.csv"
+    plan = Plan([path], orders=str(orders), bbo=str(bbo))
+    try:
+        result = replay(find(name), WIDE, plan, profile=wanted)
+    except BackendError as error:
+        pytest.skip(str(error))
+    rows = Path(bbo).read_text().splitlines()
+    counted = ("intents", "orders_sent", "orders_rejected", "messages", "gaps")
+    return Traded(
+        split(orders.read_bytes()),
+        result["profile"],
+        {key: result["counters"][key] for key in counted if key in result["counters"]},
+        result["book_digest"],
+        result["messages_by_type"],
+        [row for row in rows if row.split(",")[3] in wanted.symbols],
+        result["findings"],
+    ), result
+
+
+@cache
+def traded_by_software(capture: str, protocol: str) -> Traded:
+    with TemporaryDirectory() as place:
+        return traded("software", capture, protocol, Path(place))[0]
+
+
+ORDERS = {"ouch50": Orders(), "ouch42": Orders(protocol="ouch42")}
+PROFILED = [
+    *((capture, "ouch50") for capture in (*SESSIONS, "AAPL")),
+    ("packets", "ouch42"),
+]
+
+
+@pytest.mark.parametrize(("capture", "protocol"), PROFILED)
+@pytest.mark.parametrize("name", SILICON[:2])
+def test_silicon_does_what_software_does_in_the_same_profile(name, capture, protocol, tmp_path):
+    """Orders, refusals, counts and best prices; and neither side may have left the profile."""
+    found, result = traded(name, capture, protocol, tmp_path)
+    wanted = traded_by_software(capture, protocol)
+    assert found == wanted
+    assert found.findings == [] and not any(found.profile["overflows"].values())
+    assert not any(found.profile["rejects_beyond"].values())
+    assert len(found.orders) > 20 and sum(found.profile["rejects_by_check"].values()) > 20
+    assert len(found.bbo) > 1_000
+    if name == "fpga-sim":
+        counted = result["chain"]["counters"]
+        assert counted["orders_sent"] == len(found.orders) == result["latency_cycles"]["count"]
+        assert counted["intents"] == found.counters["intents"]
+        assert not any(counted[n] for n in ("intents_dropped", "orders_dropped", "bus_errors"))
+        assert result["latency_cycles"]["min"] == 19

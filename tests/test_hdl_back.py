@@ -289,12 +289,12 @@ def test_a_release_waits_at_most_ten_cycles_and_holds_up_nothing(session):
     took = accesses[-1].ended - accesses[-1].began
     alone.close()
     first = session.back.cycle + 1
-    for n in range(60):
+    for n in range(40):
         session.top(1 + 4 * n, a_top(4, n + 1, n % 2 == 0))
     for _ in range(8):
         session.tell(Table.RELEASE, 4, long_change=-1)
     session.back.run(0, until_quiet=60)
-    assert [each.cycle - first for each in session.back.verdicts] == [7 + 4 * n for n in range(60)]
+    assert [each.cycle - first for each in session.back.verdicts] == [7 + 4 * n for n in range(40)]
     slowest = max(
         access.ended - access.began for access, what, _ in session._told if what is Table.RELEASE
     )
@@ -325,10 +325,11 @@ def test_registers_are_read_while_orders_are_sent(session):
 
 
 def test_orders_that_find_no_room_are_refused_whole(session):
-    open_up(session, 6)
+    symbols = range(ORDER_DEPTH + 6)
+    open_up(session, *symbols)
     session.back.ready = lambda cycle: False
-    for n in range(ORDER_DEPTH + 6):
-        session.top(1 + 5 * n, a_top(6, n + 1, n % 2 == 0))
+    for n in symbols:
+        session.top(1 + 5 * n, a_top(n, n + 1, True))
     session.back.run(200)
     assert not session.back.orders
     session.back.ready = lambda cycle: True
@@ -336,19 +337,33 @@ def test_orders_that_find_no_room_are_refused_whole(session):
     session.check_counters()
     assert (session.counted["ORDERS"], session.refused) == (ORDER_DEPTH + 1, 5)
     assert session.back.value("ORDER_QUEUE_PEAK") == ORDER_DEPTH
+    assert session.back.value("ORDERS_OVERFLOW") == 0b11111 << ORDER_DEPTH + 1
     # What was refused for want of room had passed the gate, and its exposure stays.
     session.check_states()
 
 
 def test_intents_that_find_no_room_are_counted(session):
-    open_up(session, 7)
+    open_up(session, *range(64))
     for n in range(200):
-        session.top(1 + n, a_top(7, n + 1, n % 2 == 0))
+        session.top(1 + n, a_top(n % 64, n + 1, n // 64 % 2 == 0))
     finish(session)
     session.check_counters()
-    # While 200 come one leaves every four cycles; then the queue is worked off.
-    assert session.intents == 200 and session.dropped == 200 - 50 - INTENT_DEPTH
+    # One leaves every four cycles, until the queue is full; then three of four symbols stop.
+    assert session.dropped > 40 and session.intents - session.dropped > 80
     assert session.back.value("INTENT_QUEUE_PEAK") == INTENT_DEPTH
+    stopped = session.back.value("ORDERS_OVERFLOW")
+    assert 0 < stopped.bit_count() <= session.dropped + session.refused
+    # A symbol that had no room fires again once the host says so, and no earlier.
+    symbol = stopped.bit_length() - 1
+    session.top(1, a_top(symbol, 500, True))
+    session.top(9, a_top(symbol, 501, False))
+    finish(session)
+    before = session.intents
+    session.clear("ORDERS_OVERFLOW")
+    session.back.settle()
+    session.top(1, a_top(symbol, 502, True))
+    finish(session)
+    assert session.intents == before + 1 and session.back.value("ORDERS_OVERFLOW") == 0
 
 
 # ---------------------------------------------------------------- what cannot be trusted

@@ -86,7 +86,7 @@ def test_random_operations(model, name):
 
 @pytest.mark.parametrize("name", FAR_FLOWS)
 def test_prices_beyond_the_window(model, name):
-    results, seen = checked(model, replace(FAR_FLOWS[name]).operations(10_000))
+    _, seen = checked(model, replace(FAR_FLOWS[name]).operations(10_000))
     assert seen.far > 100
     assert seen.rescans > 0
     assert seen.statuses.get(Status.OFF_GRID, 0) > 0 or name != "off the grid"
@@ -306,7 +306,7 @@ def test_every_price_near_a_tick_is_told_apart(model):
 def test_a_side_that_is_lost_is_found_again(model):
     """Its window is empty while far orders live: the true top is published, behind a rescan.
 
-    The operation just behind the one that emptied the window is on its way already, and comes again.
+    The operation behind the one that emptied the window is on its way already, and comes again.
     """
     far = 100 * (40000 + 3000)
     rows = [
@@ -367,9 +367,7 @@ def test_a_rescan_reads_only_rows_that_may_matter():
     rows += [(ADD, 8, 1000 + n, 0, SELL, 4000000, 5) for n in range(500)]
     rows += [(DELETE, 8, 1000 + n) for n in range(500)]
     # Behind the first rescan the store is known to have nothing else of the side.
-    for turn in range(2):
-        rows += [(DELETE, 8, 1, 0, 0, 0, 0, 255), (ADD, 8, 1, 0, SELL, 4000000, 5, 255)]
-        rows += [(DELETE, 8, 1, 0, 0, 0, 0, 255), (ADD, 8, 1, 0, SELL, 4000000, 5, 255)]
+    rows += [(DELETE, 8, 1, 0, 0, 0, 0, 255), (ADD, 8, 1, 0, SELL, 4000000, 5, 255)] * 4
     made = operations(rows)
     results = model.run(made)
     seen = compare(made, results, Book(15, CENTS))

@@ -4,8 +4,8 @@ Orders, refusals and best prices are what came out of the chain; the engine besi
 host: it reads the same packets first, tells the chain which stock locate is which symbol and which
 groups its lines have, and keeps what only software counts (messages, books, lines, digests).  Words
 follow each other without the wire's idle time, at twice the rate of 10 Gb/s, but no frame begins
-while many operations wait (`chain_model.MOST_WAITING`) or the book looks for a lost side in its
-store; so latencies have the waits behind repairs and sweeps, but not all of those behind a rescan.
+while many operations wait (`chain_model.MOST_WAITING`); so latencies have the waits behind repairs,
+sweeps and rescans, but no longer ones than that many operations make.
 
 The same profile gives the same orders, byte for byte, the same refusals by check, and the same best
 prices of the profile's symbols, as long as no book left the hardware: each that did is a finding.

@@ -46,7 +46,7 @@ class Capacities(NamedTuple):
     tick_bits: int = 10
     cached_levels: int = 8
     level_bits: int = 36
-    """Of a level's quantity: 64k orders of 32 bits can add up to more, which is flagged."""
+    """Of a level's quantity: 64k orders of 32 bits can add up to more, so the highest is a flag."""
     tick_below_dollar: int = 1
     tick_from_dollar: int = 100
     one_dollar: int = 10_000

@@ -12,16 +12,20 @@ symbol's last top (bit 0 buying, bit 1 selling).  Nothing holds with an empty si
 a gap, or once the symbol has left what the hardware can hold:
 
     orders     an order came while the profile's symbols had as many alive as the hardware has room
-               for.  The hardware's store is a hash table four times that size: which order finds no
-               place there depends on the references alive, and practically none does at this count
+               for: at the same order in both.  The hardware's store is a hash table four times that
+               size, which says so, too, where an order finds both of its buckets full: that follows
+               from the references, is not counted here, and practically never comes before the
+               count is reached
     off grid   the best price of a side is no multiple of the symbol's tick.  The hardware has such
-               an order in no level, and says so when it is added within the window; what is worse
-               than the best changes no top
-    level      a best size is beyond what the hardware counts
+               an order in no level, and stops at the first one that is added, at whatever price: so
+               not later than here
+    level      a best size is more than half of what the hardware can hold, beyond which it does
+               not trust itself: at the same top in both; the hardware says it of other levels, too
 
 Each stays until the end of the run, and is counted.  The hardware's window follows the market and
-is refilled from its order store, so that a price outside of it is no overflow; its FIFO in front of
-the book has no counterpart here.
+is refilled from its order store, so that a price outside of it is no overflow.  What follows from
+cycles has no counterpart here, and is the hardware's alone to say: operations that found no room in
+front of its book, intents and orders that found none behind it.
 
 Everything it knows is in the strategy's cells, so that snapshots and digests have it.  Live orders
 are counted by what each message does to the engine's number of them: one message is one order.
@@ -203,7 +207,7 @@ def note_overflows(cells, at, bid_px, bid_sz, ask_px, ask_sz):
     """Stop a symbol whose top the hardware does not hold.  An empty side has price and size 0."""
     if (bid_px % cells[at + _TICK] != 0) | (ask_px % cells[at + _TICK] != 0):
         _overflow(cells, at, _OFF_GRID)
-    if (bid_sz | ask_sz) >> _LEVEL_BITS != 0:
+    if (bid_sz | ask_sz) >> (_LEVEL_BITS - 1) != 0:
         _overflow(cells, at, _LEVEL)
 
 

@@ -38,7 +38,19 @@ def _latency_table(result: dict[str, Any], width: int) -> Table:
     for stage, row in rows.items():
         cells = [f"{row['count']:,}", *(_ns(row[name]) for name in columns[1:])]
         table.add_row(stage, *cells)
+    if "latency_cycles" in result:
+        _add_hardware(table, columns, result["latency_cycles"], result["latency_at_clock_ns"])
     return table
+
+
+def _add_hardware(
+    table: Table, columns: tuple[str, ...], cycles: dict[str, Any], at_clock: dict[str, Any]
+) -> None:
+    """Rows of a simulated chain: its own cycles, and those at the clock that it is made for."""
+    counted = ["-" if cycles[name] is None else f"{cycles[name]:,}" for name in columns]
+    table.add_row("chain, cycles", *counted)
+    times = (_ns(at_clock[name]) for name in columns[1:])
+    table.add_row(f"at {at_clock['clock_mhz']} MHz", counted[0], *times)
 
 
 def _counter_table(result: dict[str, Any]) -> Table:

@@ -3,6 +3,9 @@
 What the host writes while traffic runs takes effect in one cycle, which its answer tells; so the
 reference is exact however accesses and traffic meet.  Effects are applied in the order of the
 cycles in which a top, an intent or an order comes to where they count (`_DELAY`).
+
+Which intents the gate's queue drops is foreseen (`Queue`); which orders find no room follows from
+when the stream is taken, and is seen by what is missing.  Either stops its symbol's trigger.
 """
 
 from collections import Counter
@@ -10,6 +13,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
+from tickpath.layout import MAX_INTENTS
+from tickpath.ouch import token_of
 from tickpath_backends.hdl import registers
 from tickpath_backends.hdl.back_model import Access, Back, Order, Verdict, top_ports
 from tickpath_backends.hdl.back_reference import Intent, Reference
@@ -40,6 +45,30 @@ class DifferenceError(AssertionError):
 
 
 @dataclass
+class Queue:
+    """The gate's: one intent in four cycles is checked, up to 64 wait."""
+
+    depth: int = 64
+    waiting: int = 0
+    last: int = -4
+    """Cycle in which one was taken last."""
+
+    def takes(self, cycle: int) -> bool:
+        """Whether there is room for an intent of a cycle."""
+        while self.waiting and self.last + 4 < cycle:
+            self.last += 4
+            self.waiting -= 1
+        is_free = cycle >= self.last + 4
+        if is_free:
+            self.last = cycle
+            return True  # it, or the first of those that wait, whose place it takes
+        if self.waiting == self.depth:
+            return False
+        self.waiting += 1
+        return True
+
+
+@dataclass
 class Session:
     """One run: what is given is noted, what comes out compared by `check`."""
 
@@ -55,6 +84,8 @@ class Session:
     rescanned: int = 0
     counted: Counter[str] = field(default_factory=Counter)
     latencies: list[int] = field(default_factory=list)
+    queue: Queue = field(default_factory=Queue)
+    _foreseen: int = 0
     _told: list[tuple[Access, Table | str, Callable[[], None]]] = field(default_factory=list)
 
     # ------------------------------------------------------------ what is given
@@ -151,19 +182,47 @@ class Session:
         # A gap counts for the top of its own cycle.
         due = [*self._effects(_TOPS)]
         due += [(at, partial(self._gap, at, symbol)) for at, symbol in self.gaps]
+        due += [(at, partial(self._no_room, at, symbol)) for at, symbol in self._missing()]
         due.sort(key=lambda each: each[0])
         made = []
+        full: list[tuple[int, int]] = []
         for at, top in self.tops:
             while due and due[0][0] <= at:
                 due.pop(0)[1]()
+            while full and full[0][0] <= at:
+                self._no_room(*full.pop(0))
             self.reference.now = at
             intent = self.reference.top(top)
             self._count_top(top)
             if intent is not None:
                 made.append((at, intent))
+                if not self.queue.takes(at + 1):
+                    full.append((at + 3, intent.symbol))
+                    self._foreseen += 1
         for _, apply in due:
             apply()
+        for each in full:
+            self._no_room(*each)
         return made
+
+    def _no_room(self, at: int, symbol: int) -> None:
+        self.reference.now = at - 1
+        self.reference.no_room(symbol)
+
+    def _missing(self) -> list[tuple[int, int]]:
+        """Accepted intents without an order: the first cycle that knows, and the symbol."""
+        found, orders = [], iter(self.back.orders)
+        order = next(orders, None)
+        late = 11 if self.back.protocol is Protocol.FIX44 else 2
+        for each in self.back.verdicts:
+            if not each.is_accepted:
+                continue
+            number = each.intent >> 16 & (1 << 64) - 1
+            if order is not None and token_of(number * MAX_INTENTS)[1:].encode() in order.data:
+                order = next(orders, None)
+            else:
+                found.append((each.cycle + late, each.intent >> 193))
+        return found
 
     def _count_top(self, top: Mapping[str, int]) -> None:
         self.counted["TOPS_RESCANNED"] += top.get("rescanned", 0)
@@ -202,6 +261,8 @@ class Session:
             self.counted["REFUSED" if expected.failed else "ACCEPTED"] += 1
             judged.append((got.cycle, intent, expected))
         self.dropped += sum(1 for _ in waiting)
+        if self.dropped != self._foreseen:
+            raise DifferenceError(f"{self.dropped} intents dropped, not {self._foreseen}")
         for _, apply in due:
             apply()
         return judged

@@ -104,6 +104,10 @@ class Reference:
             if each.flags.get(cause, cycle) < cycle:
                 del each.flags[cause]
 
+    def no_room(self, symbol: int) -> None:
+        """An intent or an order of a symbol was dropped."""
+        self.symbols[symbol].flags["orders"] = self.now
+
     def top(self, top: Values) -> Intent | None:
         """A top of book; the intent, if it makes one."""
         state, flags = self.symbols[top["symbol"]], top.get("flags", 0)

@@ -147,7 +147,7 @@ def prepare(chain: Chain, profile: Profile, expected: Expected) -> None:
 
 
 def stopped_by(chain: Chain) -> set[int]:
-    """Symbols that the hardware stopped: an order off the grid or without room, a level too large."""
+    """Symbols that the hardware stopped: by an order off the grid or no room, a level too large."""
     said = chain.value("WINDOW_OVERFLOW") | chain.value("ORDERS_OVERFLOW")
     return {n for n in range(64) if said >> n & 1}
 

@@ -247,8 +247,10 @@ REGISTERS = (
     Register("LATENCY_SUM", 0x040, 64, _R, "cycles of all orders"),
     Register("LATENCY_COUNT", 0x048, 64, _R, "orders"),
     Register("CYCLE", 0x050, 64, _R, "cycles since reset"),
-    Register("WINDOW_OVERFLOW", 0x058, 64, _RC, "symbols with an order off grid or a level too large"),
-    Register("ORDERS_OVERFLOW", 0x060, 64, _RC, "symbols of which an order or intent found no room"),
+    Register(
+        "WINDOW_OVERFLOW", 0x058, 64, _RC, "symbols with an order off grid, a level too large"
+    ),
+    Register("ORDERS_OVERFLOW", 0x060, 64, _RC, "symbols with an order or intent without room"),
     Register("STALE", 0x068, 64, _RC, "symbols of which messages were missed"),
     Register("HALTED", 0x070, 64, _R, "symbols that may not be traded"),
     Register("STAGE", 0x100, 32, _RW, "as many as the longest entry has are there", STAGE_WORDS),
