@@ -12,9 +12,12 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
+from msgspec import structs
+
 import hdl_reference
 from itch_messages import message
 from scenes import TS
+from tickpath.config import Fix44Orders
 from tickpath.digest import symbol_number
 from tickpath.layout import MAX_INTENTS
 from tickpath.profile import (
@@ -30,8 +33,10 @@ from tickpath.profile import (
     symbol_limits,
     trigger_parameters,
 )
+from tickpath_backends.hdl import fix_order
 from tickpath_backends.hdl.book_reference import Book, Status
-from tickpath_backends.hdl.profile import Check, Kind
+from tickpath_backends.hdl.error import HdlError
+from tickpath_backends.hdl.profile import PROFILE, Check, Kind
 
 REFERENCE = SimpleNamespace(
     trigger_step=hdl_reference.trigger_step, risk_step=hdl_reference.risk_step
@@ -158,6 +163,19 @@ class Silicon:
 
 
 # ---------------------------------------------------------------- something to run
+
+
+def filled(settings: Fix44Orders) -> Fix44Orders:
+    """The settings with as long a text as makes their constants fill the hardware's head."""
+    for length in range(1, PROFILE.fix_head_bytes):
+        full = structs.replace(settings, options={**settings.options, "text": "x" * length})
+        try:
+            fix_order.head(full)
+        except HdlError:
+            continue
+        return full
+    raise AssertionError("no text fills the head")
+
 
 NAMES = ("AAPL", "MSFT", "PENNY", "ZVZZT", "OTHER")
 """The last one is in no profile; the third is quoted below one dollar."""

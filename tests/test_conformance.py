@@ -11,6 +11,7 @@ framed when they come (`LOCAL`), and the counts of packets that their filters ke
 
 import random
 from collections.abc import Iterator
+from decimal import Decimal
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,6 +24,7 @@ import pytest
 from captures import SHARED
 from itch_messages import frame, split
 from sessions import Captured, columns, packets_of, session, write_pcap
+from silicon import filled
 from tickpath import Config, Engine
 from tickpath.backend import BackendError, find, known
 from tickpath.config import (
@@ -31,6 +33,7 @@ from tickpath.config import (
     Dpdk,
     Feed,
     Fills,
+    Fix44Orders,
     Orders,
     Risk,
     StrategyConfig,
@@ -51,6 +54,7 @@ from tickpath.profile import (
 )
 from tickpath.replay import Plan, replay
 from tickpath_backends.hdl.chain_check import messages_of, ticks_of
+from tickpath_backends.hdl.fix_order import widened
 from tickpath_backends.hdl.parse_flow import packet as packet_of
 
 LOCAL = {"packets", "bytes", "bytes_headers", "bytes_skipped"}
@@ -426,10 +430,12 @@ def traded_by_software(capture: str, protocol: str) -> Traded:
         return traded("software", capture, protocol, Path(place))[0]
 
 
-ORDERS = {"ouch50": Orders(), "ouch42": Orders(protocol="ouch42")}
+FIX = Orders(protocol="fix44", fix44=filled(Fix44Orders("TRADER", "EXCHANGE")))
+ORDERS = {"ouch50": Orders(), "ouch42": Orders(protocol="ouch42"), "fix44": FIX}
 PROFILED = [
     *((capture, "ouch50") for capture in (*SESSIONS, "AAPL")),
     ("packets", "ouch42"),
+    ("packets", "fix44"),
 ]
 
 
@@ -439,6 +445,9 @@ def test_silicon_does_what_software_does_in_the_same_profile(name, capture, prot
     """Orders, refusals, counts and best prices; and neither side may have left the profile."""
     found, result = traded(name, capture, protocol, tmp_path)
     wanted = traded_by_software(capture, protocol)
+    if protocol == "fix44":
+        assert_same_fields(found.orders, wanted.orders)
+        wanted = wanted._replace(orders=[widened(each) for each in wanted.orders])
     assert found == wanted
     assert found.findings == [] and not any(found.profile["overflows"].values())
     assert not any(found.profile["rejects_beyond"].values())
@@ -449,4 +458,22 @@ def test_silicon_does_what_software_does_in_the_same_profile(name, capture, prot
         assert counted["orders_sent"] == len(found.orders) == result["latency_cycles"]["count"]
         assert counted["intents"] == found.counters["intents"]
         assert not any(counted[n] for n in ("intents_dropped", "orders_dropped", "bus_errors"))
-        assert result["latency_cycles"]["min"] == 19
+        assert result["latency_cycles"]["min"] == (28 if protocol == "fix44" else 19)
+
+
+def assert_same_fields(found: list[bytes], wanted: list[bytes]) -> None:
+    """FIX orders to a parser that is not ours: the same fields in order, numbers as numbers."""
+    simplefix = pytest.importorskip("simplefix", reason="simplefix is not installed")
+    for pair in zip(found, wanted, strict=True):
+        fields = []
+        for raw in pair:
+            parser = simplefix.FixParser()
+            parser.append_buffer(raw)
+            message = parser.get_message()
+            assert message is not None and message.encode() == raw
+            counted = [(tag, value) for tag, value in message.pairs if tag not in (b"9", b"10")]
+            fields.append([(t, Decimal(v.decode()) if t in _NUMBERS else v) for t, v in counted])
+        assert fields[0] == fields[1]
+
+
+_NUMBERS = (b"38", b"44")

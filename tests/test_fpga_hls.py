@@ -86,5 +86,5 @@ def test_what_it_does_not_do_is_said():
     with pytest.raises(BackendError, match="--audit"):
         HlsExecutor(Config(), profile=given, on_audit=lambda *_: True)
     fix = Orders(protocol="fix44", fix44=Fix44Orders(sender_comp_id="A", target_comp_id="B"))
-    with pytest.raises(BackendError, match="OUCH"):
+    with pytest.raises(BackendError, match=r"fix44.options \(text takes any\) by \+43"):
         HlsExecutor(Config(orders=fix), profile=given)

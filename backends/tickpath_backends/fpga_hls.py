@@ -2,15 +2,15 @@
 
 Packets, messages and books are the engine's.  In the place of the profile's strategy stands one
 that takes each new top of book through the DSLX functions ``trigger_step``, ``risk_step`` and
-``ouch50_encode`` or ``ouch42_encode`` (`hdl.aot`) and writes the order into the engine's send
+``ouch50_encode``, ``ouch42_encode`` or ``fix44_encode`` (`hdl.aot`) and writes the order into the engine's send
 buffer itself: neither the engine's gate nor its encoder sees it.  What the functions hand from one
 message to the next (exposures, buckets) stands in the strategy's cells behind the profile's own, so
 that snapshots have it; nothing is released, because nobody answers orders.
 
 The same profile gives the same orders, byte for byte, and the same refusals by check as on the
 software executor.  Not equal are the state digest (own orders and the gate's state are in other
-places), which of a check's codes a refusal is counted under, and what is not there: an audit, soft
-levels, orders in FIX.
+places), which of a check's codes a refusal is counted under, numbers in FIX, which have leading
+zeros (`hdl.fix_order`), and what is not there: an audit, soft levels.
 """
 
 from typing import Any, NamedTuple
@@ -19,7 +19,7 @@ import msgspec
 import numpy as np
 from numba import njit
 
-from tickpath import stamps, view
+from tickpath import fix, stamps, view
 from tickpath.backend import BackendError
 from tickpath.config import Config
 from tickpath.counters import Counter
@@ -46,10 +46,10 @@ from tickpath.profile_trigger import (
     note_overflows,
     row_of_message,
 )
-from tickpath.risk import MAX_PRICE
+from tickpath.risk import MAX_PRICE, Reject
 from tickpath.wire import hot
 from tickpath.wire.moldudp64 import MOLDUDP64
-from tickpath_backends.hdl import xls
+from tickpath_backends.hdl import fix_order, xls
 from tickpath_backends.hdl.error import HdlError
 
 _block = hot.message(MOLDUDP64["message_block"])
@@ -65,7 +65,7 @@ _SIZE = np.uint64((1 << CAPACITIES.level_bits) - 1)
 _EXPOSURE = np.uint64((1 << 40) - 1)
 _SIGN_SHIFT = np.int64(24)
 _INTENTS = np.uint64(MAX_INTENTS)
-_MAX_PRICE = np.uint64(MAX_PRICE)
+_MAX_PRICE, _MALFORMED = np.uint64(MAX_PRICE), np.uint64(Reject.MALFORMED)
 _COUNT_INTENTS = np.uint64(Counter.INTENTS)
 _SENT, _REJECTED = np.uint64(Counter.ORDERS_SENT), np.uint64(Counter.ORDERS_REJECTED)
 _TRADING, _TRADING_LATER = ord("T"), 0
@@ -75,7 +75,11 @@ _CODES = np.array(
     [min(int(code) for code, check in CHECKS.items() if check == each) for each in Check], np.uint64
 )
 """The first of the engine's codes for each check, and the checks in the engine's order."""
-_ENCODERS = {"ouch50": "ouch50_encode", "ouch42": "ouch42_encode"}
+_ENCODERS = {
+    "ouch50": ("ouch", "ouch50_encode"),
+    "ouch42": ("ouch", "ouch42_encode"),
+    "fix44": ("fix44", "fix44_encode"),
+}
 
 
 class _Function(NamedTuple):
@@ -167,12 +171,36 @@ def _judge_with(risk: _Function, limits: np.ndarray, unknown_trades: bool) -> An
     return judge
 
 
-def _write_with(encoder: _Function) -> Any:
-    """``write(eng, book, ...)``: the order's message into the send buffer."""
-    order, a_order = encoder.inputs[1], encoder.at[1]
+def _length_with(encoder: _Function, is_fix: bool) -> Any:
+    """``length_of()``: of the message that was made last."""
+    if is_fix:
+        output, a_out = encoder.output, encoder.result
+
+        @njit
+        def length_of():
+            return np.uint64(output.length(a_out))
+
+        return length_of
+    length = np.uint64(len(encoder.frame.output["value"][0]))
+
+    @njit
+    def fixed_length():
+        return length
+
+    return fixed_length
+
+
+def _write_with(encoder: _Function, is_fix: bool) -> Any:
+    """``write(eng, book, ...)``: the order's message into the send buffer; False: it has none."""
+    order, a_order = encoder.inputs[-2 if is_fix else -1], encoder.at[-2 if is_fix else -1]
     call, a_out = encoder.call, encoder.result
     arguments = tuple(np.uint64(each) for each in encoder.frame.arguments)
-    length = np.uint64(len(encoder.frame.output["value"][0]))
+    length_of = _length_with(encoder, is_fix)
+    made = encoder.frame.output
+    message = "message" if is_fix else "value"
+    assert made.dtype.fields is not None
+    # A message stands in its vector backwards: its first byte is the last.
+    first = a_out + np.uint64(made.dtype.fields[message][1] + made.dtype[message].itemsize - 1)
     buy, sell, short = np.uint64(ord("B")), np.uint64(ord("S")), np.uint64(ord("T"))
     zero, last = np.uint64(0), np.int64(0)
 
@@ -186,11 +214,14 @@ def _write_with(encoder: _Function) -> Any:
         order.set_symbol(a_order, book_record.symbol(book_record.at(eng, np.uint64(book))))
         order.set_price(a_order, price)
         call(arguments[0], arguments[1], arguments[2], zero, zero, zero, last)
+        length = length_of()
+        if length == zero:
+            return False
         out = egress.at(eng, engine.egress_used(eng))
         _block.set_message_length(out, length)
         out += _block.LENGTH
         for n in range(length):
-            store_u8(out + n, load_u8(a_out + length - ONE - n))
+            store_u8(out + n, load_u8(first - n))
         stamps.order_sent(eng)
         count(eng, _SENT)
         if engine.orders_wanted(eng) != ZERO:
@@ -198,6 +229,7 @@ def _write_with(encoder: _Function) -> Any:
             engine.set_egress_used(eng, used)
             if used > engine.egress_limit(eng):
                 engine.set_pause(eng, ONE)
+        return True
 
     return write
 
@@ -241,10 +273,13 @@ def _strategy_with(trigger: _Function, parameters: np.ndarray, judge: Any, write
         quantity, reference = fired.intent_quantity(a_fired), fired.reference_px(a_fired)
         failed, short = judge(eng, book, cells, n, is_sell, price, quantity, reference)
         if failed == ZERO:
-            write(eng, book, is_sell, short, price, quantity)
-            return
+            if write(eng, book, is_sell, short, price, quantity):
+                return
+            code = _MALFORMED  # text cannot say it
+        else:
+            code = _code_of(failed, price)
         count(eng, _REJECTED)
-        r = reject.at(eng, _code_of(failed, price))
+        r = reject.at(eng, code)
         reject.set_value(r, reject.value(r) + ONE)
 
     return hls
@@ -260,14 +295,15 @@ class HlsExecutor:
         if options.get("on_audit") is not None:
             raise BackendError("fpga-hls: the DSLX gate writes no audit, leave --audit out")
         if config.orders.protocol not in _ENCODERS:
-            raise BackendError("fpga-hls: orders.protocol: the DSLX encoders here are OUCH's")
+            known = ", ".join(_ENCODERS)
+            raise BackendError(f"fpga-hls: orders.protocol: the DSLX encoders write {known}")
         cells = CELLS + 1 + _STATE * len(profile.symbols)
         strategy = msgspec.structs.replace(config.strategy, cells=cells)
         config = msgspec.structs.replace(config, strategy=strategy)
         try:
             trigger = _function("trigger", "trigger_step")
             risk = _function("risk", "risk_step")
-            encoder = _function("ouch", _ENCODERS[config.orders.protocol])
+            encoder = _function(*_ENCODERS[config.orders.protocol])
         except HdlError as error:
             raise BackendError(f"fpga-hls: {error}") from None
         self._functions = trigger, risk, encoder
@@ -283,13 +319,27 @@ class HlsExecutor:
             risk.frame.inputs[3][name] = value
         unknown_trades = profile.gate.unknown_trading_state == "trade"
         judge = _judge_with(risk, self._limits, unknown_trades)
-        write = _write_with(encoder)
+        is_fix = config.orders.protocol == "fix44"
+        write = _write_with(encoder, is_fix)
         options["strategy"] = _strategy_with(trigger, self._parameters, judge, write)
         self.engine = Engine(config, **options)
-        # A message stands in its vector backwards.
         template = encoder.frame.inputs[0]["value"][0]
         raw = bytes(self.engine.block.template[OrderMessage.ENTER]["bytes"])[: len(template)]
+        if is_fix:
+            raw = self._constants(encoder, config)
         template[:] = np.frombuffer(raw[::-1], np.uint8)
+
+    @staticmethod
+    def _constants(encoder: _Function, config: Config) -> bytes:
+        """A FIX session's head; its sum, and the time that no session has stamped, are set."""
+        try:
+            head = fix_order.head(config.orders.fix44)
+        except HdlError as error:
+            raise BackendError(f"fpga-hls: {error}") from None
+        _, constant_sum, _, stamp = encoder.frame.inputs
+        constant_sum["value"] = fix_order.constant_sum(head)
+        stamp["sending_time"][0] = np.frombuffer(fix.NO_TIME.encode()[::-1], np.uint8)
+        return head
 
     @staticmethod
     def why_not() -> str | None:

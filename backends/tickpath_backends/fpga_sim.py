@@ -9,9 +9,13 @@ sweeps and rescans, but no longer ones than that many operations make.
 
 The same profile gives the same orders, byte for byte, the same refusals by check, and the same best
 prices of the profile's symbols, as long as no book left the hardware: each that did is a finding.
-Equal too are the profile's counts.  Rows of best prices are numbered by inputs, which are messages
-where no line has a gap.  Not here: an audit, orders in FIX, symbols that the profile does not have,
-latencies in software's nanoseconds; ``latency_cycles`` has those of the chain.
+Equal too are the profile's counts.  Orders in FIX have numbers of fixed widths, with leading zeros
+(`hdl.fix_order`), where software writes none: the same fields and values.  Rows of best prices are
+numbered by inputs, which are messages where no line has a gap.  A frame that is cut or bad is passed
+on by the chain before its end is seen; the engine takes nothing of it.  Captures without such frames
+are compared here, and those with are a finding (`frames_damaged`).  Not here: an audit, symbols that
+the profile does not have, latencies in software's nanoseconds; ``latency_cycles`` has those of the
+chain.
 """
 
 from collections.abc import Callable
@@ -40,7 +44,7 @@ from tickpath_backends.hdl.error import HdlError
 from tickpath_backends.hdl.parse_flow import frame, packet
 from tickpath_backends.hdl.registers import Protocol
 
-PROTOCOLS = {"ouch50": Protocol.OUCH50, "ouch42": Protocol.OUCH42}
+PROTOCOLS = {"ouch50": Protocol.OUCH50, "ouch42": Protocol.OUCH42, "fix44": Protocol.FIX44}
 LINES, GROUPS = 4, registers.GROUPS
 LONGEST = 1_000
 """Bytes of a message that are fed; of those that are longer, none is ITCH's."""
@@ -128,7 +132,8 @@ class SimExecutor:
         if options.get("on_audit") is not None:
             raise BackendError(f"{self.NAME}: the chain writes no audit, leave --audit out")
         if config.orders.protocol not in PROTOCOLS:
-            raise BackendError(f"{self.NAME}: orders.protocol: simulated are ouch50 and ouch42")
+            known = ", ".join(PROTOCOLS)
+            raise BackendError(f"{self.NAME}: orders.protocol: the chain writes {known}")
         self.profile = profile
         self._on_orders: Callable[[memoryview], None] | None = options.pop("on_orders", None)
         self._on_bbo: Callable[[Any], None] | None = options.pop("on_bbo", None)
@@ -139,8 +144,7 @@ class SimExecutor:
         protocol = PROTOCOLS[config.orders.protocol]
         try:
             self.chain = self.open_chain(protocol)
-            length = registers.TEMPLATE_BITS[protocol] // 8
-            self.chain.program(profile, chain_check.template_of(self.engine, length))
+            self.chain.program(profile, chain_check.template_of(self.engine, protocol))
         except HdlError as error:
             raise BackendError(f"{self.NAME}: {error}") from None
         self._numbers = {symbol_number(name): n for n, name in enumerate(profile.symbols)}
@@ -284,7 +288,7 @@ class SimExecutor:
                 f"{self.NAME}: {names[n]} left what the hardware holds (an order is off its grid or "
                 "found no room, a level is too large): its trigger stopped"
             )
-        for name in ("intents_dropped", "orders_dropped"):
+        for name in ("intents_dropped", "orders_dropped", "orders_textless"):
             if counters[name]:
                 what = f"{name.replace('_', ' ')}: {counters[name]:,}"
                 result["findings"].append(f"{self.NAME}: {what}")

@@ -21,8 +21,9 @@ from tickpath.packet import LINK_ETHERNET, PACKET
 from tickpath.profile import Check, Profile
 from tickpath.wire.itch50 import ITCH50
 from tickpath.wire.moldudp64 import END_OF_SESSION, MOLDUDP64
-from tickpath_backends.hdl import registers
+from tickpath_backends.hdl import fix_order, registers
 from tickpath_backends.hdl.chain_model import Chain, Outcome, frames_of, judged
+from tickpath_backends.hdl.registers import Protocol
 
 _NAMED = (
     "stock_directory",
@@ -131,16 +132,22 @@ def software(profile: Profile, frames: np.ndarray, base: Config | None = None) -
     return Expected(engine, engine.take_orders(), refused, tops, locates)
 
 
-def template_of(engine: Engine, length: int) -> int:
-    """What all of a session's orders share, as the entry of `Table.TEMPLATE`."""
+def template_of(engine: Engine, protocol: Protocol) -> int:
+    """What all of a session's orders share, as the entry of `Table.TEMPLATE`.
+
+    Raises `HdlError` where a FIX session's constants are not of the hardware's length.
+    """
+    if protocol is Protocol.FIX44:
+        head = fix_order.head(engine.config.orders.fix44)
+        return fix_order.constant_sum(head) << 8 * len(head) | int.from_bytes(head, "big")
+    length = registers.TEMPLATE_BITS[protocol] // 8
     raw = bytes(engine.block.template[OrderMessage.ENTER]["bytes"])[:length]
     return int.from_bytes(raw, "big")
 
 
 def prepare(chain: Chain, profile: Profile, expected: Expected) -> None:
     """Write what the software has learnt and been told into the chain's registers."""
-    length = registers.TEMPLATE_BITS[chain.protocol] // 8
-    chain.program(profile, template_of(expected.engine, length))
+    chain.program(profile, template_of(expected.engine, chain.protocol))
     chain.subscribe(expected.locates)
     lines = expected.engine.block.line[: expected.engine.block.get("lines")]
     chain.listen([(int(each["group"]), int(each["port"]), n) for n, each in enumerate(lines)])
@@ -191,7 +198,10 @@ def compare(
         len(outcome.orders), refused_of(outcome.verdicts), len(outcome.tops), cycles=-began
     )
     seen.cycles += chain.cycle
-    _same("orders", expected.orders, orders_of(outcome.orders))
+    wanted = expected.orders
+    if chain.protocol is Protocol.FIX44:
+        wanted = [fix_order.widened(each) for each in wanted]
+    _same("orders", wanted, orders_of(outcome.orders))
     _same("refusals", sorted(expected.refused.items()), sorted(seen.refused.items()))
     # The software numbers rows by messages, the chain by inputs, of which a gap is one too.
     first = 1 if expected.engine.counters["gaps"] else 0

@@ -36,11 +36,11 @@ CLOCK_MHZ = 322.27
 TRADING = ord("T")
 ROOM = 8_192
 """Tops, verdicts and orders that a run takes down before it is emptied."""
-ORDER_BYTES = 64
-"""Room of an order: a longer one (FIX) has no place here."""
+ORDER_BYTES = 256
+"""Room of an order."""
 QUIET = 400
 """Cycles without an output after which nothing can be on its way: 64 intents in front of the gate
-take four cycles each, 16 orders six."""
+take four cycles each, and orders show that they are under way."""
 MOST_WAITING = 1_024
 PATIENCE = 400_000
 """Cycles that a run may go on without an output while operations are on their way: more than two

@@ -104,6 +104,34 @@ def head(settings: Fix44Orders) -> bytes:
     return bytes(record["bytes"])[:end]
 
 
+def widened(raw: bytes) -> bytes:
+    """A message of the software's with numbers as wide as the hardware's, and so with other sums.
+
+    Raises `HdlError` for one whose numbers are wider, or that is no such order.
+    """
+    wide = _widened(raw, SOH + fix.tag("order_qty"), QUANTITY_DIGITS, SOH)
+    wide = _widened(wide, fix.PRICE, WHOLE_DIGITS, fix.POINT)
+    length, check_sum = HEAD["body_length"], TAIL["check_sum"]
+    wide = wide[: -check_sum.size - len(SOH)]
+    # Both count to the SOH in front of CheckSum's tag, and that.
+    end = len(wide) - TAIL["check_sum_tag"].size + len(SOH)
+    begin = length.offset + length.size
+    body = end - begin - len(SOH)
+    wide = wide[: length.offset] + f"{body:0{length.size}}".encode() + wide[begin:]
+    return wide + f"{sum(wide[:end]) & 0xFF:0{check_sum.size}}".encode() + SOH
+
+
+def _widened(raw: bytes, tag: bytes, digits: int, end: bytes) -> bytes:
+    """The number behind a tag, up to ``end``, with leading zeros."""
+    if raw.count(tag) != 1:
+        raise HdlError(f"fix44: not one {tag!r} in {raw!r}")
+    at = raw.index(tag) + len(tag)
+    number = raw[at : raw.index(end, at)]
+    if len(number) > digits:
+        raise HdlError(f"fix44: {number!r} has more than {digits} digits")
+    return raw[:at] + number.rjust(digits, b"0") + raw[at + len(number) :]
+
+
 def constant_sum(head_bytes: bytes) -> int:
     """The sum, modulo 256, of all bytes that no order changes; blanks add nothing.
 
