@@ -7,17 +7,22 @@ from pathlib import Path
 import pytest
 
 from captures import SHARED
-from itch_messages import run, split
+from itch_messages import frame, run, split
+from sessions import Captured, write_pcap
 from silicon import market, profile
 from streams import CAPACITY
 from test_profile_replay import EXAMPLE
 from tickpath import Config
 from tickpath.backend import Backend, BackendError
 from tickpath.config import Capacity
-from tickpath.profile import Profile, Symbol, load_profile
+from tickpath.layout import MAX_INTENTS
+from tickpath.ouch import order_id_of
+from tickpath.profile import Gate, Imbalance, Profile, Symbol, load_profile
 from tickpath.replay import Plan, replay
+from tickpath.wire.ouch50 import OUCH50_INBOUND
 from tickpath_backends.file import FileTransport
 from tickpath_backends.hdl import verilated
+from tickpath_backends.hdl.parse_flow import packet
 from tickpath_backends.software import SoftwareExecutor
 
 pytestmark = pytest.mark.skipif(verilated.why_not() is not None, reason=str(verilated.why_not()))
@@ -74,6 +79,35 @@ def test_real_frames(tmp_path):
     cycles, times = result["latency_cycles"], result["latency_at_clock_ns"]
     assert cycles["count"] == found["sent"] and cycles["min"] == cycles["p50"] == 19
     assert times["clock_mhz"] == 322.27 and times["p50"] == 59.0
+
+
+@pytest.mark.parametrize("cut", [1, 30])
+def test_a_frame_that_is_cut_is_a_finding(cut, tmp_path):
+    """Up to it orders are the same; what it brought may still cause some, what is behind it none.
+
+    The engine takes nothing of such a frame; the chain passes its messages on before it sees.
+    """
+    draw = random.Random(72)
+    gate = Gate(unknown_trading_state="trade")
+    given = Profile(symbols={"AAPL": Symbol(Imbalance(1, 1))}, gate=gate)
+    raw = [each for each in market(draw, 3_000) if each[:1] != b"H"]
+    parts = [raw[n : n + 9] for n in range(0, len(raw), 9)]
+    frames = [frame(packet(each, "0000000007", 1 + 9 * n)) for n, each in enumerate(parts)]
+    at = len(frames) // 2
+    frames[at] = frames[at][:-cut]
+    path = tmp_path / "cut.pcap"
+    write_pcap(path, [Captured(n, each) for n, each in enumerate(frames)])
+    software, _ = outcome("software", given, path, tmp_path)
+    found, result = outcome("fpga-sim", given, path, tmp_path)
+    same = len(software["orders"])
+    assert same > 10 and found["orders"][:same] == software["orders"]
+    names = [OUCH50_INBOUND.decode(each)["clordid"] for each in found["orders"]]
+    numbers = [order_id_of(each) // MAX_INTENTS for each in names]
+    assert all(n <= 9 * (at + 1) for n in numbers)
+    assert [each for each in found["findings"] if "damaged" in each] == [
+        "fpga-sim: frames damaged: 1"
+    ]
+    assert result["counters"]["frame_truncated"] == 1
 
 
 def test_what_it_does_not_do_is_said():

@@ -2,10 +2,10 @@
 
 Packets, messages and books are the engine's.  In the place of the profile's strategy stands one
 that takes each new top of book through the DSLX functions ``trigger_step``, ``risk_step`` and
-``ouch50_encode``, ``ouch42_encode`` or ``fix44_encode`` (`hdl.aot`) and writes the order into the engine's send
-buffer itself: neither the engine's gate nor its encoder sees it.  What the functions hand from one
-message to the next (exposures, buckets) stands in the strategy's cells behind the profile's own, so
-that snapshots have it; nothing is released, because nobody answers orders.
+``ouch50_encode``, ``ouch42_encode`` or ``fix44_encode`` (`hdl.aot`) and writes the order into the
+engine's send buffer itself: neither the engine's gate nor its encoder sees it.  What the functions
+hand from one message to the next (exposures, buckets) stands in the strategy's cells behind the
+profile's own, so that snapshots have it; nothing is released, because nobody answers orders.
 
 The same profile gives the same orders, byte for byte, and the same refusals by check as on the
 software executor.  Not equal are the state digest (own orders and the gate's state are in other

@@ -11,11 +11,11 @@ The same profile gives the same orders, byte for byte, the same refusals by chec
 prices of the profile's symbols, as long as no book left the hardware: each that did is a finding.
 Equal too are the profile's counts.  Orders in FIX have numbers of fixed widths, with leading zeros
 (`hdl.fix_order`), where software writes none: the same fields and values.  Rows of best prices are
-numbered by inputs, which are messages where no line has a gap.  A frame that is cut or bad is passed
-on by the chain before its end is seen; the engine takes nothing of it.  Captures without such frames
-are compared here, and those with are a finding (`frames_damaged`).  Not here: an audit, symbols that
-the profile does not have, latencies in software's nanoseconds; ``latency_cycles`` has those of the
-chain.
+numbered by inputs, which are messages where no line has a gap.  Frames that are cut are passed on
+by the chain before their end is seen, and then stop all triggers; the engine takes nothing of them,
+and sees a gap behind them.  So the orders are the same up to the first such frame, which is a
+finding.  Not here: an audit, symbols that the profile does not have, latencies in software's
+nanoseconds; ``latency_cycles`` has those of the chain.
 """
 
 from collections.abc import Callable
@@ -38,7 +38,13 @@ from tickpath.profile_config import CHECKS
 from tickpath.profile_trigger import ROW, ROWS, Row, note_overflows, row_of_message
 from tickpath.wire.frame import FRAME as HEADERS
 from tickpath.wire.moldudp64 import MOLDUDP64
-from tickpath_backends.hdl import chain_check, chain_model, registers, verilated
+from tickpath_backends.hdl import (
+    chain_check,
+    chain_model,
+    parse_reference,
+    registers,
+    verilated,
+)
 from tickpath_backends.hdl.chain_model import CLOCK_MHZ, FRAME, Chain
 from tickpath_backends.hdl.error import HdlError
 from tickpath_backends.hdl.parse_flow import frame, packet
@@ -48,6 +54,11 @@ PROTOCOLS = {"ouch50": Protocol.OUCH50, "ouch42": Protocol.OUCH42, "fix44": Prot
 LINES, GROUPS = 4, registers.GROUPS
 LONGEST = 1_000
 """Bytes of a message that are fed; of those that are longer, none is ITCH's."""
+DIFFERENT = (
+    *("intents_dropped", "orders_dropped", "orders_textless", "operations_dropped"),
+    *("frames_damaged", "frames_lost"),
+)
+"""Counters that make the chain's orders other than the software's."""
 PERCENTILES = {"p50": 50, "p90": 90, "p99": 99, "p99_9": 99.9, "p99_99": 99.99}
 _CODES = {check: min(c for c, each in CHECKS.items() if each == check) for check in CHECKS.values()}
 _MOLD = sum(HEADERS[name].length for name in ("ethernet", "ipv4", "udp"))
@@ -285,13 +296,21 @@ class SimExecutor:
         names = [*self.profile.symbols]
         for n in sorted(chain_check.stopped_by(chain)):
             result["findings"].append(
-                f"{self.NAME}: {names[n]} left what the hardware holds (an order is off its grid or "
-                "found no room, a level is too large): its trigger stopped"
+                f"{self.NAME}: {names[n]} left what the hardware holds (an order is off its grid "
+                "or found no room, a level is too large): its trigger stopped"
             )
-        for name in ("intents_dropped", "orders_dropped", "orders_textless"):
-            if counters[name]:
-                what = f"{name.replace('_', ' ')}: {counters[name]:,}"
+        seen = counters | self._front()
+        for name in DIFFERENT:
+            if seen[name]:
+                what = f"{name.replace('_', ' ')}: {seen[name]:,}"
                 result["findings"].append(f"{self.NAME}: {what}")
+
+    def _front(self) -> dict[str, int]:
+        """What the front counted of frames, and what found no room in front of the book."""
+        places = parse_reference.COUNTERS
+        counted = self.chain.values("FRONT_COUNTS", places.values())
+        dropped = self.chain.value("BOOK_QUEUE_DROPPED")
+        return dict(zip(places, counted, strict=True)) | {"operations_dropped": dropped}
 
 
 def _summary(counts: np.ndarray, total: int, most: int, summed: int) -> dict[str, Any]:
