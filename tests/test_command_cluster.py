@@ -3,6 +3,8 @@
 import json
 import re
 import threading
+import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -236,6 +238,24 @@ def test_all_is_well_and_the_role_is_handed_over_and_back(desk, tmp_path):
     assert done.exit_code == 1 and "node b is not ready: retired" in done.stderr
     forced = desk.run("force", "--config", b)
     assert forced.exit_code == 1 and "force refused: this node is retired" in forced.stderr
+
+
+def test_a_loop_that_stands_still_is_told_by_those_who_do_not_wait_for_it(desk):
+    """Nobody turns the loops here."""
+    active = desk.hall.active()[0]
+    address = desk.hall.configs[active].node.http
+    end = time.monotonic() + 30
+    code = 0
+    while code != 503:
+        assert time.monotonic() < end, code
+        try:
+            with urllib.request.urlopen(f"http://{address}/health", timeout=20) as answer:
+                code = answer.status
+        except urllib.error.HTTPError as error:
+            code = error.code
+            assert "its loop has not turned for" in json.loads(error.read())["reasons"][0]
+    done = run("cluster", "check", "--role", "active", "--address", desk.checks[active])
+    assert done.exit_code == 1 and "its loop has not turned for" in done.stderr
 
 
 def test_nobody_there(desk, tmp_path):

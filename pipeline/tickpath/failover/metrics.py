@@ -161,7 +161,11 @@ def _lines(view: View, described: Described, kind: str) -> Iterator[str]:
         if number is not None:
             pairs = zip(described.labels, values, strict=True)
             labels = "".join(f',{label}="{text.translate(_ESCAPES)}"' for label, text in pairs)
-            yield f"{name}{{{own}{labels}}} {float(number):.17g}\n"
+            yield f"{name}{{{own}{labels}}} {_text(number)}\n"
+
+
+def _text(number: float) -> str:
+    return repr(number) if isinstance(number, float) else f"{int(number)}"
 
 
 def page(view: View) -> Page:

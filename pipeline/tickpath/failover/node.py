@@ -14,7 +14,6 @@ this one still sends, by its epoch.
 
 import gc
 import json
-import os
 import secrets
 import select
 import time
@@ -28,8 +27,8 @@ import numpy as np
 from numba import types
 
 from tickpath.clock import calibrate, now_cycles
-from tickpath.digest import symbol_text
 from tickpath.engine import Engine
+from tickpath.failover import node_status
 from tickpath.failover import questions as asked
 from tickpath.failover import role_action as act
 from tickpath.failover import role_event as told
@@ -61,7 +60,7 @@ from tickpath.failover.notify import Notify
 from tickpath.failover.operator_control import OperatorControl
 from tickpath.failover.outbox import Outbox
 from tickpath.failover.peers import ALIVE_NS, Peers
-from tickpath.failover.published import EVERY_NS, LATEST_NS, Follower, Published, starting
+from tickpath.failover.published import EVERY_NS, LATEST_NS, starting
 from tickpath.failover.reach import reaches
 from tickpath.failover.role import Role
 from tickpath.failover.role_state import RoleState
@@ -726,53 +725,11 @@ class Node:
 
     def status(self) -> dict[str, Any]:
         """What this node is and how it stands, JSON-ready."""
-        block = self.engine.block
-        lag = self.transport.lag if self.transport is not None else None
-        return {
-            "node": self.settings.name,
-            "pid": os.getpid(),
-            "state": self.role.state.name,
-            "synchronous": self.role.in_sync is None or self.role.in_sync.is_synchronous,
-            "epoch": self.role.epoch,
-            "record_number": block.get("record_number"),
-            "input_number": block.get("input_number"),
-            "order_position": block.get("order_position"),
-            "handed_over": self.outbox.handed,
-            "lag_records": lag,
-            "ready": not (why := self.role.ready()),
-            "reasons": why,
-            "held": self._standing().held,
-            "session": self._session.name,
-            "gateway": self._gateway_status(),
-            "positions": self._positions(),
-            "gate": None if self._gate is None else [str(each) for each in self._gate],
-            "book_digest": f"{block.get('book_digest'):016x}",
-            "counters": self._counters(),
-            "outcome": self._outcome_number,
-            "engine": {name: value for name, value in self.engine.counters.items() if value},
-        }
+        return node_status.status(self)
 
-    def _gateway_status(self) -> dict[str, Any] | None:
-        """What the gateway said of itself last; None where there is no connection to it."""
-        stands = self._at_gateway
-        if stands is None or not self.gateway.is_welcome:
-            return None
-        return {
-            "session": stands.session_state.name,
-            "epoch": stands.highest_epoch,
-            "holder": stands.holder,
-            "order_position": stands.order_position,
-            "detail": stands.detail,
-        }
-
-    def _positions(self) -> dict[str, int]:
-        """Shares by symbol, where there are any."""
-        table = self.engine.block.position
-        held = table[table["quantity"] != 0]
-        return {symbol_text(row["symbol"]): int(row["quantity"]) for row in held}
-
-    def _counters(self) -> dict[str, int]:
-        counted = {f"asked_{name}": n for name, n in self.control.counters.items()}
+    def count_all(self) -> dict[str, int]:
+        """What this node, its role and those who serve others have counted."""
+        counted = {f"nodes_{name}": n for name, n in self.control.counters.items()}
         counted |= {f"operators_{name}": n for name, n in self.operators.counters.items()}
         # Those of other threads are copied in one go: they may grow meanwhile.
         counted |= dict(self.notify.counters)
@@ -783,50 +740,8 @@ class Node:
         """Say how it stands, for monitors: some 20 us, put off for a while when there is work."""
         now_ns = self._clock()
         most_ns = EVERY_NS if not is_busy else LATEST_NS
-        if not is_due and now_ns - self.published.at_ns < most_ns:
-            return
-        block, role = self.engine.block, self.role
-        number = block.get("record_number")
-        gate = self._gate if self._is_leading else None
-        reasons = tuple(role.ready())
-        self.published = Published(
-            at_ns=now_ns,
-            name=self.settings.name,
-            state=role.state.name,
-            epoch=role.epoch,
-            ready=not reasons,
-            reasons=reasons,
-            record_number=number,
-            input_number=block.get("input_number"),
-            lag_records=self.transport.lag if self.transport is not None else None,
-            followers=self._followers(number),
-            in_sync=len(gate or ()),
-            is_gate_open=gate is not None,
-            is_synchronous=role.in_sync is None or role.in_sync.is_synchronous,
-            order_position=block.get("order_position"),
-            handed_position=self.outbox.handed,
-            confirmed_position=self.outbox.tail_position,
-            until_ns=self._until_ns,
-            heard_ns=now_ns if self._is_leading else role.heard_ns,
-            beats=self._beats,
-            fed_ns=self._fed_ns,
-            is_feed_current=self._is_leading and "feed" not in role.holds,
-            session=self._session.name,
-            held=self._standing().held,
-            breakers=self.breakers.states,
-            counters=self._counters(),
-            engine=block.counter["value"].copy(),
-        )
-
-    def _followers(self, number: int) -> tuple[Follower, ...]:
-        """Who follows this node's ring, while it is active."""
-        if not self._is_leading:
-            return ()
-        rows = self.ring.followers
-        return tuple(
-            Follower(row["name"].decode(), max(0, number - int(row["taken"])), bool(row["ready"]))
-            for row in rows[rows["incarnation"] > 0]
-        )
+        if is_due or now_ns - self.published.at_ns >= most_ns:
+            self.published = node_status.published(self, now_ns)
 
     def _asked_by_node(self, question: asked.PeerQuestion) -> Answer:
         match question:
