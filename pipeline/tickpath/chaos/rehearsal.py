@@ -105,6 +105,8 @@ class Rehearsal:
             "findings": [],
         }
         try:
+            if scenario.needs_fresh:
+                self._end_group()
             group, judge = self._whole_group(layout)
             self._play(scenario, Scene(group, judge, seed), done)
         except ChaosError as error:
