@@ -33,6 +33,8 @@ def done(scenario: str, number: int, measured_ms: float, *findings: str) -> dict
         "orders": 100,
         "orders_twice": len(findings),
         "records_lost": 0,
+        "starved": 0.05,
+        "remarks": [],
         "findings": list(findings),
         "seconds": 5.0,
     }

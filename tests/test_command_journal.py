@@ -217,3 +217,16 @@ def test_help_needs_nothing_heavy():
         "assert not {'numba', 'numpy'} & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("table", ["", "[trade]\n", "[trade]\n[node]\nname = 'a'\n"])
+def test_a_trader_s_or_a_node_s_configuration_is_taken_as_its_engine_has_it(tmp_path, table):
+    from tickpath.command_journal import _config
+    from tickpath.config import load_config
+    from tickpath.failover.node_config import load as load_node
+    from tickpath.trade.config import load as load_trade
+
+    path = tmp_path / "it.toml"
+    path.write_text(table)
+    load = load_node if "node" in table else load_trade if table else load_config
+    assert _config(str(path)) == load(path)

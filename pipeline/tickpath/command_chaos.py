@@ -134,6 +134,13 @@ def _plan(
     return Plan(tuple(chosen), runs, seed, timeout_ms, network, rings, keep)
 
 
+def _interrupt(*_: object) -> None:
+    """End in good order: what follows is bounded in time, so nobody need say it again."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
 def _rehearse(plan: Any, as_json: bool, report: str | None) -> int:
     from tickpath.chaos.processes import remove_stale
     from tickpath.chaos.rehearsal import Rehearsal, result_of
@@ -148,7 +155,8 @@ def _rehearse(plan: Any, as_json: bool, report: str | None) -> int:
     if not is_compiled():
         _say("the pipeline is compiled first (first run only, a minute or two) ...")
     interrupted = False
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: in good order
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     with Rehearsal(plan, _say) as rehearsal:
         try:
             rehearsal.run()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from tickpath.config import Config
     from tickpath.replica.journal_receipt import Shipped
     from tickpath.replica.journal_recover import Recovered
     from tickpath.replica.journal_verify import Verdict
@@ -57,6 +58,27 @@ def _guarded(command: Callable[..., int]) -> Callable[..., None]:
     return run
 
 
+def _config(path: str | None) -> "Config":
+    """The configuration of an engine, whose file may be a trader's or a node's.
+
+    Raises `ConfigError`.
+    """
+    from tickpath.config import Config, load_config, read_toml
+
+    if path is None:
+        return Config()
+    tables = read_toml(path, dict)
+    if "node" in tables:
+        from tickpath.failover.node_config import load as load_node
+
+        return load_node(path)
+    if "trade" in tables:
+        from tickpath.trade.config import load as load_trade
+
+        return load_trade(path)
+    return load_config(path)
+
+
 @click.group()
 def journal() -> None:
     """Write, verify, replay and ship the journal of an engine's inputs."""
@@ -95,7 +117,6 @@ def write(
     """Write what the engine publishes into RING, until told to stop by SIGINT or SIGTERM."""
     import signal
 
-    from tickpath.config import Config, load_config
     from tickpath.engine import Engine
     from tickpath.interrupt import interruptible
     from tickpath.replica.journal_recover import identity_of
@@ -103,7 +124,7 @@ def write(
     from tickpath.replica.journal_writer import JournalPolicy, JournalWriter
     from tickpath.replica.ring import Ring
 
-    engine = Engine(load_config(config) if config else Config(), strategy=strategy)
+    engine = Engine(_config(config), strategy=strategy)
     chosen = JournalPolicy(
         segment_bytes=segment_mb << 20, fsync_interval_ns=round(interval_ms * 1e6), **policy
     )
@@ -211,7 +232,6 @@ def replay(
     Every record says how the engine stood that wrote it; a replay that comes to stand otherwise
     says at which record, and ends with exit code 1.
     """
-    from tickpath.config import Config, load_config
     from tickpath.engine import Engine
     from tickpath.replica.journal_recover import identity_of, recover
 
@@ -224,7 +244,7 @@ def replay(
             orders[0] += 1
         orders[1] += len(encoded)
 
-    settings = load_config(config) if config else Config()
+    settings = _config(config)
     engine = Engine(settings, strategy=strategy, on_orders=count)
     recovered = recover(engine, directory, to=to)
     difference = identity_of(engine).difference(recovered.identity)

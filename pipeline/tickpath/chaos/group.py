@@ -8,6 +8,7 @@ Every wait has a bound, behind which a `ChaosError` says what did not happen.
 """
 
 import json
+import shutil
 import signal
 import time
 from collections.abc import Callable, Mapping
@@ -126,11 +127,27 @@ class Group:
                     self._tickpath(receiver, name, "mirror", "receive", "--ring", ring,
                                    "--name", name, "--source", source)  # fmt: skip
 
-    def start_journal(self, name: str, **more: Any) -> None:
-        """Write the journal of a node's ring beside it."""
-        ring, directory = str(self.at.ring(name)), str(self.at.journal(name))
-        self._tickpath(f"journal-{name}", name, "journal", "write", ring, directory,
-                       "--config", f"{name}.toml", **more)  # fmt: skip
+    def start_journal(self, node: str) -> str:
+        """Write the journal of a node's ring beside it; gives the process's name."""
+        name = f"journal-{node}"
+        said = len(self.children.log(name))
+        ring, directory = str(self.at.ring(node)), str(self.at.journal(node))
+        words = (ring, directory, "--config", f"{node}.toml")
+        self._tickpath(name, node, "journal", "write", *words)
+        self.until(lambda: "goes on behind" in self.children.log(name)[said:], "a journal")
+        return name
+
+    def verify_journal(self, node: str) -> tuple[bool, str]:
+        """Whether the journal of a node is sound, and what was said of it."""
+        name = f"verify-{node}"
+        self._tickpath(name, node, "journal", "verify", str(self.at.journal(node)))
+        self.until(lambda: not self.children.is_running(name), "a verdict on the journal")
+        code = self.children.stop(name)
+        return code == 0, self.children.tail(name)
+
+    def forget_journal(self, node: str) -> None:
+        """Remove the journal of a node, so that the next one begins anew."""
+        shutil.rmtree(self.at.journal(node), ignore_errors=True)
 
     def tend(self) -> None:
         """Start senders of mirrors whose node has made a new ring."""

@@ -52,11 +52,23 @@ def chaos_page(result: Mapping[str, Any]) -> Page:
     wrong = _findings(scenarios)
     if result.get("interrupted"):
         wrong.insert(0, "Interrupted: what was run by then is here, the rest is missing.")
+    remarks = [
+        f"{run['scenario']}, run {run['run']}: {remark}."
+        for each in scenarios
+        for run in each["runs"]
+        for remark in run["remarks"]
+    ]
     page.add(findings_banner(wrong, f"All that must hold did, in {runs} runs." if runs else None))
     page.add(_headline(scenarios))
     _result_panel(page, scenarios)
     for measures, words in _MEASURED.items():
         _curves(page, measures, words, scenarios)
+    if remarks:
+        page.panel(
+            "Remarks",
+            "No failures: where a node gets no core, it loses a role that nobody took away.",
+            tag("ul", joined(tag("li", each) for each in remarks)),
+        )
     _demands(page, scenarios)
     environment_panel(page, result.get("environment"))
     return page

@@ -161,6 +161,13 @@ class Children:
         process = self._running.get(name)
         return process is not None and process.poll() is None
 
+    def waited_ns(self, name: str) -> int:
+        """How long a process that runs has waited for a core so far."""
+        with suppress(OSError, ChaosError):
+            text = Path(f"/proc/{self.pid(name)}/schedstat").read_text()
+            return int(text.split()[1])
+        return 0
+
     def ended(self) -> dict[str, int]:
         """Processes that ended by themselves, with their exit codes."""
         codes = {name: each.poll() for name, each in self._running.items()}

@@ -21,6 +21,9 @@ from tickpath.chaos.processes import Workplace
 from tickpath.chaos.scenario import Scenario, Scene
 
 SCHEMA = "tickpath.chaos/1"
+STARVED = 0.2
+"""Part of the time that a node waited for a core, beyond which a role that it loses is no failure:
+where there is no core there is no beat."""
 CALM_S = (0.2, 0.7)
 """How long a run trades before anything is done to it."""
 
@@ -81,8 +84,8 @@ class Rehearsal:
     def _tell(self, done: dict[str, Any]) -> None:
         measured = done["measured_ns"]
         took = "" if measured is None else f", {done['measures']} {measured / 1e6:.1f} ms"
-        found = "".join(f"\n    {each}" for each in done["findings"])
-        verdict = "found" if found else "well"
+        found = "".join(f"\n    {each}" for each in (*done["findings"], *done["remarks"]))
+        verdict = "found" if done["findings"] else "well"
         self._say(f"{done['scenario']} {done['run']}/{self.plan.runs}: {verdict}{took}{found}")
 
     # ------------------------------------------------------------ a run
@@ -98,6 +101,8 @@ class Rehearsal:
             "measured_ns": None,
             "silence_ns": None,
             "whole_ns": None,
+            "starved": 0.0,
+            "remarks": [],
             "epochs": 0,
             "orders": 0,
             "orders_twice": 0,
@@ -105,6 +110,8 @@ class Rehearsal:
             "findings": [],
         }
         try:
+            if scenario.needs_fresh:
+                self._end_group()
             group, judge = self._whole_group(layout)
             self._play(scenario, Scene(group, judge, seed), done)
         except ChaosError as error:
@@ -138,10 +145,13 @@ class Rehearsal:
         scene.rest(*CALM_S)
         judge.note_acknowledged()
         orders, twice, lost = judge.orders, judge.twice, judge.records_lost
+        begun_ns, before = time.monotonic_ns(), _waited(group)
         scenario.act(scene)
+        waited = [later - before[name] for name, later in _waited(group).items() if name in before]
         ended_ns = time.monotonic_ns()
         group.until(group.is_whole, "the group is whole again", scenario.whole_within_s, POLL_S)
         done["whole_ns"] = time.monotonic_ns() - ended_ns
+        done["starved"] = round(max([0, *waited]) / (ended_ns - begun_ns), 3)
         judge.note_acknowledged()
         done["epochs"] = max(group.epochs().values()) - scene.epoch_before
         done["findings"] += [*scene.findings, *judge.at_rest()]
@@ -150,7 +160,12 @@ class Rehearsal:
         done["records_lost"] = judge.records_lost - lost
         self._measure(scenario, scene, done, ended_ns)
         if scenario.epochs == "same" and done["epochs"]:
-            done["findings"].append(f"the role changed hands {done['epochs']} times for nothing")
+            words = f"the role changed hands {done['epochs']} times for nothing"
+            if done["starved"] > STARVED:
+                words += f"; a node waited for a core for {done['starved']:.0%} of the time"
+                done["remarks"].append(words)
+            else:
+                done["findings"].append(words)
         if scenario.epochs == "new" and not done["epochs"]:
             done["findings"].append("nobody took over")
 
@@ -206,6 +221,12 @@ class Rehearsal:
         self.close()
 
 
+def _waited(group: Group) -> dict[str, int]:
+    """By process, as it is now: how long each node has waited for a core."""
+    pids = {name: group.children.waited_ns(name) for name in group.names}
+    return {name: waited_ns for name, waited_ns in pids.items() if waited_ns}
+
+
 def _words(layout: Layout) -> str:
     """A layout for people."""
     where = "hosts in namespaces" if layout.network == "namespaces" else "one host, loopback"
@@ -240,6 +261,8 @@ def result_of(plan: Plan, runs: Iterable[dict[str, Any]], interrupted: bool) -> 
                 "measures": scenario.measures,
                 "count": len(done),
                 "failed": sum(bool(each["findings"]) for each in done),
+                "remarks": sum(bool(each["remarks"]) for each in done),
+                "starved_max": max((each["starved"] for each in done), default=0.0),
                 **counted,
                 **_distribution(measured),
                 "whole_ns_max": max((each["whole_ns"] or 0 for each in done), default=None),

@@ -108,4 +108,6 @@ class Scenario:
     needs_hosts: bool = False
     is_impaired: bool = False
     journals: bool = False
+    needs_fresh: bool = False
+    """Whether every run needs a group of its own."""
     whole_within_s: float = 30.0

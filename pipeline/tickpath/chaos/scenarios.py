@@ -9,7 +9,6 @@ import os
 import resource
 import sys
 import time
-from itertools import cycle, islice
 
 from tickpath.chaos.error import ChaosError
 from tickpath.chaos.scenario import Scenario, Scene
@@ -140,23 +139,25 @@ def gateway_disk_full(scene: Scene) -> None:
 def journal_disk_full(scene: Scene) -> None:
     """The journal ends with an alarm, trading does not; what was written is sound."""
     group = scene.group
-    name = f"journal-{scene.active}"
-    if not group.children.is_running(name):
-        group.start_journal(scene.active)
-    directory = group.at.journal(scene.active)
-    segments = lambda: sorted(directory.glob("*"), key=lambda each: each.stat().st_mtime)  # noqa: E731
-    group.until(segments, "a journal")
-    scene.rest(0.5)
+    name = group.start_journal(scene.active)
+    scene.rest(0.5, 1.0)
     said = len(group.children.log(name))
     scene.fault()
-    _limit(scene, name, resource.RLIMIT_FSIZE, 1 << 12)
+    _limit(scene, name, resource.RLIMIT_FSIZE, ROOM_BYTES)
 
     def has_failed() -> bool:
-        return len(group.children.log(name)) > said or not group.children.is_running(name)
+        return len(group.children.log(name)) > said and not group.children.is_running(name)
 
-    group.until(has_failed, "an alarm of the journal, whose disk is full")
+    group.until(has_failed, "the journal ends with an alarm, its disk being full")
     scene.trades()
     group.children.kill(name)
+    scene.must(*_is_sound(scene, scene.active))
+    group.forget_journal(scene.active)
+
+
+def _is_sound(scene: Scene, node: str) -> tuple[bool, str]:
+    is_sound, said = scene.group.verify_journal(node)
+    return is_sound, f"the journal of {node} is not sound: {said}"
 
 
 def exhaust_memory(scene: Scene) -> None:
@@ -281,24 +282,24 @@ def switchover(scene: Scene) -> None:
 
 
 def restart_from_journal(scene: Scene) -> None:
-    """All nodes are lost at once; the one that had the role goes on from its journal."""
+    """All nodes are lost at once; the first goes on from its journal, which has the whole day."""
     group = scene.group
-    name = f"journal-{scene.active}"
-    if not group.children.is_running(name):
-        group.start_journal(scene.active)
-    group.until(lambda: "goes on behind" in group.children.log(name), "a journal is written")
-    scene.rest(0.5, 1.0)
-    for each in islice(cycle(group.names), len(group.names)):
+    first, *others = group.names
+    name = group.start_journal(first)
+    scene.rest(0.5, 1.5)
+    for each in group.names:
         group.kill(each)
     scene.judge.note_acknowledged()
     group.rest(0.5)  # what is in the ring still goes to the journal
     group.children.stop(name)
+    scene.must(*_is_sound(scene, first))
     scene.fault()
-    group.start_node(scene.active)
-    group.until(lambda: group.status(scene.active), f"{scene.active} answers")
-    group.command(scene.active, "force")
+    group.start_node(first)
+    stands_by = lambda: group.status(first).get("state") in ("STANDBY", "CANDIDATE")  # noqa: E731
+    group.until(stands_by, f"{first} stands by")
+    group.command(first, "force")
     scene.taken_over()
-    for each in scene.standbys:
+    for each in others:
         group.start_node(each)
     scene.trades()
 
@@ -329,8 +330,7 @@ SCENARIOS: tuple[Scenario, ...] = (
              gateway_disk_full, ("it says so, and sends nothing that is not written",),
              epochs="any", measures="silence"),
     Scenario("journal-disk-full", "the disk of the active's journal is full", journal_disk_full,
-             ("the journal says so; trading goes on",), epochs="same", measures="silence",
-             journals=True),
+             ("the journal says so; trading goes on",), epochs="same", measures="silence"),
     Scenario("exhaust-memory", "the active gets no more memory", exhaust_memory,
              epochs="any", measures="silence"),
     Scenario("slow-pulses", "the active stands still for moments", slow_pulses,
@@ -345,6 +345,6 @@ SCENARIOS: tuple[Scenario, ...] = (
     Scenario("switchover", "a planned switchover under load", switchover, measures="pause"),
     Scenario("restart-from-journal", "all nodes are killed; one goes on from its journal",
              restart_from_journal, ("what the journal has is enough: nothing is unknown",),
-             journals=True, whole_within_s=60.0),
+             journals=True, needs_fresh=True, whole_within_s=60.0),
 )  # fmt: skip
 BY_NAME = {each.name: each for each in SCENARIOS}
