@@ -331,9 +331,7 @@ class Active:
             self.engine.publish_to(self.ring.address)
         self.transport = Paced(packets, int(pace_ns * clock.cycles_per_ns))
         self.transport.state["engine"] = self.engine.block.address
-        self.transport.state["at"] = self.transport.state["number"]  # nothing yet
         self.live = Live(self.engine, self.transport, clock)
-        self.transport.state["at"] = 0
 
     def require(self, wait_ns: int) -> None:
         """Orders wait for the standby."""

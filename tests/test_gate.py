@@ -137,7 +137,7 @@ def test_what_has_no_room_is_counted(active, monkeypatch):
 def test_a_standby_beside_it_lets_all_pass(active, tmp_path):
     """With a follower that keeps up, in a thread: the loop itself waits and sends."""
     standby = Engine(strategy=TAKER)
-    transport = RingTransport(active.ring, "standby", behind=0)
+    transport = RingTransport(active.ring, "standby")
     transport.mine["incarnation"] = LIFE
     place = int(np.flatnonzero(active.ring.followers["name"] == b"standby")[0])
     is_over = threading.Event()

@@ -4,7 +4,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from memory_transport import LENT, MISUSE, SENDS, MemoryTransport
+from memory_transport import AT, LENT, MISUSE, SENDS, MemoryTransport
 from sessions import session
 from tickpath import Config, Engine
 from tickpath.capture import open_capture
@@ -131,12 +131,23 @@ def test_the_engine_is_as_before_afterwards(packets):
     limit = engine.block.get("egress_limit")
     transport = MemoryTransport(packets[:100])
     with pytest.raises(KeyError), Live(engine, transport) as live:
-        live.step()
+        while not transport.is_empty:
+            live.step()
         raise KeyError
     assert engine.block.get("egress_limit") == limit and engine.block.get("polled_at") == 0
     assert engine.on_orders is None
     engine.process(packets[100:])
     assert engine.take_orders()
+
+
+def test_nothing_is_taken_before_the_first_step(packets):
+    transport = MemoryTransport(packets)
+    engine = Engine(config(), strategy=TAKER)
+    live = Live(engine, transport)
+    assert transport.state[AT] == 0 and engine.messages == 0
+    with live:
+        live.step(100_000)
+    assert engine.messages > 0
 
 
 def test_the_message_limit_ends_it(packets):

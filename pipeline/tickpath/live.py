@@ -31,7 +31,7 @@ from tickpath.backend import LiveTransport, Native
 from tickpath.clock import Clock, calibrate, now_cycles
 from tickpath.engine import Engine
 from tickpath.gate import Gate, may_leave
-from tickpath.jit import entry, leaf
+from tickpath.jit import callback, entry, leaf
 from tickpath.layout import egress, engine
 from tickpath.memory import accessors, cycles
 from tickpath.orders import AUDIT_LIMIT
@@ -110,6 +110,11 @@ def _process(context, function, eng, packets, first, number):
         return at
 
     return types.uint64(types.uint64, *_PROCESS), generate
+
+
+@callback(types.uint64(types.uint64, types.uint64, types.uint64))
+def _lends_nothing(transport, packets, most):
+    return ZERO
 
 
 @leaf
@@ -225,7 +230,10 @@ class Live:
         self.record["sends"] = config.orders_to is not None
         self.record["keeps"] = engine.on_orders is not None
         self.record["egress_limit"] = engine.block.get("egress_limit")
+        # Compiled without taking anything: what has come already waits for the first step.
+        self.record["poll"] = _lends_nothing.address
         _spin(engine.block.address, self._address, np.uint64(0))
+        self.record["poll"] = native.poll
 
     def __enter__(self) -> "Live":
         self._limit = self.engine.block.get("egress_limit")
