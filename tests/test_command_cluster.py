@@ -18,6 +18,7 @@ from cluster import toml
 from gateway_house import free_port
 from node_hall import Hall
 from tickpath.cli import main
+from tickpath.failover.cluster import findings
 from tickpath.failover.control import ask
 from tickpath.failover.control_error import ControlError
 from tickpath.failover.curve import load_keys
@@ -280,6 +281,61 @@ def test_nobody_there(desk, tmp_path):
     assert run("cluster", "check", "--role", "active", "--address", "nowhere").exit_code == 2
     assert run("cluster", "status", "--config", tmp_path / "none").exit_code == 2
     assert run("cluster", "check", "--role", "active", "--config", "none").exit_code == 2
+
+
+WELL = {
+    "nodes": {
+        "a": {
+            "state": "ACTIVE",
+            "ready": True,
+            "reasons": [],
+            "gate": ["b/1"],
+            "synchronous": True,
+        },
+        "b": {"state": "STANDBY", "ready": True, "reasons": [], "gate": None, "synchronous": True},
+    },
+    "lease": {"holder": "a"},
+    "gateway": {"session": "UP", "detail": ""},
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "wanted"),
+    [
+        ({}, []),
+        ({"nodes": {"b": {"state": "ACTIVE", "gate": ["a/1"]}}}, ["2 nodes are active: a, b"]),
+        ({"nodes": {"a": {"state": "STANDBY"}}}, ["no nodes are active: -"]),
+        (
+            {"nodes": {"b": {"error": "no answer"}}},
+            ["node b: no answer"],
+        ),
+        (
+            {"nodes": {"b": {"ready": False, "reasons": ["x", "y"]}}},
+            ["node b is not ready: x; y"],
+        ),
+        ({"lease": {"holder": "b"}}, ["the lease is b's, and a is active"]),
+        ({"lease": {"holder": None}}, ["the lease is nobody's, and a is active"]),
+        ({"lease": {"error": "no witness"}}, ["lease store: no witness"]),
+        (
+            {"gateway": {"session": "DOWN", "detail": "refused"}},
+            ["the gateway's session is down: refused"],
+        ),
+        ({"nodes": {"a": {"gate": []}}}, ["node a runs without a standby in sync"]),
+        ({"nodes": {"a": {"gate": [], "synchronous": False}}}, []),
+    ],
+)
+def test_findings(change, wanted):
+    said = {
+        "nodes": {
+            name: each | change.get("nodes", {}).get(name, {})
+            for name, each in WELL["nodes"].items()
+        },
+        "lease": WELL["lease"] | change.get("lease", {}),
+        "gateway": WELL["gateway"] | change.get("gateway", {}),
+    }
+    assert list(findings(**said)) == wanted
+    alone = list(findings(said["nodes"], said["lease"], None))
+    assert "no node is connected to the gateway" in alone
 
 
 def test_keys(tmp_path):

@@ -18,6 +18,7 @@ import msgspec
 import pytest
 
 from gateway_house import free_port
+from namespaces import inside, ip, needs_wire, wire
 from test_failover_health import ACTIVE, NOW, STALE_MS, STANDBY, metrics
 from tickpath.cli import main
 from tickpath.failover import node_config
@@ -30,7 +31,7 @@ ROOT = Path(__file__).parents[1]
 DEPLOY = ROOT / "deploy"
 FILES = sorted(path for path in DEPLOY.rglob("*") if path.is_file())
 INSTALLED = "/usr/local/bin/tickpath"
-HERE = str(Path(sys.executable).with_name("tickpath"))
+VIRTUAL = "10.98.0.100"
 
 
 def text(path: str) -> str:
@@ -289,3 +290,68 @@ def test_haproxy_has_the_active_up_and_no_other(tmp_path):
         process.wait()
         for node in nodes:
             node.close()
+
+
+@needs_wire
+def test_keepalived_gives_the_address_to_the_actives_host(tmp_path):
+    """Two hosts on a wire, the file as it is but for names: the address is where the active is."""
+    keepalived = program("keepalived", "keepalived")
+    said = {"a": ACTIVE, "b": STANDBY}
+    script = tmp_path / "check"
+    script.write_text(
+        f"#!/bin/sh\nPYTHONPATH={os.environ.get('PYTHONPATH', '')} exec {sys.executable} -m "
+        "tickpath.cli cluster check --role active --address 127.0.0.1:7621 --timeout 3\n"
+    )
+    script.chmod(0o755)
+    lines = text("keepalived/keepalived.conf")
+    # Files of tests lie where others may write, which keepalived does not run as root.
+    lines = lines.replace("    enable_script_security\n", "")
+    lines = lines.replace("script_user tickpath", "script_user root")
+    # Python needs a while to start on a machine that tests keep busy.
+    lines = lines.replace("    timeout 1\n", "    timeout 5\n")
+    lines = re.sub(r'script ".*"', f'script "{script}"', lines)
+    processes, nodes = [], []
+    with wire() as hosts:
+        places = {
+            "a": (hosts.far, "far0", hosts.FAR, hosts.NEAR),
+            "b": (hosts.near, "near0", hosts.NEAR, hosts.FAR),
+        }
+        try:
+            for name, (namespace, interface, mine, other) in places.items():
+                own = lines.replace("eth0", interface).replace("10.0.0.100/24", f"{VIRTUAL}/24")
+                own = own.replace("10.0.0.2", other).replace("10.0.0.1\n", f"{mine}\n")
+                file = tmp_path / f"{name}.conf"
+                file.write_text(own)
+                with inside(namespace):
+                    server = HealthServer(
+                        None, "127.0.0.1:7621", STALE_MS, lambda n=name: said[n], lambda: NOW
+                    )
+                nodes.append(server)
+                pids = [f"--{each}={tmp_path}/{name}.{each}" for each in ("pid", "vrrp_pid")]
+                words = ["ip", "netns", "exec", namespace, keepalived, "-n", "-P", "-f", str(file)]
+                processes.append(
+                    subprocess.Popen([*words, *pids], stdout=subprocess.DEVNULL, stderr=None)
+                )
+
+            def holders() -> list[str]:
+                """Who has the address."""
+                return [
+                    name
+                    for name, (namespace, interface, *_) in places.items()
+                    if f" {VIRTUAL}/24 " in ip("-n", namespace, "addr", "show", "dev", interface)
+                ]
+
+            for active in "aba":
+                end = time.monotonic() + 60
+                while holders() != [active]:
+                    assert time.monotonic() < end, f"{active} is active, {holders()} have it"
+                    assert all(each.poll() is None for each in processes)
+                    time.sleep(0.05)
+                said["a"], said["b"] = said["b"], said["a"]
+        finally:
+            for process in processes:
+                process.terminate()
+            for process in processes:
+                process.wait(20)
+            for node in nodes:
+                node.close()
