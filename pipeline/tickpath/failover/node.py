@@ -731,8 +731,8 @@ class Node:
         """What this node, its role and those who serve others have counted."""
         counted = {f"nodes_{name}": n for name, n in self.control.counters.items()}
         counted |= {f"operators_{name}": n for name, n in self.operators.counters.items()}
-        # Those of other threads are copied in one go: they may grow meanwhile.
-        counted |= dict(self.notify.counters)
+        counted |= self.notify.counters
+        # Those of another thread are copied in one go: they may grow meanwhile.
         counted |= {f"monitors_{name}": n for name, n in dict(self.health.counters).items()}
         return {**self.counters, **self.role.counters, **counted}
 

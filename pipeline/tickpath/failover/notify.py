@@ -4,95 +4,102 @@
     notify = ["/etc/tickpath/notify", "pager"]
 
 It gets TICKPATH_NODE, TICKPATH_ROLE (STANDBY, ACTIVE, ...), TICKPATH_ROLE_BEFORE, TICKPATH_EPOCH
-and TICKPATH_REASON in its environment, and nothing of the credentials in ours.  A thread runs one
-at a time, in order; one that takes too long is killed with its children, and what waits is bounded.
-All of that is counted, and the node's loop never waits for it.
+and TICKPATH_REASON in its environment, and nothing of the credentials in ours.  A process of its
+own runs one at a time, in order (`notify_runner`); all that the loop does is write a line into a
+pipe.  What does not fit there any more is dropped; that, failures and timeouts are counted.
 """
 
-import contextlib
+import json
 import os
-import queue
-import signal
 import subprocess
-import threading
+import sys
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 
+from tickpath.failover.control_error import ControlError
 from tickpath.session.credentials import PASSWORD, USERNAME
 
-MOST_WAITING = 64
+MOST_REASON = 500
 END_S = 1.0
 """How long `close` waits for what is under way."""
+_RUNNER = str(Path(__file__).with_name("notify_runner.py"))
+_MOST_READ = 1 << 14
 
 
 class Notify:
     """See the module's text."""
 
     def __init__(self, command: Sequence[str], timeout_s: float) -> None:
-        """Without a ``command`` nothing is ever done."""
-        self._command, self._timeout_s = list(command), timeout_s
-        self._waiting: queue.Queue[dict[str, str] | None] = queue.Queue(MOST_WAITING)
+        """Without a ``command`` nothing is ever done.
+
+        Raises `ControlError` where the process that runs it cannot be had.
+        """
         self._role = ""
-        self._is_closed = False
-        self.counters: Counter[str] = Counter()
-        self._thread: threading.Thread | None = None
-        if self._command:
-            self._thread = threading.Thread(target=self._run, name="notify", daemon=True)
-            self._thread.start()
+        self._counters: Counter[str] = Counter()
+        self._runner: subprocess.Popen[bytes] | None = None
+        self._rest = b""
+        if not command:
+            return
+        environment = {k: v for k, v in os.environ.items() if k not in (USERNAME, PASSWORD)}
+        try:
+            self._runner = subprocess.Popen(
+                [sys.executable, "-P", "-S", _RUNNER, str(timeout_s), *command],
+                env=environment,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                start_new_session=True,
+                bufsize=0,
+            )
+        except OSError as error:
+            raise ControlError(f"node.notify: {error.strerror}") from None
+        for pipe in (self._runner.stdin, self._runner.stdout):
+            assert pipe is not None
+            os.set_blocking(pipe.fileno(), False)
 
     def tell(self, node: str, role: str, epoch: int, reason: str) -> None:
         """Have it run for a change of the role."""
         before, self._role = self._role, role
-        if self._thread is None:
+        if self._runner is None:
             return
         said = {
             "TICKPATH_NODE": node,
             "TICKPATH_ROLE": role,
             "TICKPATH_ROLE_BEFORE": before,
             "TICKPATH_EPOCH": str(epoch),
-            "TICKPATH_REASON": reason.replace("\0", " "),
+            "TICKPATH_REASON": reason.replace("\0", " ")[:MOST_REASON],
         }
+        assert self._runner.stdin is not None
         try:
-            self._waiting.put_nowait(said)
-        except queue.Full:
-            self.counters["notify_dropped"] += 1
+            # Below PIPE_BUF: all of it or nothing.
+            os.write(self._runner.stdin.fileno(), json.dumps(said).encode() + b"\n")
+        except OSError:
+            self._counters["notify_dropped"] += 1
 
-    def _run(self) -> None:
-        while (said := self._waiting.get()) is not None and not self._is_closed:
-            environment = {k: v for k, v in os.environ.items() if k not in (USERNAME, PASSWORD)}
+    @property
+    def counters(self) -> Counter[str]:
+        """What became of those that were run, and how many were not."""
+        if self._runner is not None:
+            assert self._runner.stdout is not None
             try:
-                self._call({**environment, **said})
+                raw = os.read(self._runner.stdout.fileno(), _MOST_READ)
             except OSError:
-                self.counters["notify_failed"] += 1
-
-    def _call(self, environment: dict[str, str]) -> None:
-        """Run it once.  Raises `OSError` where it cannot be run."""
-        self.counters["notify_runs"] += 1
-        nothing = subprocess.DEVNULL
-        process = subprocess.Popen(
-            self._command,
-            env=environment,
-            stdin=nothing,
-            stdout=nothing,
-            stderr=nothing,
-            start_new_session=True,
-        )
-        try:
-            code = process.wait(self._timeout_s)
-        except subprocess.TimeoutExpired:
-            self.counters["notify_timed_out"] += 1
-            with contextlib.suppress(OSError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            return
-        if code:
-            self.counters["notify_failed"] += 1
+                raw = b""
+            *words, self._rest = (self._rest + raw).split(b"\n")
+            self._counters.update(f"notify_{word.decode('ascii', 'replace')}" for word in words)
+        return self._counters
 
     def close(self) -> None:
         """Take no more; what waits is run as far as there is time."""
-        if self._thread is None:
+        runner = self._runner
+        if runner is None:
             return
-        with contextlib.suppress(queue.Full):
-            self._waiting.put_nowait(None)
-        self._thread.join(END_S)
-        self._is_closed = True
+        assert runner.stdin is not None and runner.stdout is not None
+        runner.stdin.close()
+        try:
+            runner.wait(END_S)
+        except subprocess.TimeoutExpired:
+            runner.terminate()
+            runner.wait()
+        self._runner = None
+        runner.stdout.close()
