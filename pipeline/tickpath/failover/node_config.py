@@ -50,7 +50,9 @@ class NodeSettings(Component, frozen=True):
     ring: str = "/dev/shm/tickpath-a"
     ring_bytes: Positive = CAPACITY
     listen: Address = "127.0.0.1:7601"
-    """Where other nodes ask this one; they cannot change it.  Loopback, unless there are keys."""
+    """Where other nodes ask this one; they cannot change it.  Loopback, unless there are keys: then
+    every user of this host can read the state there, and say that the role was handed over, which
+    takes no lease from anybody."""
     keys: str | None = None
     """A file with this node's CurveZMQ keys (`tickpath cluster keys`); then every peer needs a
     ``public_key``, both sides prove who they are, and what they say is encrypted."""
