@@ -116,8 +116,9 @@ def rehearse(*names: str, runs: int = 1, **plan) -> None:
         assert all(each["measured_ns"] > 0 for each in rehearsal.runs)
 
 
-def test_a_group_on_one_host_survives_the_loss_of_its_active():
-    rehearse("kill-active", network="loopback", rings="shared")
+@pytest.mark.parametrize("names", [("kill-active", "switchover"), ("suspend-active",)])
+def test_a_group_on_one_host(names):
+    rehearse(*names, network="loopback", rings="shared")
 
 
 @pytest.mark.skipif(NO_HOSTS is not None, reason=str(NO_HOSTS))

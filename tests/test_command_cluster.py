@@ -14,9 +14,9 @@ import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
-from cluster import toml
 from gateway_house import free_port
 from node_hall import Hall
+from tickpath.chaos.layout import toml
 from tickpath.cli import main
 from tickpath.failover.cluster import findings
 from tickpath.failover.control import ask

@@ -6,7 +6,7 @@ import sys
 import pytest
 from click.testing import CliRunner
 
-from cluster import toml
+from tickpath.chaos.layout import toml
 from tickpath.cli import main
 from tickpath.exchange.trade_config import MARK, text
 from tickpath.failover import pair

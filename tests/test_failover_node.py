@@ -67,6 +67,25 @@ def test_a_standby_takes_over_from_an_active_that_is_killed(hall):
     assert hall.gateway.gateway.counters["refused_stale_epoch"] == 0
 
 
+def test_a_third_node_follows_whoever_takes_over(tmp_path):
+    hall = Hall(tmp_path, ("a", "b", "c"))
+    try:
+        begun(hall)
+        c = hall.begin("c")
+        hall.until(lambda: c.transport is not None and not c.role.ready(), "c is never ready")
+        assert c.transport.ring.path.name == "ring-a"
+        b = hall.nodes["b"]
+        hall.nodes.pop("a")
+        hall.until(lambda: b.role.is_active or c.role.is_active, "nobody took over")
+        active, other = (b, c) if b.role.is_active else (c, b)
+        hall.until(lambda: active._gate, "the third node never counts")
+        assert other.transport.ring.path.name == f"ring-{active.settings.name}"
+        before = hall.taken()
+        hall.until(lambda: hall.taken() > before + 50, "no orders with a gate")
+    finally:
+        hall.close()
+
+
 def test_a_standby_on_another_host_takes_over(mirrored):
     begun(mirrored)
     b = mirrored.nodes["b"]

@@ -186,7 +186,8 @@ class Children:
             return
         if process.poll() is None:
             process.kill()
-        process.wait(_WAIT_S)
+        with suppress(subprocess.TimeoutExpired):  # it waits for a disk: the kernel ends it later
+            process.wait(_WAIT_S)
         if process.stdin is not None:
             process.stdin.close()
 
@@ -199,8 +200,9 @@ class Children:
         process.terminate()
         with suppress(subprocess.TimeoutExpired):
             process.wait(most_s)
-        if process.poll() is None:
-            process.kill()
+            return process.returncode
+        process.kill()
+        with suppress(subprocess.TimeoutExpired):
             process.wait(_WAIT_S)
         return process.returncode
 

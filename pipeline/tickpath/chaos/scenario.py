@@ -18,6 +18,8 @@ from tickpath.chaos.judge import Judge
 Epochs = Literal["new", "same", "any"]
 TAKEOVER_TIMEOUTS = 20
 """How many of a node's timeouts a takeover may take before it has not come."""
+SETTLED_TIMEOUTS = 4
+"""How many of a node's timeouts a standby has to be in the gate to be sure of its place."""
 TRADE_S = 30.0
 WATCH_S = 0.002
 ORDERS = 3
@@ -73,6 +75,32 @@ class Scene:
 
         most_s = max(5.0, TAKEOVER_TIMEOUTS * self.timeout_s)
         name = group.until(leads, "a takeover", most_s, WATCH_S)
+        self.judge.note_acknowledged()
+        return name
+
+    def guarded(self) -> str:
+        """Wait until one node has been active with a standby in its gate for some time; gives it.
+
+        The gate waits for a standby before the lease store's note names it, and only who is named
+        may take over.  Raises `ChaosError`.
+        """
+        group = self.group
+        since: dict[str, tuple[int, float]] = {}
+
+        def is_settled() -> str | None:
+            now_s, name = time.monotonic(), group.active()
+            said = group.status(name) if name else {}
+            if name is None or not said.get("gate"):
+                since.clear()
+                return None
+            epoch, begun_s = since.setdefault(name, (said["epoch"], now_s))
+            if epoch != said["epoch"]:
+                since.clear()
+                return None
+            return name if now_s - begun_s > SETTLED_TIMEOUTS * self.timeout_s else None
+
+        name = group.until(is_settled, "an active that has had a standby in sync for some time")
+        self.epoch_before = max(group.epochs().values())
         self.judge.note_acknowledged()
         return name
 

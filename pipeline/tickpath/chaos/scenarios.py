@@ -219,12 +219,9 @@ def cascade(scene: Scene) -> None:
     """The active is lost, and then its successor as soon as it has a standby."""
     group = scene.group
     group.kill(scene.active)
-    second = scene.taken_over()
-    is_guarded = lambda: group.status(second).get("gate")  # noqa: E731
-    group.until(is_guarded, f"{second} has a standby in sync")
+    scene.taken_over()
+    second = scene.guarded()
     scene.trades()
-    scene.judge.note_acknowledged()
-    scene.epoch_before = max(group.epochs().values())
     scene.rest(0, 0.3)
     scene.fault(group.kill(second))
     scene.taken_over()
@@ -258,12 +255,7 @@ def kill_on_bad_network(scene: Scene) -> None:
         delay_ms=scene.between(0, 0.01) * group.layout.timeout_ms,
     )
     scene.rest(0.5, 1.5)
-    # Whoever leads now: the weather may have moved the role.
-    scene.active = group.until(group.active, "somebody is active")
-    is_guarded = lambda: group.status(scene.active).get("gate")  # noqa: E731
-    group.until(is_guarded, "a standby in sync on a bad network")
-    scene.epoch_before = max(group.epochs().values())
-    scene.judge.note_acknowledged()
+    scene.active = scene.guarded()  # the weather may have moved the role
     scene.fault(group.kill(scene.active))
     scene.taken_over()
     scene.trades()

@@ -208,7 +208,7 @@ class Node:
         self._join_ns = self._until_ns = 0
         self._gate: tuple[Member, ...] | None = None
         self._asked_gateway: tuple[int, int] | None = None
-        self._last_beat = self._beat_ns = self._fed_ns = 0
+        self._last_beat = self._beat_ns = self._heard_ns = self._fed_ns = 0
         self._echoes: dict[int, int] = {}
         self._told: told.Standing | None = None
         self._session = Session.DOWN
@@ -376,7 +376,21 @@ class Node:
             self._beats += 1
             epoch, number = int(header["epoch"]), int(header["number"])
             self._step(told.Beat(epoch, beat, number, int(header["committed"])))
+            self._heard_ns = self._clock()
+        elif self._is_superseded():
+            self._leave()
         return came
+
+    def _is_superseded(self) -> bool:
+        """Whether another node leads than the one that is followed, which has been silent."""
+        assert self.transport is not None
+        now_ns = self._clock()
+        if now_ns - self._heard_ns < ALIVE_NS:
+            return False
+        found, here = self.peers.active(now_ns), self.transport.ring.header
+        if found is None or found.ring.header["identity"] == here["identity"]:
+            return False
+        return bool(found.ring.header["epoch"] > here["epoch"])
 
     def _keep_feed(self) -> int:
         source = self.market.feed or self.market.transport
@@ -423,6 +437,7 @@ class Node:
         assert self.transport is not None
         self._live = Live(self.engine, self.transport, self.clock)
         self._live.__enter__()
+        self._heard_ns = self._clock()
         self._note(f"following {name} behind record {self.engine.block.get('record_number'):,}")
 
     def _load(self, fetch: Fetch) -> int:
