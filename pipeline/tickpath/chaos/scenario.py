@@ -138,4 +138,4 @@ class Scenario:
     journals: bool = False
     needs_fresh: bool = False
     """Whether every run needs a group of its own."""
-    whole_within_s: float = 30.0
+    whole_within_s: float = 60.0

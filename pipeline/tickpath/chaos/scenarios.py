@@ -329,7 +329,8 @@ SCENARIOS: tuple[Scenario, ...] = (
              epochs="any", measures="silence"),
     Scenario("hog-core", "others take the active's core", hog_core,
              epochs="any", measures="silence"),
-    Scenario("cascade", "the active is killed, and then its successor", cascade, nodes=3),
+    Scenario("cascade", "the active is killed, and then its successor", cascade, nodes=3,
+             whole_within_s=120.0),
     Scenario("bad-network", "loss, repetition, delay and overtaking between all hosts",
              bad_network, epochs="any", measures="silence", needs_hosts=True, is_impaired=True),
     Scenario("kill-on-bad-network", "kill -9 of the active, on such a network",
@@ -337,6 +338,6 @@ SCENARIOS: tuple[Scenario, ...] = (
     Scenario("switchover", "a planned switchover under load", switchover, measures="pause"),
     Scenario("restart-from-journal", "all nodes are killed; one goes on from its journal",
              restart_from_journal, ("what the journal has is enough: nothing is unknown",),
-             journals=True, needs_fresh=True, whole_within_s=60.0),
+             journals=True, needs_fresh=True, whole_within_s=120.0),
 )  # fmt: skip
 BY_NAME = {each.name: each for each in SCENARIOS}
