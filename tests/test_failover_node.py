@@ -38,7 +38,7 @@ def begun(hall: Hall) -> None:
     hall.begin("a")
     hall.until(lambda: hall.taken() > 50, "no orders")
     b = hall.begin("b")
-    hall.until(lambda: b.transport is not None and not b.role.ready(), "b is never ready")
+    hall.until(lambda: b.following.transport is not None and not b.role.ready(), "b is never ready")
     hall.until(
         lambda: hall.nodes["a"]._gate and hall.nodes["a"]._gate[0].name == "b", "b never counts"
     )
@@ -72,14 +72,16 @@ def test_a_third_node_follows_whoever_takes_over(tmp_path):
     try:
         begun(hall)
         c = hall.begin("c")
-        hall.until(lambda: c.transport is not None and not c.role.ready(), "c is never ready")
-        assert c.transport.ring.path.name == "ring-a"
+        hall.until(
+            lambda: c.following.transport is not None and not c.role.ready(), "c is never ready"
+        )
+        assert c.following.transport.ring.path.name == "ring-a"
         b = hall.nodes["b"]
         hall.nodes.pop("a")
         hall.until(lambda: b.role.is_active or c.role.is_active, "nobody took over")
         active, other = (b, c) if b.role.is_active else (c, b)
         hall.until(lambda: active._gate, "the third node never counts")
-        assert other.transport.ring.path.name == f"ring-{active.settings.name}"
+        assert other.following.transport.ring.path.name == f"ring-{active.settings.name}"
         before = hall.taken()
         hall.until(lambda: hall.taken() > before + 50, "no orders with a gate")
     finally:
@@ -89,7 +91,7 @@ def test_a_third_node_follows_whoever_takes_over(tmp_path):
 def test_a_standby_on_another_host_takes_over(mirrored):
     begun(mirrored)
     b = mirrored.nodes["b"]
-    assert b.transport is not None and b.transport.ring.path.name == "mirror-a"
+    assert b.following.transport is not None and b.following.transport.ring.path.name == "mirror-a"
     del mirrored.nodes["a"]
     before = mirrored.taken()
     mirrored.until(lambda: b.role.is_active, "b never took over")
@@ -99,15 +101,17 @@ def test_a_standby_on_another_host_takes_over(mirrored):
 def test_a_switchover_loses_nothing(hall):
     begun(hall)
     a, b = hall.nodes["a"], hall.nodes["b"]
-    a._step(Switchover("b"))
+    a.tell(Switchover("b"))
     hall.until(lambda: b.role.is_active and not a.role.is_active, "no switchover")
     before = hall.taken()
     hall.until(lambda: hall.taken() > before + 50, "b never traded")
-    assert a.counters["places_lost"] == 0, hall.said
-    hall.until(lambda: a.transport is not None, "a does not follow")
-    b._step(HoldTrading())
+    assert a.following.counters["places_lost"] == 0, hall.said
+    hall.until(lambda: a.following.transport is not None, "a does not follow")
+    b.tell(HoldTrading())
     hall.until(lambda: not b.outbox.waiting_bytes and positions_of(b) == hall.positions())
-    hall.until(lambda: a.transport.lag == 0 and positions_of(a) == hall.positions(), "a differs")
+    hall.until(
+        lambda: a.following.transport.lag == 0 and positions_of(a) == hall.positions(), "a differs"
+    )
     assert a.engine.state_digest == b.engine.state_digest
 
 
@@ -148,7 +152,7 @@ def test_a_group_that_was_killed_whole_goes_on_from_its_journal(tmp_path):
         a = hall.begin("a")
         assert any("nothing is recovered" in each for each in hall.said["a"])
         hall.until(lambda: hall.taken() > 50, "no orders")
-        a._step(HoldTrading())
+        a.tell(HoldTrading())
         hall.until(lambda: not a.outbox.waiting_bytes and positions_of(a) == hall.positions())
         with JournalWriter(journal, identity_of(a.engine)) as writer:
             kept = RingJournal(a.ring, writer)
@@ -167,9 +171,9 @@ def test_a_group_that_was_killed_whole_goes_on_from_its_journal(tmp_path):
         for _ in range(200):
             hall.round()
         assert not again.role.is_active
-        again._step(Force())
+        again.tell(Force())
         hall.until(lambda: again.role.is_active, "it was not forced")
-        again._step(ResumeTrading("operator"))
+        again.tell(ResumeTrading("operator"))
         taken = hall.taken()
         hall.until(lambda: hall.taken() > taken + 20, "it does not trade")
     finally:
@@ -179,15 +183,19 @@ def test_a_group_that_was_killed_whole_goes_on_from_its_journal(tmp_path):
 def test_a_standby_that_diverged_keeps_its_state_for_study_and_loads_anothers(hall):
     begun(hall)
     a, b = hall.nodes["a"], hall.nodes["b"]
-    incarnation, loaded = b.role.member.incarnation, b.counters["snapshots_loaded"]
+    incarnation, loaded = b.role.member.incarnation, b.following.counters["snapshots_loaded"]
     b.engine.block.set("book_digest", b.engine.book_digest ^ 1)
-    hall.until(lambda: b.counters["snapshots_loaded"] > loaded, "no snapshot was loaded")
+    hall.until(lambda: b.following.counters["snapshots_loaded"] > loaded, "no snapshot was loaded")
     assert any("diverged behind record" in each for each in hall.said["b"])
     assert list((hall.path / "node-b").glob("diverged-*.snapshot"))
     hall.until(
         lambda: a._gate and a._gate[0].name == "b" and a._gate[0].incarnation != incarnation,
         "it does not count again",
     )
-    a._step(HoldTrading())
-    hall.until(lambda: not a.outbox.waiting_bytes and b.transport and b.transport.lag == 0)
+    a.tell(HoldTrading())
+    hall.until(
+        lambda: (
+            not a.outbox.waiting_bytes and b.following.transport and b.following.transport.lag == 0
+        )
+    )
     assert positions_of(a) == positions_of(b)

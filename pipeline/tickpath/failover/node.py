@@ -21,7 +21,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numba import types
@@ -29,14 +29,12 @@ from numba import types
 from tickpath.clock import calibrate, now_cycles
 from tickpath.engine import Engine
 from tickpath.failover import node_status
-from tickpath.failover import questions as asked
 from tickpath.failover import role_action as act
 from tickpath.failover import role_event as told
-from tickpath.failover.control import Answer, Control, Words
-from tickpath.failover.control_error import ControlError
+from tickpath.failover.control import Control, Words
 from tickpath.failover.curve import load_keys
 from tickpath.failover.feed_tail import FeedTail
-from tickpath.failover.fetch import Fetch
+from tickpath.failover.fetch import Fetched
 from tickpath.failover.gateway_client import GatewayClient, Sent
 from tickpath.failover.gateway_event import (
     Accepted,
@@ -56,6 +54,8 @@ from tickpath.failover.node_answers import Answers
 from tickpath.failover.node_breakers import NodeBreakers
 from tickpath.failover.node_config import NodeConfig
 from tickpath.failover.node_error import NodeError
+from tickpath.failover.node_following import Following
+from tickpath.failover.node_questions import NodeQuestions
 from tickpath.failover.notify import Notify
 from tickpath.failover.operator_control import OperatorControl
 from tickpath.failover.outbox import Outbox
@@ -79,22 +79,15 @@ from tickpath.session.credentials import Credentials, Secret
 from tickpath.session.ouch_message import DIALECTS
 from tickpath.trade.config import split
 from tickpath.trade.market import Market
-from tickpath.trade.operator_words import Operator, OperatorError, is_question
 from tickpath.wire.gateway import Refusal, Session
 from tickpath.wire.inputs import Kind
 
 MILLISECOND_NS = 1_000_000
-STEP_NS = 50_000
-"""How long a standby polls the ring before it looks at anything else."""
-JOIN_NS = 50 * MILLISECOND_NS
-"""Pause before a node that could not join tries again."""
 WAIT_S = 0.0003
 """How long the loop sleeps where nothing came and nothing spins."""
 SOURCES = (act.TAKEOVER, act.GATE, act.POLICY, act.UNKNOWN_ORDERS, "operator", "feed")
 """Who can hold trading; a hold is the bit of its place.  Others share the last bit."""
 OTHERS = "others"
-MOST_OUTCOMES = 64
-"""Of commands, that are kept for whoever asks later."""
 
 Say = Callable[[str], None]
 
@@ -125,8 +118,6 @@ class Node:
         self._credentials = credentials or Credentials("", Secret(""))
         self.counters: Counter[str] = Counter()
         self.notes: list[str] = []
-        self.outcomes: deque[asked.Outcome] = deque(maxlen=MOST_OUTCOMES)
-        self._outcome_number = 0
         self.is_stopped = False
         self._stack = ExitStack()
         self._events: deque[told.Event] = deque()
@@ -135,7 +126,7 @@ class Node:
         keys = self.settings.keys
         self._keys = None if keys is None else load_keys(keys)
         self._begin_engine()
-        self.operator = Operator(self.engine, lambda: {"notes": self.notes[-20:]})
+        self.questions = NodeQuestions(self)
         self.answers = Answers(self.engine)
         self.peers = Peers(self.settings.peers)
         self.role = Role(Member(self.settings.name, self._incarnation), self.settings.role, clock())
@@ -143,10 +134,10 @@ class Node:
             self.settings.breakers,
             DIALECTS[config.orders.protocol],
             clock(),
-            step=self._step,
+            step=self.tell,
             cancel_all=lambda why: self.engine.command("cancel_all", who="breaker", why=why[:32]),
-            use_line=lambda line: self._use_line(line, "a breaker"),
-            say=self._note,
+            use_line=lambda line: self.questions.use_line(line, "a breaker"),
+            say=self.note,
         )
         self.gateway = GatewayClient(
             split(self.settings.gateway),
@@ -159,6 +150,16 @@ class Node:
         self.store = StoreThread(store, self.settings.name)
         self._stack.callback(self.store.close)
         self._listen()
+        self.following = Following(
+            self.engine,
+            self.settings.name,
+            self.settings.directory,
+            self.peers,
+            self._reaches,
+            clock,
+            restore=self._restore,
+            say=self.note,
+        )
 
     def _listen(self) -> None:
         """Where others, operators and monitors reach this node."""
@@ -169,12 +170,12 @@ class Node:
         names = {key: name for name, (_, key, _) in self._reaches.items() if key is not None}
         if keys is not None:
             names[keys.public] = settings.name  # who asks with this node's own file
-        self.control = Control(settings.listen, self._asked_by_node, keys, names)
+        self.control = Control(settings.listen, self.questions.by_node, keys, names)
         self._stack.callback(self.control.close)
         self._words = Words(self._reaches)
         self._stack.callback(self._words.close)
         self.operators = OperatorControl(
-            settings.control_path, self._asked_by_operator, settings.control_group
+            settings.control_path, self.questions.by_operator, settings.control_group
         )
         self._stack.callback(self.operators.close)
         self.notify = Notify(settings.notify, settings.notify_timeout_ms / 1000)
@@ -200,20 +201,15 @@ class Node:
         self.outbox = Outbox()
         self.tail = FeedTail()
         self.market = Market(self.engine, self.config, self._credentials, self._clock)
-        self.transport: RingTransport | None = None
-        self._live: Live | None = None
-        self._fetch: Fetch | None = None
         self._is_leading = self._is_draining = self._is_frozen = False
-        self._is_whole, self._needs_snapshot = True, False
-        self._join_ns = self._until_ns = 0
+        self._until_ns = 0
         self._gate: tuple[Member, ...] | None = None
         self._asked_gateway: tuple[int, int] | None = None
-        self._last_beat = self._beat_ns = self._heard_ns = self._fed_ns = 0
+        self._beat_ns = self._fed_ns = 0
         self._echoes: dict[int, int] = {}
         self._told: told.Standing | None = None
         self._session = Session.DOWN
         self._at_gateway: Stands | None = None
-        self._beats = 0
 
     def _made(self, orders: memoryview) -> None:
         """Orders that the engine encoded: they depend on the last record at most."""
@@ -226,11 +222,12 @@ class Node:
         self.engine.advance(np.zeros(0, PACKET))
         prefault(self.engine)
         self._warm_up()
+        self.following.cycle_clock = self.clock
         self.market.begin()
         gc.collect()
         gc.freeze()
         if self._somebody_is_active():
-            self._is_whole, self._needs_snapshot = False, True
+            self.following.begin_late()
         elif self.settings.journal is not None:
             self._recover(self.settings.journal)
 
@@ -242,7 +239,7 @@ class Node:
         except JournalError as error:
             if Path(directory).is_dir() and any(Path(directory).iterdir()):
                 raise
-            self._note(f"nothing is recovered: {error}")
+            self.note(f"nothing is recovered: {error}")
             return
         finally:
             self.engine.publish_to(self.ring.address)
@@ -252,7 +249,7 @@ class Node:
                 f"{found.divergence.name.lower()}; see tickpath journal verify"
             )
         self.outbox = Outbox(self.engine.block.get("order_position"))
-        self._note(f"recovered up to record {found.last_number:,} from {directory}")
+        self.note(f"recovered up to record {found.last_number:,} from {directory}")
 
     def _somebody_is_active(self) -> bool:
         """Whether a ring beats now; a moment is needed to see it."""
@@ -276,7 +273,7 @@ class Node:
 
         The ring's file goes, which a kill leaves: whoever follows it has it mapped.
         """
-        self._leave()
+        self.following.leave()
         self.market.close()
         self._stack.close()
         self.ring.path.unlink(missing_ok=True)
@@ -289,7 +286,7 @@ class Node:
 
     def retire(self, most_s: float = 2.0) -> None:
         """Stop for good in an orderly way: the lease is given back, so that nobody waits for it."""
-        self._step(told.Retire())
+        self.tell(told.Retire())
         end_ns = self._clock() + int(most_s * 1e9)
         while self.role.state is not RoleState.RETIRED and self._clock() < end_ns:
             self.round()
@@ -301,17 +298,17 @@ class Node:
         came = self._lead() if self._is_leading else self._follow()
         came += self._hear_gateway(self.gateway.poll())
         for event in self.store.answers():
-            self._step(event)
+            self.tell(event)
         self.control.serve()
         self.operators.serve()
         self._tell_standing()
-        self._step(told.Tick())
+        self.tell(told.Tick())
         self._publish(is_busy=bool(came))
         if not came and not self.settings.spin:
             sockets = [self.gateway] if self.gateway.fileno() >= 0 else []
             select.select(sockets, [], [], WAIT_S)
 
-    def _step(self, event: told.Event) -> None:
+    def tell(self, event: told.Event) -> None:
         """Tell the role.  What an action has to tell it waits for the actions before it."""
         self._events.append(event)
         if self._is_stepping:
@@ -333,7 +330,7 @@ class Node:
             epoch=block.get("epoch"),
             order_position=block.get("order_position"),
             tail_position=self.outbox.tail_position,
-            is_whole=self._is_whole,
+            is_whole=self.following.is_whole,
             diverged=None if why is Divergence.NONE else why.name.lower(),
             held=tuple(each for each in (*SOURCES, OTHERS) if held & bit_of(each)),
             incarnation=self._incarnation,
@@ -343,54 +340,25 @@ class Node:
         standing, now_ns = self._standing(), self._clock()
         if standing != self._told or now_ns - self._beat_ns > MILLISECOND_NS:
             self._told, self._beat_ns = standing, now_ns
-            self._step(standing)
+            self.tell(standing)
             is_up = self._session is Session.UP
             open_names = self.breakers.open_names if self._is_leading else ()
             health = told.Health(is_session_up=is_up, breakers_open=open_names)
             if health != self.role.health:
-                self._step(health)
+                self.tell(health)
 
     # ------------------------------------------------------------ standing by
 
     def _follow(self) -> int:
-        """Take what the active has published; gives how many records."""
+        """Take what the active has published; gives how much came."""
         came = self._keep_feed()
         if self._is_frozen:
             return came
-        if self.transport is None:
-            return came + self._join()
-        if self._fetch is not None:
-            return came + self._load(self._fetch)
-        assert self._live is not None
-        came += self._live.step(STEP_NS)
+        taken, beat = self.following.turn(self._incarnation, lambda: not self.role.unfit())
         self.answers.forget()
-        if self.transport.is_lapped or self.engine.divergence is not Divergence.NONE:
-            self._lose_place()
-            return 1
-        header, mine = self.transport.ring.header, self.transport.mine
-        mine["epoch"], mine["incarnation"] = self.engine.block.get("epoch"), self._incarnation
-        mine["ready"], mine["echo"] = not self.role.unfit(), header["beat"]
-        beat = int(header["beat"])
-        if beat != self._last_beat:
-            self._last_beat = beat
-            self._beats += 1
-            epoch, number = int(header["epoch"]), int(header["number"])
-            self._step(told.Beat(epoch, beat, number, int(header["committed"])))
-            self._heard_ns = self._clock()
-        elif self._is_superseded():
-            self._leave()
-        return came
-
-    def _is_superseded(self) -> bool:
-        """Whether another node leads than the one that is followed, which has been silent."""
-        assert self.transport is not None
-        now_ns = self._clock()
-        if now_ns - self._heard_ns < ALIVE_NS:
-            return False
-        found, here = self.peers.active(now_ns), self.transport.ring.header
-        if found is None or found.ring.header["identity"] == here["identity"]:
-            return False
-        return bool(found.ring.header["epoch"] > here["epoch"])
+        if beat is not None:
+            self.tell(beat)
+        return came + taken
 
     def _keep_feed(self) -> int:
         source = self.market.feed or self.market.transport
@@ -402,55 +370,8 @@ class Node:
         source.release()
         return 0
 
-    def _join(self) -> int:
-        """Follow whoever is active; a node without its earlier records loads a snapshot."""
-        now_ns = self._clock()
-        found = self.peers.active(now_ns) if now_ns >= self._join_ns else None
-        if found is None:
-            return 0
-        epoch, header = self.engine.block.get("epoch"), found.ring.header
-        if epoch > header["epoch"]:
-            return 0  # who beats there has been active before us: nobody to follow
-        number = self.engine.block.get("record_number")
-        if epoch < header["epoch"] and header["epoch_began"] <= number:
-            # We have records of the old epoch that the new one does not know of.
-            self._needs_snapshot = True
-        try:
-            behind = None if self._needs_snapshot else number
-            self.transport = RingTransport(found.ring, self.settings.name, behind)
-        except ReplicaError as error:
-            self._note(str(error))
-            self._needs_snapshot = True
-            self._join_ns = now_ns + JOIN_NS
-            return 0
-        if self._needs_snapshot:
-            # A standby's before the active's, so that the active need not stop for it.
-            peers = self.settings.peers
-            names = [each for each in peers if each != found.name] + [found.name]
-            nodes = [(each, self._reaches[each]) for each in names]
-            self._fetch = Fetch(nodes, self.transport.first - 1)
-        else:
-            self._begin_to_follow(found.name)
-        return 1
-
-    def _begin_to_follow(self, name: str) -> None:
-        assert self.transport is not None
-        self._live = Live(self.engine, self.transport, self.clock)
-        self._live.__enter__()
-        self._heard_ns = self._clock()
-        self._note(f"following {name} behind record {self.engine.block.get('record_number'):,}")
-
-    def _load(self, fetch: Fetch) -> int:
-        """Become what another node's snapshot says, once it is there; then the ring goes on."""
-        if not fetch.is_done:
-            return 0
-        self._fetch, found = None, fetch.found
-        for error in fetch.errors:
-            self._note(error)
-        if found is None:
-            self._leave()
-            self._join_ns = self._clock() + JOIN_NS
-            return 0
+    def _restore(self, found: Fetched) -> None:
+        """Become what another node's snapshot says."""
         self.engine.restore(found.snapshot)
         self.engine.begin_to_follow()
         # Its records do not go on from what this ring had.
@@ -459,50 +380,13 @@ class Node:
         self.engine.publish_to(self.ring.address)
         self.outbox = Outbox(self.engine.block.get("order_position"))
         self._incarnation = secrets.randbits(62) | 1
-        self._is_whole, self._needs_snapshot = True, False
-        self.counters["snapshots_loaded"] += 1
-        self._note(f"snapshot of {found.name}, record {found.record_number:,}")
-        self._begin_to_follow(found.name)
-        return 1
-
-    def _leave(self) -> None:
-        """Follow nobody."""
-        if self._live is not None:
-            self._live.__exit__(None, None, None)
-            self._live = None
-        self._fetch = None
-        if self.transport is not None:
-            self.transport.close()
-            self.transport = None
-
-    def _lose_place(self) -> None:
-        """What comes next cannot be taken: another's snapshot is needed.
-
-        The state stays until that is here: it may be all there is.  One that diverged is kept for
-        study, and never takes over.
-        """
-        number, why = self.engine.block.get("record_number"), self.engine.divergence
-        self.counters["places_lost"] += 1
-        if why is not Divergence.NONE:
-            self._note(f"diverged behind record {number:,}: {why.name.lower()}")
-            self._keep_state(f"diverged-{number}.snapshot")
-        self._leave()
-        self._needs_snapshot = True
-
-    def _keep_state(self, name: str) -> None:
-        try:
-            block = self.engine.block
-            block.set("cursor", 0)
-            (Path(self.settings.directory) / name).write_bytes(self.engine.snapshot())
-        except (OSError, RuntimeError) as error:
-            self._note(f"its state could not be kept: {error}")
 
     # ------------------------------------------------------------ active
 
     def _lead(self) -> int:
         came = 0
         if not self._is_draining:
-            came = self.market.take(self._flush)
+            came = self.market.take(self.flush)
             self._watch_feed()
             now_ns = self._clock()
             if came:
@@ -513,7 +397,7 @@ class Node:
             self.engine.scrub()
         self.ring.header["beat"] = now_cycles()
         self._hear_followers()
-        self._flush()
+        self.flush()
         return came
 
     def _watch_feed(self) -> None:
@@ -521,9 +405,9 @@ class Node:
         is_held = "feed" in self.role.holds
         if self.market.is_current:
             if is_held:
-                self._step(told.ResumeTrading("feed"))
+                self.tell(told.ResumeTrading("feed"))
         elif not is_held and self.role.handover is None:
-            self._step(told.HoldTrading("feed", "the feed is not current"))
+            self.tell(told.HoldTrading("feed", "the feed is not current"))
 
     def _hear_followers(self) -> None:
         """Acknowledgements, as echoes of our beats."""
@@ -534,7 +418,7 @@ class Node:
             self._echoes[at] = echo
             member = Member(row["name"].decode(), incarnation)
             ready = bool(row["ready"])
-            self._step(told.Acked(member, int(row["epoch"]), int(row["taken"]), ready))
+            self.tell(told.Acked(member, int(row["epoch"]), int(row["taken"]), ready))
         self.ring.header["committed"] = self._acknowledged()
 
     def _acknowledged(self) -> int:
@@ -550,7 +434,12 @@ class Node:
             number = min(number, int(mine["taken"][0]) if len(mine) else 0)
         return number
 
-    def _flush(self) -> None:
+    @property
+    def takes_inputs(self) -> bool:
+        """Whether inputs of other than the ring are this node's to take."""
+        return self._is_leading and not self._is_draining
+
+    def flush(self) -> None:
         """Hand over what may leave, as long as the lease runs by this node's own clock."""
         if self._gate is None or not self.outbox.waiting_bytes:
             return
@@ -589,10 +478,10 @@ class Node:
                         self.outbox.handed = min(self.outbox.handed, stands.order_position)
                 case Stands():
                     self._stands(event)
-        if self._is_leading and not self._is_draining:
+        if self.takes_inputs:
             for messages, answered in self.answers.take():
                 self.engine.feed_responses(messages, answered)
-            self._flush()
+            self.flush()
         return len(events)
 
     def _stands(self, stands: Stands) -> None:
@@ -604,9 +493,9 @@ class Node:
         (request, epoch), self._asked_gateway = self._asked_gateway, None
         is_ours = stands.highest_epoch == epoch and stands.holder == self.settings.name
         if epoch and not is_ours and stands.highest_epoch <= epoch:
-            self._step(told.GatewayFailed(request, f"epoch {epoch} was not taken: {stands.detail}"))
+            self.tell(told.GatewayFailed(request, f"epoch {epoch} was not taken: {stands.detail}"))
             return
-        self._step(
+        self.tell(
             told.GatewayAnswer(
                 request, stands.highest_epoch, stands.order_position, stands.input_number
             )
@@ -618,7 +507,7 @@ class Node:
             self.outbox.handed = min(self.outbox.handed, event.order_position)
             return
         if self._is_leading:
-            self._step(told.GatewayRefused(event.epoch, event.highest_epoch, event.reason.name))
+            self.tell(told.GatewayRefused(event.epoch, event.highest_epoch, event.reason.name))
 
     # ------------------------------------------------------------ what the role asks for
 
@@ -642,15 +531,15 @@ class Node:
                 self._set_holds(f"{source} holds no longer")
             case act.Drain(request):
                 self._is_draining = True
-                self._flush()
+                self.flush()
                 block = self.engine.block
                 number, position = block.get("record_number"), block.get("order_position")
-                self._step(told.Drained(request, number, position))
+                self.tell(told.Drained(request, number, position))
             case act.Undrain():
                 self._is_draining = False
             case act.StopSending(request, reason):
                 self._stop_leading(reason)
-                self._step(told.Stopped(request))
+                self.tell(told.Stopped(request))
             case act.Follow():
                 self._is_frozen = False
             case act.HandOver(to, epoch, number):
@@ -660,37 +549,28 @@ class Node:
             case act.Abort(reason):
                 raise NodeError(f"this node has to end: {reason}")
             case act.Entered(state, reason):
-                self._note(_words(action))
+                self.note(_words(action))
                 self.notify.tell(self.settings.name, state, self.role.epoch, reason)
                 self._publish(is_due=True)
             case _:
-                self._note(_words(action))
+                self.note(_words(action))
                 if isinstance(action, (act.Done, act.Refused)):
-                    self._outcome(action)
-
-    def _outcome(self, action: act.Done | act.Refused) -> None:
-        """Keep how a command ended, for who asks."""
-        self._outcome_number += 1
-        is_done = isinstance(action, act.Done)
-        text = action.text if isinstance(action, act.Done) else "; ".join(action.reasons)
-        self.outcomes.append(asked.Outcome(self._outcome_number, action.command, is_done, text))
+                    self.questions.ended(action)
 
     def _ask_gateway(self, request: int, epoch: int) -> None:
         if self.gateway.ask(request, epoch) in (Sent.NO_LINE, Sent.FULL):
-            self._step(told.GatewayFailed(request, "there is no connection to the gateway"))
+            self.tell(told.GatewayFailed(request, "there is no connection to the gateway"))
         else:
             self._asked_gateway = request, epoch
 
     def _freeze(self, request: int) -> None:
         """Take what is in the ring still, and nothing more."""
-        if self._live is not None and self.transport is not None:
-            while self.transport.lag and self._live.step(STEP_NS):
-                pass
+        self.following.drain()
         self._is_frozen = True
-        self._step(told.Frozen(request, self._standing()))
+        self.tell(told.Frozen(request, self._standing()))
 
     def _promote(self, action: act.Promote) -> None:
-        self._leave()
+        self.following.leave()
         block = self.engine.block
         block.set("record_number", action.next_number - 1)
         block.set("epoch", action.epoch)
@@ -710,13 +590,13 @@ class Node:
         packets, _bytes = self.tail.take()
         if len(packets):
             self.market.give(packets)
-        self._note(f"active in epoch {action.epoch} from record {action.next_number:,} on")
+        self.note(f"active in epoch {action.epoch} from record {action.next_number:,} on")
 
     def _require(self, request: int, members: tuple[Member, ...], is_synchronous: bool) -> None:
         word = {"gate": [str(each) for each in members], "synchronous": is_synchronous}
         self.engine.say(Kind.NOTE, json.dumps(word).encode())
         self._gate = members
-        self._step(told.Required(request, self.engine.block.get("record_number")))
+        self.tell(told.Required(request, self.engine.block.get("record_number")))
 
     def _set_holds(self, why: str) -> None:
         """Record who holds trading now."""
@@ -729,11 +609,12 @@ class Node:
         """Nothing leaves and nothing is published.  The state stays: it may be all there is."""
         self._is_leading, self._gate, self._until_ns = False, None, 0
         self.engine.publish_to(self.ring.address)  # slices of the state are said by who leads
-        self._note(f"stopped: {reason}")
+        self.note(f"stopped: {reason}")
 
     # ------------------------------------------------------------ people and other nodes
 
-    def _note(self, text: str) -> None:
+    def note(self, text: str) -> None:
+        """Keep what happened, for people."""
         self.notes.append(text)
         del self.notes[:-200]
         self.say(text)
@@ -749,7 +630,8 @@ class Node:
         counted |= self.notify.counters
         # Those of another thread are copied in one go: they may grow meanwhile.
         counted |= {f"monitors_{name}": n for name, n in dict(self.health.counters).items()}
-        return {**self.counters, **self.role.counters, **counted}
+        own = self.counters + self.following.counters
+        return {**own, **self.role.counters, **counted}
 
     def _publish(self, is_due: bool = False, is_busy: bool = False) -> None:
         """Say how it stands, for monitors: some 20 us, put off for a while when there is work."""
@@ -757,73 +639,6 @@ class Node:
         most_ns = EVERY_NS if not is_busy else LATEST_NS
         if is_due or now_ns - self.published.at_ns >= most_ns:
             self.published = node_status.published(self, now_ns)
-
-    def _asked_by_node(self, question: asked.PeerQuestion) -> Answer:
-        match question:
-            case asked.Status():
-                return self.status(), b""
-            case asked.StateDigest():
-                return self._digest(), b""
-            case asked.Snapshot():
-                if not self._is_whole or self.engine.block.get("cursor"):
-                    raise ControlError("this node has no whole state now")
-                self.counters["snapshots_given"] += 1
-                number = self.engine.block.get("record_number")
-                return {"record_number": number}, self.engine.snapshot()
-            case asked.HandedOver(source, epoch, number):
-                if source not in self.settings.peers or epoch > self.role.highest_epoch:
-                    raise ControlError(f"{source} is not the active of epoch {epoch}")
-                self._step(told.HandedOver(source, epoch, number))
-        return {}, b""
-
-    def _asked_by_operator(self, question: asked.OperatorQuestion, who: str) -> dict[str, Any]:
-        match question:
-            case asked.Command():
-                before, outcome = len(self.notes), self._outcome_number
-                self._note(f"{who} says: {question.__struct_config__.tag}")
-                self._step(question.event(who))
-                return {"notes": self.notes[before:], **self.status(), "behind": outcome}
-            case asked.AskOutcome(command, behind):
-                for each in self.outcomes:
-                    if each.number > behind and each.command == command:
-                        return {"outcome": each._asdict()}
-                return {"outcome": None}
-            case asked.StateDigest():
-                return self._digest()
-            case asked.UseLine(line):
-                return {"text": self._use_line(line, who)}
-            case asked.Ctl(words):
-                return self._ctl(words, who)
-        return self.status()
-
-    def _use_line(self, line: Literal["A", "B", "both"], who: str) -> str:
-        """Take the feed from one line alone, or from both; gives what came of it."""
-        why_not = self.market.use_line(line)
-        if why_not is not None:
-            self.counters["lines_not_switched"] += 1
-            return f"line {line} cannot be chosen: {why_not}"
-        self.counters["lines_switched"] += 1
-        self._note(text := f"{who} takes the feed from line {line}")
-        return text
-
-    def _ctl(self, words: str, who: str) -> dict[str, Any]:
-        """An operator's word to the engine.  What changes it is an input, so an active takes it."""
-        may_change = self._is_leading and not self._is_draining
-        try:
-            if not (may_change or is_question(words)):
-                state = self.role.state.name.lower()
-                raise ControlError(f"only an active takes that: this node is {state}")
-            said = self.operator.run(words, who)
-        except OperatorError as error:
-            raise ControlError(str(error)) from None
-        if not is_question(words):
-            self._note(f"{who} says: {words}")
-        self._flush()
-        return {"answer": said}
-
-    def _digest(self) -> dict[str, Any]:
-        digest = f"{self.engine.state_digest:016x}"
-        return {"record_number": self.engine.block.get("record_number"), "digest": digest}
 
 
 def _words(action: act.Action) -> str:
