@@ -458,7 +458,9 @@ def test_silicon_does_what_software_does_in_the_same_profile(name, capture, prot
         assert counted["orders_sent"] == len(found.orders) == result["latency_cycles"]["count"]
         assert counted["intents"] == found.counters["intents"]
         assert not any(counted[n] for n in ("intents_dropped", "orders_dropped", "bus_errors"))
-        assert result["latency_cycles"]["min"] == (28 if protocol == "fix44" else 19)
+        counts = result["latency_cycles"]
+        assert counts["min"] <= counts["p50"] <= counts["p99"] <= counts["max"]
+        assert counts["min"] == (28 if protocol == "fix44" else 19)
 
 
 def assert_same_fields(found: list[bytes], wanted: list[bytes]) -> None:

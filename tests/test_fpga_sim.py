@@ -19,6 +19,7 @@ from tickpath.layout import MAX_INTENTS
 from tickpath.ouch import order_id_of
 from tickpath.profile import Gate, Imbalance, Profile, Symbol, load_profile
 from tickpath.replay import Plan, replay
+from tickpath.summary import print_replay
 from tickpath.wire.ouch50 import OUCH50_INBOUND
 from tickpath_backends.file import FileTransport
 from tickpath_backends.hdl import verilated
@@ -82,7 +83,7 @@ def test_real_frames(tmp_path):
 
 
 @pytest.mark.parametrize("cut", [1, 30])
-def test_a_frame_that_is_cut_is_a_finding(cut, tmp_path):
+def test_a_frame_that_is_cut_is_a_finding(cut, tmp_path, capsys):
     """Up to it orders are the same; what it brought may still cause some, what is behind it none.
 
     The engine takes nothing of such a frame; the chain passes its messages on before it sees.
@@ -108,6 +109,13 @@ def test_a_frame_that_is_cut_is_a_finding(cut, tmp_path):
         "fpga-sim: frames damaged: 1"
     ]
     assert result["counters"]["frame_truncated"] == 1
+    print_replay(result)
+    said = capsys.readouterr().out
+    cycles = result["latency_cycles"]
+    (row,) = [line.split() for line in said.splitlines() if "chain, cycles" in line]
+    names = ("count", "min", "p50", "p90", "p99", "p99_9", "p99_99", "max")
+    assert row[2:] == [f"{cycles[name]:,}" for name in names]
+    assert "at 322.27 MHz" in said
 
 
 def test_what_it_does_not_do_is_said():

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tickpath_backends.hdl import book_model, verilated
-from tickpath_backends.hdl.book_check import LEVEL, OFF_GRID, compare
+from tickpath_backends.hdl.book_check import LEVEL, OFF_GRID, STORE_FULL, compare
 from tickpath_backends.hdl.book_flow import CENTS, Flow
 from tickpath_backends.hdl.book_mutants import SOURCES_VARIABLE
 from tickpath_backends.hdl.book_reference import Book, Op, Status, operations
@@ -46,15 +46,27 @@ FAR_FLOWS = {
 }
 
 
-@pytest.fixture(scope="module")
-def library():
+def compiled(index_bits):
     # book_mutants.py puts sources with a fault in their place.
     directory = os.environ.get(SOURCES_VARIABLE)
     sources = book_model.SOURCES
     if directory:
         sources = tuple(Path(directory) / path.name for path in sources)
     # A fault is looked for once, so its model is compiled quickly rather than well.
-    return book_model.library({"IW": SMALL}, sources, "-O1" if directory else "-O2")
+    return book_model.library({"IW": index_bits}, sources, "-O1" if directory else "-O2")
+
+
+@pytest.fixture(scope="module")
+def library():
+    return compiled(SMALL)
+
+
+@pytest.fixture(scope="module")
+def large():
+    """In the real size."""
+    made = book_model.BookModel(compiled(15), CENTS)
+    yield made
+    made.close()
 
 
 @pytest.fixture
@@ -68,6 +80,7 @@ def checked(model, rows):
     """Results of operations, all compared with the reference."""
     made = rows if isinstance(rows, np.ndarray) else operations(rows)
     results = model.run(made)
+    assert np.array_equal(results["sideband"], np.arange(len(made)))
     return results, compare(made, results, Book(SMALL, CENTS))
 
 
@@ -359,9 +372,21 @@ def test_what_is_called_back_comes_again_once(model, kind):
     assert seen.rescans >= 200
 
 
-def test_a_rescan_reads_only_rows_that_may_matter():
+def test_one_order_more_than_the_profile_has_is_flagged(large):
+    """At that order, of its symbol; room is there again when one leaves."""
+    large.reset()
+    rows = [(ADD, 1, n + 1, 0, n % 2, 4000000 + 100 * (n % 7), 1) for n in range(65_536)]
+    rows += [(REPLACE, 1, 5, 70_000, 0, 4000000, 2), (ADD, 2, 70_001, 0, 0, 4000000, 1)]
+    rows += [(DELETE, 1, 1), (DELETE, 1, 2), (ADD, 3, 70_002, 0, 0, 4000000, 1)]
+    made = operations(rows)
+    results = large.run(made)
+    compare(made, results, Book(15, CENTS))
+    assert list(results["flags"][-5:]) == [0, STORE_FULL, 0, 0, 0]
+
+
+def test_a_rescan_reads_only_rows_that_may_matter(large):
     """Each pass, in the real size: its words of bits, and what orders of the side there were."""
-    model = book_model.BookModel(book_model.library({"IW": 15}), CENTS)
+    large.reset()
     rows = [(ADD, 8, 1, 0, SELL, 4000000, 5), (ADD, 8, 2, 0, SELL, 4300000, 6, 100)]
     rows += [(ADD, 9, 10 + n, 0, SELL, 4000000 + 100 * n, 5) for n in range(500)]
     rows += [(ADD, 8, 1000 + n, 0, SELL, 4000000, 5) for n in range(500)]
@@ -369,12 +394,11 @@ def test_a_rescan_reads_only_rows_that_may_matter():
     # Behind the first rescan the store is known to have nothing else of the side.
     rows += [(DELETE, 8, 1, 0, 0, 0, 0, 255), (ADD, 8, 1, 0, SELL, 4000000, 5, 255)] * 4
     made = operations(rows)
-    results = model.run(made)
+    results = large.run(made)
     seen = compare(made, results, Book(15, CENTS))
     waits = [int(each) for each in results["latency"][results["rescans"] == 1]]
     assert seen.rescans == len(waits) == 4
     assert 500 < waits[0] < 4_000 and max(waits[1:]) < 500
-    model.close()
 
 
 @pytest.mark.parametrize("side", [0, 1])

@@ -160,6 +160,8 @@ class SimExecutor:
             raise BackendError(f"{self.NAME}: {error}") from None
         self._numbers = {symbol_number(name): n for n, name in enumerate(profile.symbols)}
         self._locates: dict[int, int] = {}
+        self._cycles: list[int] = []
+        """Of each order from its message's last word to its own first one."""
         self._lines = self._sequence = 0
         self._head = np.frombuffer(frame(packet([], "0000000001", 1), (GROUP, PORT)), np.uint8)
 
@@ -246,18 +248,24 @@ class SimExecutor:
         counted = self.engine.block.counter["value"]
         sent = 0
         fired = self.engine.block.cell["value"][ROWS:].reshape(-1)
-        for each in map(chain_model.judged, outcome.verdicts):
+        causes: list[int] = []
+        for row in outcome.verdicts:
+            each = chain_model.judged(row)
             if each.input_number > last:
                 continue
             counted[Counter.INTENTS] += np.uint64(1)
             fired[ROW * each.symbol + Row.FIRED] += 1
             check = profile_config.decisive(each.failed, each.price)
             if check is None:
+                causes.append(int(row["message_cycle"]))
                 sent += 1
                 continue
             counted[Counter.ORDERS_REJECTED] += np.uint64(1)
             self.engine.block.reject["value"][_CODES[check]] += np.uint64(1)
         counted[Counter.ORDERS_SENT] += np.uint64(sent)
+        for cause, order in zip(causes, outcome.orders[:sent], strict=False):
+            if cause:
+                self._cycles.append(int(order["taken"]) - cause)
         made = chain_check.orders_of(outcome.orders[:sent])
         if self._on_orders is None:
             self.orders += made
@@ -280,8 +288,14 @@ class SimExecutor:
     def add_result(self, result: dict[str, Any]) -> None:
         """Latencies in cycles, the chain's counters, and what makes its orders other ones."""
         chain = self.chain
-        counts = np.array(chain.values("HISTOGRAM", range(registers.HISTOGRAM_BUCKETS)), np.int64)
-        cycles = _summary(counts, *(chain.value(f"LATENCY_{n}") for n in ("COUNT", "MOST", "SUM")))
+        total, most, summed = (chain.value(f"LATENCY_{n}") for n in ("COUNT", "MOST", "SUM"))
+        if len(self._cycles) == total:
+            # As they were seen: the registers tell only the first 128 cycles apart.
+            counts = np.bincount(np.array(self._cycles or [0]))
+        else:
+            buckets = range(registers.HISTOGRAM_BUCKETS)
+            counts = np.array(chain.values("HISTOGRAM", buckets), np.int64)
+        cycles = _summary(counts, total, most, summed)
         result["latency_cycles"] = cycles
         result["latency_at_clock_ns"] = {
             "clock_mhz": CLOCK_MHZ,

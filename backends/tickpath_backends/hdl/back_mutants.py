@@ -41,7 +41,12 @@ MUTANTS = (
     ),
     Mutant("release as R reads", "risk", " & ~(v[1] & s_symbol == release_symbol)", ""),
     Mutant("queue runs over", "risk", "(queue_n != (AW + 1)'(DEPTH) | leaves)", "1'b1"),
-    Mutant("what held is kept too long", "trigger", "if (judges) held", "if (fired.fires) held"),
+    Mutant(
+        "what held is kept too long",
+        "trigger",
+        "if (in_valid) held[symbol]",
+        "if (fired.fires) held[symbol]",
+    ),
     Mutant("parameters leave what held", "trigger", "held[w_symbol] <= 2'b00;", ""),
     Mutant("gap from the next cycle on", "trigger", "stale[symbol] | gapped |", "stale[symbol] |"),
     Mutant(
@@ -76,7 +81,12 @@ MUTANTS = (
     ),
     Mutant("full store is forgotten", "trigger", "if (in_valid & in_flags[0])", "if (0)"),
     Mutant("short sales not marked", "encode", "in_is_short ?", "1'b0 ?"),
-    Mutant("refused orders are numbered", "encode", "if (taken) next", "if (in_valid) next"),
+    Mutant(
+        "refused orders are numbered",
+        "encode",
+        "if (taken | in_refused) next",
+        "if (in_valid | in_refused) next",
+    ),
     Mutant("bytes the other way round", "serialiser", "word[DW-1-8*i-:8]", "word[8*i+:8]"),
     Mutant("a byte too many", "serialiser", "left > 9'(i)", "left >= 9'(i)"),
     Mutant("FIFO runs over", "serialiser", "(queue_n != (AW + 1)'(DEPTH) | leaves)", "1'b1"),

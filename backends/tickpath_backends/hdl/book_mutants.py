@@ -72,7 +72,7 @@ MUTANTS = (
     Mutant(
         "tables' write lost",
         "window",
-        "if (!v6) begin  // no operation writes its far",
+        "if (!v6) begin  // no operation writes its counts",
         "begin  // -",
     ),
     Mutant("refill reads in others' slots", "window", "wanted != 0 & level_free", "wanted != 0"),
@@ -111,8 +111,8 @@ MUTANTS = (
     Mutant(
         "stuck valid",
         "book",
-        "assign out_valid = v[8];",
-        "assign out_valid = v[8] | (v[7] & `OP(7) == DELETE);",
+        "assign out_valid = v[8] & ~recall",
+        "assign out_valid = (v[8] | (v[7] & `OP(7) == DELETE)) & ~recall",
     ),
     Mutant(
         "more than the rest taken",
@@ -123,7 +123,7 @@ MUTANTS = (
     Mutant(
         "last share left behind", "book", "all5 | `QTY(5) >= old_qty", "all5 | `QTY(5) > old_qty"
     ),
-    Mutant("zero added", "book", "(add5 | found5) & ~zero5;", "(add5 | found5);"),
+    Mutant("zero added", "book", "& ~zero5 & ~recall;", "& ~recall;"),
     Mutant("duplicate added", "book", "want6 & s5_room & ~duplicate6;", "want6 & s5_room;"),
     Mutant(
         "own reference refused", "book", "s5_found & ~(`SELF(6) & `OP(6) == REPLACE)", "s5_found"
@@ -138,8 +138,45 @@ MUTANTS = (
     Mutant("fuller bucket", "order_store", "if (n2 < n1)", "if (n2 <= n1)"),
     Mutant("grid of 25", "book", "times3 <= 12'd163", "times3 <= 12'd164"),
     Mutant("reset leaves the pipeline", "book", "    if (rst) v <= '0;\n", ""),
-    Mutant("rescan skips a way", "rescan", "left <= mine;", "left <= mine & 8'h7f;"),
-    Mutant("rescan skips a row", "rescan", "row <= a4;", "row <= a4 + 1'b1;"),
+    Mutant(
+        "rescan skips a way",
+        "rescan",
+        "{ways, held} <= {mine, row_order};",
+        "{ways, held} <= {mine & 8'h7f, row_order};",
+    ),
+    Mutant(
+        "rescan skips a row", "rescan", "sub <= a4[GW-1:0] + 1'b1;", "sub <= a4[GW-1:0] + 2'd2;"
+    ),
+    Mutant("rescan skips the last word", "rescan", "word != 0 | &x3", "(word != 0 & ~&x3) | &x3"),
+    Mutant("rescan forgets rows", "rescan", "found[hit_bit] <= 1'b1;", ""),
+    Mutant("rescan runs twice", "rescan", "if (wanted != 0 & ~publish)", "if (wanted != 0)"),
+    Mutant("rows not forwarded at 2", "side_rows", "v5 && a5 == a[3] ? w5 : word", "word"),
+    Mutant(
+        "orders of another side",
+        "order_store",
+        "q_order[0][OW-1-:7];",
+        "{q_order[0][OW-1-:6], 1'b0};",
+    ),
+    Mutant("recall leaves stage 6 in the store", "order_store", "q_we[0] & ~recall;", "q_we[0];"),
+    Mutant(
+        "recall leaves halves in the store",
+        "order_store",
+        "if (rst | recall) v <=",
+        "if (rst) v <=",
+    ),
+    Mutant("recall leaves the pipeline", "book", "v  <= recall ? '0 : {", "v  <= {"),
+    Mutant("recall leaves a reduction", "book", "red5 & ~recall,", "red5,"),
+    Mutant("recall leaves levels", "side", "red6 & ~red_near6 & ~recall;", "red6 & ~red_near6;"),
+    Mutant("recall leaves counts", "side", "{2{~recall}} & {comes6", "{2{1'b1}} & {comes6"),
+    Mutant("recall leaves far orders", "side", "goes6 & old_far6 & ~recall;", "goes6 & old_far6;"),
+    Mutant("recalled from one too late", "book", "recent_p + 3'd1", "recent_p + 3'd2"),
+    Mutant("recalled from one too early", "book", "recall ? recent_p + 3'd1", "recall ? recent_p"),
+    Mutant("others overtake", "book", "& ~r0_v & ~held & ~recall;", "& ~r0_v & ~recall;"),
+    Mutant("lost sideband", "book", "publish ? lost_sb : r0_sb", "r0_sb"),
+    Mutant("live orders not counted", "book", "live <= live_next;", "live <= live;"),
+    Mutant(
+        "large level unsaid", "book", "if (v[8] & (out_bid_sz[QW-1]", "if (1'b0 & (out_bid_sz[QW-1]"
+    ),
 )
 
 

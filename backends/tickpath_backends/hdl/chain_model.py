@@ -32,6 +32,8 @@ SOURCES = tuple(
 LATENCY = 19
 """Cycles from the last word of a message to the first of its order, with OUCH, at most, where
 nothing waited."""
+PARSE_CYCLES = 2
+"""From a message's last word to its input number."""
 CLOCK_MHZ = 322.27
 TRADING = ord("T")
 ROOM = 8_192
@@ -60,7 +62,13 @@ TOP = np.dtype(
     ]
 )
 """A top of book that is another than the symbol's last."""
-VERDICT = np.dtype([("cycle", "u8"), ("verdict", "u8"), ("intent", "u8", (4,))])
+VERDICT = np.dtype(
+    [("cycle", "u8"), ("verdict", "u8"), ("intent", "u8", (4,)), ("message_cycle", "u8")]
+)
+"""``message_cycle`` is that of the last word of the message that caused it; 0: not known."""
+REMEMBERED = 1 << 17
+"""Inputs whose cycle is kept until their verdict: `MOST_WAITING` operations in a rescan, with what
+is not theirs between, are far less."""
 ORDER = np.dtype(
     [("shown", "u8"), ("taken", "u8"), ("length", "u8"), ("data", "u1", (ORDER_BYTES,))]
 )
@@ -225,7 +233,7 @@ def _take_top(taken, to, state, tops, last):
 
 
 @jit.leaf
-def _collect(taken, to, state, tops, last, verdicts, orders, is_ready, clock):
+def _collect(taken, to, state, tops, last, verdicts, orders, came_in, is_ready, clock):
     """Take down what came out in a cycle; True where anything did."""
     came = taken[to[O_VALID]] | taken[to[J_VALID]] | taken[to[T_VALID]]
     if taken[to[O_VALID]] != ZERO:
@@ -236,11 +244,16 @@ def _collect(taken, to, state, tops, last, verdicts, orders, is_ready, clock):
         judged.verdict = taken[to[J_VERDICT]]
         for n in range(4):
             judged.intent[n] = taken[to[J_INTENT] + n]
+        low, high = judged.intent[0], judged.intent[1]
+        caused = low >> np.uint64(16) | high << np.uint64(48)
+        judged.message_cycle = came_in[caused % np.uint64(REMEMBERED)]
         state[S_VERDICTS] += 1
     if taken[to[T_VALID]] != ZERO:
         _take_top(taken, to, state, tops, last)
     number = np.int64(taken[to[NUMBER]])
     came |= np.uint64(number != state[S_NUMBER])
+    for each in range(state[S_NUMBER] + 1, number + 1):
+        came_in[each % REMEMBERED] = clock - PARSE_CYCLES
     state[S_NUMBER] = number
     return came != ZERO
 
@@ -263,7 +276,7 @@ def _drive(
     outputs,
 ):
     """Go on until all is done, an output is full, or the chain is stuck; gives which."""
-    tops, last, verdicts, orders = outputs
+    tops, last, verdicts, orders, came_in = outputs
     inputs, results = np.uint64(given.ctypes.data), np.uint64(taken.ctypes.data)
     clock = state[S_CLOCK]
     reason = DONE
@@ -289,7 +302,7 @@ def _drive(
         is_ready = ready[clock % len(ready)] != 0
         given[at[TREADY]] = np.uint64(is_ready)
         step(np.uint64(function), np.uint64(model), inputs, results)
-        came = _collect(taken, to, state, tops, last, verdicts, orders, is_ready, clock)
+        came = _collect(taken, to, state, tops, last, verdicts, orders, came_in, is_ready, clock)
         if state[S_PHASE] != 0:
             _answer(given, taken, at, to, state, accesses, clock)
         state[S_IDLE] = 0 if came or state[S_WORD] != words else state[S_IDLE] + 1
@@ -324,6 +337,7 @@ class Chain:
         self._last = np.zeros((64, 4), np.uint64)
         self._verdicts = np.zeros(ROOM, VERDICT)
         self._orders = np.zeros(ROOM, ORDER)
+        self._came_in = np.zeros(REMEMBERED, np.int64)
         self._reset()
 
     def _reset(self) -> None:
@@ -388,7 +402,7 @@ class Chain:
                 takes,
                 fed,
                 asked,
-                (self._tops, self._last, self._verdicts, self._orders),
+                (self._tops, self._last, self._verdicts, self._orders, self._came_in),
             )
             parts.append(self._emptied())
         if reason == STUCK:
