@@ -295,7 +295,8 @@ module book #(
     if (huge_b) level_flags[huge_sym_b] <= 1'b1;
     if (huge_a) level_flags[huge_sym_a] <= 1'b1;
     if (v[8] & (out_bid_sz[QW-1] | out_ask_sz[QW-1])) level_flags[`SYM(8)] <= 1'b1;
-    if (rst) {full_flags, odd_flags, level_flags, live, comes7, goes7} <= '0;
+    if (rst) {full_flags, odd_flags, level_flags} <= '0;
+    if (rst) {live, comes7, goes7} <= '0;
   end
 
   // ------------------------------------------------ the sides

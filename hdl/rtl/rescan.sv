@@ -94,7 +94,8 @@ module rescan #(
           {w1, w2, w3} <= '0;
           at <= x3;
           {all, left} <= {2{word}};
-          {found, sub} <= '0;
+          found <= '0;
+          sub <= '0;
           state <= word != 0 ? ROWS : END;
         end
       end
