@@ -33,7 +33,7 @@ LOG = "sim.log"
 
 
 class Bench(NamedTuple):
-    """A top, its sources, its parameters, how many tests its bench has, and its folder of hdl/tb."""
+    """A top, its sources and parameters, how many tests its bench has, its folder of hdl/tb."""
 
     top: str
     sources: tuple[Path, ...]
@@ -47,7 +47,9 @@ _WIRE = (*chain_model.SOURCES, *_CROSSING, RTL / "wire_top.sv")
 _CHAIN = {"IW": 10, "WORDS": 1024}
 """A store of 8,192 slots: what a bench's sessions need, and a rescan of it is seen to its end."""
 BENCHES = {
-    "parse": Bench("parse_top", parse_model.SOURCES, {"LOCATE_BITS": 8, "DEPTH": 1024}, 11, "parse"),
+    "parse": Bench(
+        "parse_top", parse_model.SOURCES, {"LOCATE_BITS": 8, "DEPTH": 1024}, 11, "parse"
+    ),
     "book": Bench("book", book_model.SOURCES, {"IW": 6}, 11, "book"),
     "risk": Bench("risk", back_model.RISK, {"DEPTH": 8}, 5, "risk"),
     "encode": Bench(
@@ -78,8 +80,8 @@ def why_not() -> str | None:
 def run(block: str, directory: Path, seed: int = 1, has_waves: bool = False) -> tuple[int, int]:
     """Build a block's top, or find it built, and run its bench in a directory; (tests, failures).
 
-    The directory gets the results, `LOG`, `coverage.FILE`, and with waves every signal.  Changes this
-    process' environment, since simulators take theirs from it.  Raises `HdlError`.
+    The directory gets the results, `LOG`, `coverage.FILE`, and with waves every signal.  Changes
+    this process' environment, since simulators take theirs from it.  Raises `HdlError`.
     """
     if reason := why_not():
         raise HdlError(reason)

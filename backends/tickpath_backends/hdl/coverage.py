@@ -4,8 +4,8 @@ A bench declares bins in groups (a message type in a byte lane, a reason to refu
 which a value is forwarded) and counts what it sees.  Its last test writes the counts beside the
 results (`FILE`) and fails where a bin was never hit, so a bench cannot come to pass by no longer
 doing what it was made for.  A bin that cannot be hit is declared with the reason; it fails the
-bench if it is hit after all.  Beside the bins stand figures that were measured (`Coverage.measured`):
-cycles and nanoseconds, which `tickpath hdl report` shows.
+bench if it is hit after all.  Beside the bins stand figures that were measured, cycles and
+nanoseconds (`Coverage.measured`), which `tickpath hdl report` shows.
 """
 
 import json

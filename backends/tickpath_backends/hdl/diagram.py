@@ -5,6 +5,7 @@ way of the data.  Colours are those of the page's style sheet, so the drawing is
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 from tickpath.report.markup import Html, joined, tag
@@ -23,8 +24,9 @@ class Row(NamedTuple):
     """A line of a block: a module within it."""
 
     depth: int
-    text: str
+    module: str
     is_generated: bool
+    number: int = 1
 
 
 class Box(NamedTuple):
@@ -54,7 +56,7 @@ def drawing(
     under = _links_under(modules, boxes, height + 34)
     total = height + 34 + 30 * len(under) + PAD
     parts = [_core(boxes, height), *(_box(box, height) for box in boxes)]
-    parts += [_arrow(a, b) for a, b in zip(boxes, boxes[1:], strict=False)]
+    parts += [_arrow(a, b) for a, b in pairwise(boxes)]
     return tag(
         "svg",
         _ARROW,
@@ -100,9 +102,7 @@ def _rows(modules: Mapping[str, Module], top: str, generated: frozenset[str]) ->
         behind = [row.depth for row in rows[seen.get(key, 0) + 1 :]]
         if key in seen and all(other > depth for other in behind):
             row = rows[seen[key]]
-            text = row.text.split(" ×")[0]
-            number = int(row.text.split(" ×")[1]) if " ×" in row.text else 1
-            rows[seen[key]] = row._replace(text=f"{text} ×{number + 1}")
+            rows[seen[key]] = row._replace(number=row.number + 1)
             skipped = depth
             continue
         seen[key] = len(rows)
@@ -135,6 +135,7 @@ def _box(box: Box, height: int) -> Html:
         left = box.x + 12 + 16 * row.depth
         fill = "var(--level-0)" if row.is_generated else "var(--soft)"
         ink = "var(--ink)"
+        text = row.module if row.number == 1 else f"{row.number} of {row.module}"
         parts.append(
             tag(
                 "rect",
@@ -147,7 +148,7 @@ def _box(box: Box, height: int) -> Html:
                 fill_opacity="0.55" if row.is_generated else None,
             )
         )
-        parts.append(_text(left + 7, y + 12.5, row.text, ink))
+        parts.append(_text(left + 7, y + 12.5, text, ink))
     return joined(parts)
 
 

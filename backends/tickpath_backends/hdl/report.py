@@ -99,13 +99,14 @@ def _measured(seen: Mapping[str, Any], block: str, figure: str) -> dict[str, Any
 
 def _findings(covered: Mapping[str, Any], synthesis: Mapping[str, Any]) -> list[str]:
     made = []
+    seen = {name: each for name, each in covered.items() if each is not None}
     for name, each in covered.items():
         if each is None:
             made.append(f"{name}: its bench has not run here: tickpath hdl sim --block {name}")
         elif each["missing"]:
             made.append(f"{name}: {len(each['missing'])} bins were not hit.")
     for stage in STAGES:
-        figure = _measured(covered | {}, stage.block, stage.figure) if _has(covered, stage) else None
+        figure = _measured(seen, stage.block, stage.figure)
         if figure and figure["most"] > stage.at_most:
             made.append(f"{stage.name} took {figure['most']} cycles, at most {stage.at_most}.")
     for name, report in synthesis.items():
@@ -115,10 +116,6 @@ def _findings(covered: Mapping[str, Any], synthesis: Mapping[str, Any]) -> list[
                 f"a cycle has {PERIOD_NS:.3f}."
             )
     return made
-
-
-def _has(covered: Mapping[str, Any], stage: Stage) -> bool:
-    return covered.get(stage.block) is not None
 
 
 # ---------------------------------------------------------------- panels
@@ -154,8 +151,8 @@ def _diagram(page: Page, seen: Mapping[str, Any]) -> None:
         notes["back_top"] = f"{int(sum(each['most'] for each in back if each))} cycles"
     page.panel(
         "The blocks",
-        "Read from the SystemVerilog: what each block is made of, and below, which nets go from one "
-        "to another. Blue rows are generated from DSLX. The ground is the core's clock; the "
+        "Read from the SystemVerilog: what each block is made of, and below, which nets go from "
+        "one to another. Blue rows are generated from DSLX. The ground is the core's clock; the "
         "crossings stand between it and the wire's 156.25 MHz.",
         drawing(modules, generated, notes),
     )
@@ -203,10 +200,10 @@ def _crossings(page: Page, seen: Mapping[str, Any]) -> None:
         return
     page.panel(
         "The clock crossings",
-        "In nanoseconds, over the phases of 156.25 and 322.27 MHz: from the edge that takes a word "
-        "to the one that shows it, which is 2 to 3 cycles of the clock it comes to. In the last row "
-        "from the beginning of the cycle of the message's last word to that of the order's first. "
-        "Without MAC, PCS and transceiver.",
+        "In nanoseconds, over the phases of 156.25 and 322.27 MHz: from the edge that takes a "
+        "word to the one that shows it, which is 2 to 3 cycles of the clock it comes to. In the "
+        "last row from the beginning of the cycle of the message's last word to that of the "
+        "order's first. Without MAC, PCS and transceiver.",
         table(("", "least", "most", "words"), rows),
     )
 
@@ -214,8 +211,11 @@ def _crossings(page: Page, seen: Mapping[str, Any]) -> None:
 def _replay(page: Page, replay: Mapping[str, Any] | None) -> None:
     title = "A replay through fpga-sim"
     if replay is None:
-        page.left_out(title, "none was given: tickpath hdl report --replay FILE, the JSON of a "
-                             "tickpath replay --backend fpga-sim --json")
+        page.left_out(
+            title,
+            "none was given: tickpath hdl report --replay FILE, the JSON of a "
+            "tickpath replay --backend fpga-sim --json",
+        )
         return
     cycles = replay["latency_cycles"]
     at_clock = {"count": cycles.get("count"), **(replay.get("latency_at_clock_ns") or {})}
@@ -250,9 +250,7 @@ def _area(page: Page, synthesis: Mapping[str, Any]) -> None:
         f"yosys' mapping for UltraScale+, as checked in (tickpath hdl synth): {NOT_PLACED} and not "
         "routed. The depth is the longest path through cells alone, by the delays of a 7-series "
         f"-1, without routing; a cycle has {PERIOD_NS:.3f} ns.",
-        table(
-            ("top", "LUT", "LUT as RAM", "FF", "CARRY4", "BRAM18", "URAM", "DSP", "depth"), rows
-        ),
+        table(("top", "LUT", "LUT as RAM", "FF", "CARRY4", "BRAM18", "URAM", "DSP", "depth"), rows),
     )
 
 

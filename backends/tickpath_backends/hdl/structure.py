@@ -68,7 +68,9 @@ def _expanded(text: str) -> str:
             given = [each.strip() for each in text[found.end() : end].split(",")]
             made = body.replace("\\\n", "\n").replace("``", "\0")
             for parameter, value in zip(parameters, given, strict=True):
-                made = re.sub(rf"\b{parameter}\b", value.replace("\\", ""), made.replace("\0", " \0 "))
+                made = re.sub(
+                    rf"\b{parameter}\b", value.replace("\\", ""), made.replace("\0", " \0 ")
+                )
             made = re.sub(r"\s*\0\s*", "", made)
             text = text[: found.start()] + made + text[end + 1 :]
     return text

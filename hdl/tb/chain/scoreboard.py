@@ -64,7 +64,7 @@ class Ran(Chain):
         self._outcome, self._values, self._flags = outcome, values, flags
         self.model = type("State", (), {"outputs": [state]})
 
-    cycle = 0
+    cycle, protocol = 0, Protocol.OUCH50
 
     @property
     def flags(self):
@@ -207,11 +207,14 @@ class Bench:
         """Count what the book forwards and what its engine does, by the signals that say so."""
         core = self.dut.book.core
         for side, block in (("bids", core.side_b), ("offers", core.side_a)):
-            levels, engine = getattr(block, "all"), block.engine
+            levels, engine = block.all, block.engine
             for what, signal, valid in (
                 ("row of one operation before", block.by7, block.v5),
                 ("row of two before", block.by8, block.v5),
-                *((f"level of {n} changes before", getattr(levels, f"m{n}"), levels.e3) for n in range(1, 5)),
+                *(
+                    (f"level of {n} changes before", getattr(levels, f"m{n}"), levels.e3)
+                    for n in range(1, 5)
+                ),
                 ("move", engine.did_move, None),
                 ("drop", engine.did_drop, None),
                 ("rescan", engine.rescan, None),

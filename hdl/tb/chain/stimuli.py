@@ -16,7 +16,16 @@ import msgspec
 from tickpath.capture import open_capture
 from tickpath.generate import SessionPlan, generate_packets
 from tickpath.packet import LINK_ETHERNET
-from tickpath.profile import Gate, Imbalance, Profile, Spread, Symbol, SymbolLimits, Through, load_profile
+from tickpath.profile import (
+    Gate,
+    Imbalance,
+    Profile,
+    Spread,
+    Symbol,
+    SymbolLimits,
+    Through,
+    load_profile,
+)
 from tickpath.wire.itch50 import ITCH50
 from tickpath_backends.hdl.chain_check import ticks_of
 from tickpath_backends.hdl.parse_flow import frame, packet
@@ -61,9 +70,7 @@ def profile(draw: random.Random, names: Iterable[str] = NAMES[:4], **limits: int
             name: Symbol(_trigger(draw, name, n), 0.0001 if name in TICKS else 0.01)
             for n, name in enumerate(names)
         },
-        gate=Gate(
-            unknown_trading_state="trade", orders_per_second=1_000_000, order_burst=1_000
-        ),
+        gate=Gate(unknown_trading_state="trade", orders_per_second=1_000_000, order_burst=1_000),
         limits=SymbolLimits(max_notional=1e9, **(wide | limits)),
     )
 
@@ -127,7 +134,9 @@ class Market:
         if kind in "AF":
             level = draw.randint(-1, self.levels)
             shares = draw.choice((1, 100, 100, 300, 5_000))
-            return self._add(kind, draw.randint(1, len(self.names)), draw.choice(b"BS"), level, shares)
+            return self._add(
+                kind, draw.randint(1, len(self.names)), draw.choice(b"BS"), level, shares
+            )
         if kind not in "ECXDU":
             return self._other(kind, stamp)
         # The youngest ones often: what the book forwards is there for them.
@@ -290,7 +299,7 @@ def captured(path: Path, most: int) -> list[bytes]:
     frames: list[bytes] = []
     with open_capture(path) as capture:
         for batch in capture.batches(512):
-            frames += [raw for raw in _copied(batch)]
+            frames += _copied(batch)
             if len(frames) >= most:
                 break
     return frames[:most]

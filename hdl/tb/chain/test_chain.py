@@ -161,9 +161,9 @@ async def every_check_refuses(dut):
         for (name, each), limits in zip(given.symbols.items(), own, strict=True)
     }
     slow = stimuli.profile(draw, order_burst=1, orders_per_second=20)
-    for given in (Profile(symbols, given.gate, given.limits), given, slow):
+    for profile in (Profile(symbols, given.gate, given.limits), given, slow):
         messages = stimuli.market(draw, 700, kinds=stimuli.ORDERS * 8 + "H")
-        seen, _ = await run(dut, given, stimuli.framed(messages, draw))
+        seen, _ = await run(dut, profile, stimuli.framed(messages, draw))
         assert sum(seen.refused.values()) > 5
 
 
@@ -308,7 +308,7 @@ async def frames_that_are_not_new(dut):
     """
     draw = random.Random("frames")
     given, messages = stimuli.profile(draw), stimuli.market(draw, 500)
-    sent, fresh, sequence, last = [], [], 1, []
+    sent, sequence, last = [], 1, []
 
     def put(raw, what=None, counts=False):
         sent.append((raw, counts))

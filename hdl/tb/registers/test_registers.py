@@ -37,7 +37,7 @@ PAUSES = {
 
 
 COVERED = Coverage("registers")
-COVERED.declare("access", [f"{way} {what}" for way in ("read", "write") for what in ("done", "refused")])
+COVERED.declare("access", ("read done", "read refused", "write done", "write refused"))
 COVERED.declare("pauses", [each for each in PAUSES if each != "none"])
 COVERED.declare(
     "command", [f"{op.name} of {table.name}" for table in Table for op in TABLES[table].operations]

@@ -114,7 +114,7 @@ async def begun(dut, given, frames):
 
 @cocotb.test()
 async def a_market_at_line_rate(dut):
-    """Frames back to back with preamble, checksum and gap: none is lost, orders are the software's."""
+    """Frames back to back with preamble, checksum and gap: none is lost."""
     draw = random.Random("line")
     given = stimuli.profile(draw)
     frames = stimuli.framed(stimuli.market(draw, 900), draw)
