@@ -19,7 +19,13 @@ def test_a_block_that_is_none_is_one_line():
 
 
 @pytest.mark.skipif(bench.why_not() is not None, reason=str(bench.why_not()))
-@pytest.mark.parametrize("block", bench.BENCHES)
+@pytest.mark.parametrize(
+    "block",
+    [
+        pytest.param(each, marks=pytest.mark.long) if each in bench.LONG else each
+        for each in bench.BENCHES
+    ],
+)
 def test_the_bench_passes(block, tmp_path):
     done = bench.run(block, tmp_path)
     assert done == (bench.BENCHES[block].tests, 0), (tmp_path / bench.LOG).read_text()[-6000:]

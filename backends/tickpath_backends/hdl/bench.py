@@ -63,6 +63,8 @@ BENCHES = {
     "chain_128": Bench("chain", chain_model.SOURCES, _CHAIN | {"DW": 128}, 20, "chain"),
     "clock_crossing_waits": Bench("clock_crossing", _CROSSING, {"WAITS": 1}, 59, "clock_crossing"),
 }
+LONG = frozenset({"chain_128"})
+"""Benches that the default run of the tests leaves out."""
 
 
 def why_not() -> str | None:

@@ -255,7 +255,8 @@ def _area(page: Page, synthesis: Mapping[str, Any]) -> None:
 
 
 def _coverage(page: Page, covered: Mapping[str, Any]) -> None:
-    rows, details = [], []
+    rows: list[tuple[Any, ...]] = []
+    details = []
     for name, each in covered.items():
         if each is None:
             rows.append((name, units.NOTHING, units.NOTHING, units.NOTHING, "has not run"))

@@ -97,7 +97,9 @@ class Wire(Bench):
             self.mac.rx.send_nowait(EthMacFrame.from_payload(raw))
 
     async def rest(self):
-        await self.mac.rx.wait()
+        # The model's own `wait` knows only of a reset.
+        while not self.mac.rx.empty() or self.mac.rx.current_frame is not None:
+            await Timer(100 * WORD_PS, "ps")
         await Timer(3_000 * CORE_PS, "ps")
 
     def orders(self):
