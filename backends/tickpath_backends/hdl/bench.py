@@ -43,6 +43,7 @@ class Bench(NamedTuple):
 
 
 _CROSSING = (RTL / "clock_crossing.sv",)
+_WIRE = (*chain_model.SOURCES, *_CROSSING, RTL / "wire_top.sv")
 _CHAIN = {"IW": 10, "WORDS": 1024}
 """A store of 8,192 slots: what a bench's sessions need, and a rescan of it is seen to its end."""
 BENCHES = {
@@ -56,6 +57,7 @@ BENCHES = {
     ),
     "registers": Bench("registers", back_model.REGISTERS, {"PROFILE": 0x00084000}, 7, "registers"),
     "back": Bench("back_top", back_model.SOURCES, {"STAMP_BITS": 6}, 11, "back"),
+    "wire": Bench("wire_top", _WIRE, _CHAIN, 5, "wire"),
     "clock_crossing": Bench("clock_crossing", _CROSSING, {"WAITS": 0}, 59, "clock_crossing"),
     "chain": Bench("chain", chain_model.SOURCES, _CHAIN, 20, "chain"),
     "chain_128": Bench("chain", chain_model.SOURCES, _CHAIN | {"DW": 128}, 20, "chain"),
