@@ -71,7 +71,7 @@ def build(check: bool, as_json: bool) -> int:
 @guarded
 def sim(blocks: tuple[str, ...], out: str, seed: int, waves: bool, as_json: bool) -> int:
     """Run the cocotb benches of the blocks on Verilator."""
-    from tickpath_backends.hdl import bench
+    from tickpath_backends.hdl import bench, coverage
     from tickpath_backends.hdl.error import HdlError
 
     unknown = [each for each in blocks if each not in bench.BENCHES]
@@ -82,12 +82,44 @@ def sim(blocks: tuple[str, ...], out: str, seed: int, waves: bool, as_json: bool
         directory = Path(out).resolve() / name
         directory.mkdir(parents=True, exist_ok=True)
         tests, failures = bench.run(name, directory, seed, waves)
-        results[name] = {"tests": tests, "failures": failures, "of": bench.BENCHES[name].tests}
-        click.echo(f"{name}: {tests} tests, {failures} failed", err=True)
+        covered = coverage.read(directory)
+        hit, bins, _ = coverage.totals(covered) if covered else (0, 0, 0)
+        row = {"tests": tests, "failures": failures, "of": bench.BENCHES[name].tests}
+        results[name] = row | {"bins_hit": hit, "bins": bins}
+        click.echo(
+            f"{name}: {tests} tests, {failures} failed; {hit} of {bins} bins of coverage", err=True
+        )
+        if failures or tests != row["of"] or hit != bins or not bins:
+            click.echo(f"tickpath: hdl sim: {name}: see {directory / bench.LOG}", err=True)
     if as_json:
-        click.echo(json.dumps({"schema": "tickpath.hdl.sim/1", "seed": seed, "blocks": results}))
-    is_fine = all(not row["failures"] and row["tests"] == row["of"] for row in results.values())
+        click.echo(json.dumps({"schema": "tickpath.hdl.sim/2", "seed": seed, "blocks": results}))
+    is_fine = all(
+        not row["failures"] and row["tests"] == row["of"] and 0 < row["bins"] == row["bins_hit"]
+        for row in results.values()
+    )
     return OK if is_fine else FINDING
+
+
+@hdl.command()
+@click.option("--out", metavar="FILE", default="out/hdl/report.html", show_default=True)
+@click.option(
+    "--sim", metavar="DIR", default="out/hdl", show_default=True, help="Where hdl sim wrote."
+)
+@click.option("--replay", metavar="FILE", help="JSON of a replay through fpga-sim.")
+@guarded
+def report(out: str, sim: str, replay: str | None) -> int:
+    """Write one HTML page: blocks, cycles by stage, a replay's percentiles, area, coverage."""
+    from tickpath.report import ReportError
+    from tickpath_backends.hdl import report as pages
+    from tickpath_backends.hdl.error import HdlError
+
+    page = pages.build(Path(sim), pages.read_replay(replay) if replay else None)
+    try:
+        Path(out).parent.mkdir(parents=True, exist_ok=True)
+        click.echo(page.write(out))
+    except (OSError, ReportError) as error:
+        raise HdlError(f"hdl report: {error}") from None
+    return OK
 
 
 @hdl.command()

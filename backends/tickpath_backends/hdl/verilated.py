@@ -33,6 +33,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from tickpath import jit
+from tickpath_backends.hdl.error import HdlError
 
 HDL = Path(__file__).resolve().parents[3] / "hdl"
 RTL = HDL / "rtl"
@@ -57,10 +58,6 @@ def step(context, function, model, inputs, outputs):
         return context.get_dummy_value()
 
     return types.void(types.uint64, types.uint64, types.uint64, types.uint64), generate
-
-
-class HdlError(RuntimeError):
-    """The hardware tools are missing or refuse a source; one line that says what to do."""
 
 
 def why_not() -> str | None:

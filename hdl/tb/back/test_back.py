@@ -17,11 +17,16 @@ from tickpath_backends.hdl import back_flow, registers
 from tickpath_backends.hdl.back_model import LATENCY, top_ports
 from tickpath_backends.hdl.back_orders import session
 from tickpath_backends.hdl.back_reference import Reference
+from tickpath_backends.hdl.coverage import Coverage
 from tickpath_backends.hdl.registers import BY_REGISTER, Counter, Protocol, Table
 
 NAMES = {symbol: f"SYM{symbol}" for symbol in range(64)}
 TOPS, SYMBOLS = 250, 3
 HELD = {"none": None, "half": (1, 0), "spells": (0,) * 30 + (1,) * 30}
+COVERED = Coverage("back")
+COVERED.declare("orders held, host held", [f"{a}, {b}" for a in HELD for b in HELD])
+COVERED.declare("intent", ("accepted", "refused"))
+COVERED.declare("beside the traffic", ("kill switch", "releases"))
 STROBES = ("in_valid", "stamp_valid", "action_valid", "gap_valid")
 
 
@@ -159,6 +164,11 @@ async def orders_are_frames_while_the_host_reads(dut, held, paused):
     assert counted[Counter.ORDERS_SENT] == counted[Counter.ORDERS] == len(frames)
     assert counted[Counter.ACCEPTED] == bench.reference.covered["accepted"]
     assert counted[Counter.REFUSED] == bench.reference.covered["refused"]
+    COVERED.hit("orders held, host held", f"{held}, {paused}")
+    for what in ("accepted", "refused"):
+        COVERED.hit("intent", what, bench.reference.covered[what])
+    COVERED.hit("beside the traffic", "kill switch")
+    COVERED.measured("top of book to first word", bench.shown - first)
     assert counted[Counter.TOPS] == 3 * TOPS and counted[Counter.BUS_ERRORS] == 0
 
 
@@ -204,3 +214,10 @@ async def releases_beside_the_traffic_are_all_counted(dut):
         assert found["long_exposure"] == state.long - released[symbol]
         assert found["short_exposure"] == state.short - released[symbol]
     assert min(released) > 60
+    COVERED.hit("beside the traffic", "releases", sum(released))
+
+
+@cocotb.test()
+async def zz_coverage_is_complete(dut):
+    """Runs last."""
+    COVERED.finish()

@@ -16,6 +16,7 @@ from tickpath_backends.hdl.book_check import compare
 from tickpath_backends.hdl.book_flow import CENTS, Flow
 from tickpath_backends.hdl.book_model import RESULT
 from tickpath_backends.hdl.book_reference import Book, Op, Status
+from tickpath_backends.hdl.coverage import Coverage
 
 INDEX_BITS = 6
 LATENCY = 8
@@ -167,18 +168,21 @@ async def reset_in_the_middle(dut):
 @cocotb.test()
 async def zz_coverage_is_complete(dut):
     """Runs last: every pair of kinds at every distance that can be, and every status."""
-    missing = []
-    for what in ("symbol", "order"):
-        for first in Op:
-            for second in Op:
-                # What follows a delete of the same reference is an anomaly, and rarer.
-                if what == "order" and (Op.DELETE in (first,) or second == Op.ADD):
-                    continue
-                near = [d for d in range(2, 9) if COVERED[what, first, second, d]]
-                if what == "symbol" and set(range(2, 9)) - set(near):
-                    missing.append((what, first.name, second.name, near))
-                if what == "order" and 2 not in near:
-                    missing.append((what, first.name, second.name, near))
-    missing += [status.name for status in Status if not COVERED["status", status]]
+    bins = Coverage("book")
+    pairs = [(first, second) for first in Op for second in Op]
+    for first, second in pairs:
+        apart = {d: COVERED["symbol", first, second, d] for d in range(2, 9)}
+        group = f"{second.name} behind {first.name}"
+        bins.declare(group, [f"same symbol, {d} cycles apart" for d in apart])
+        for d, times in apart.items():
+            bins.hit(group, f"same symbol, {d} cycles apart", times)
+        # What follows a delete of the same reference is an anomaly, and rarer.
+        if first != Op.DELETE and second != Op.ADD:
+            bins.declare(group, ["same order, at once"])
+            bins.hit(group, "same order, at once", COVERED["order", first, second, 2])
+    bins.declare("status", [status.name for status in Status])
+    for status in Status:
+        bins.hit("status", status.name, COVERED["status", status])
     dut._log.info("covered %d pairs, %d operations", len(COVERED), sum(COVERED.values()))
-    assert not missing, missing
+    bins.measured("accepted to top of book", LATENCY)
+    bins.finish()

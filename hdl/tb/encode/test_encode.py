@@ -10,6 +10,7 @@ from cocotbext.axi import AxiStreamBus, AxiStreamSink
 
 from tickpath_backends.hdl.back_orders import session
 from tickpath_backends.hdl.back_reference import Intent
+from tickpath_backends.hdl.coverage import Coverage
 from tickpath_backends.hdl.registers import Protocol
 
 NAMES = {0: "A", 1: "AAPL", 2: "ABCDEFGH"}
@@ -19,6 +20,12 @@ PAUSES = {
     "half": lambda draw: (draw.random() < 0.5 for _ in iter(int, 1)),
     "spells": lambda draw: (cycle // 50 % 2 == 1 for cycle, _ in enumerate(iter(int, 1))),
 }
+COVERED = Coverage("encode")
+COVERED.declare("order", ("a buy", "a sell", "a short sale"))
+COVERED.declare("symbol of so many letters", sorted({len(name) for name in NAMES.values()}))
+COVERED.declare("idle, held", ("none, none", "none, spells", "some, none", "some, spells"))
+COVERED.declare("idle, held", ("some, half",))
+COVERED.declare("no room", ("refused",))
 IDLE = {"none": lambda draw: WORDS - 1, "some": lambda draw: draw.randrange(4, 40)}
 
 
@@ -96,7 +103,11 @@ async def run(dut, pause, idle):
     made = []
     for n in range(ORDERS):
         at = bench.cycle
-        expected = await bench.give(some_intent(draw, n), bool(draw.randrange(2)))
+        intent, is_short = some_intent(draw, n), bool(draw.randrange(2))
+        expected = await bench.give(intent, is_short)
+        side = "a buy" if not intent.is_sell else "a short sale" if is_short else "a sell"
+        COVERED.hit("order", side)
+        COVERED.hit("symbol of so many letters", len(NAMES[intent.symbol]))
         if expected is not None:
             made.append((at, expected))
         for _ in range(max(IDLE[idle](draw) - 2, 0)):
@@ -106,6 +117,8 @@ async def run(dut, pause, idle):
     frames = [bytes(bench.sink.recv_nowait().tdata) for _ in range(bench.sink.count())]
     assert frames == [data for _, data in made]
     assert bench.refused == ORDERS - len(made)
+    COVERED.hit("idle, held", f"{idle}, {pause}")
+    COVERED.hit("no room", "refused", bench.refused)
     return bench, [shown - at for (at, _), shown in zip(made, bench.shown, strict=True)]
 
 
@@ -114,6 +127,7 @@ async def run(dut, pause, idle):
 async def orders_are_frames(dut, idle, pause):
     bench, taken = await run(dut, pause, idle)
     assert min(taken) == 1
+    COVERED.measured("intent to first word", min(taken))
     if pause == "none" and idle == "some":
         assert {each for each in taken if each > 1} <= {2, 3, 4} and not bench.refused
     if pause == "spells" and idle == "none":
@@ -124,3 +138,9 @@ async def orders_are_frames(dut, idle, pause):
 async def orders_are_frames_with_every_other_word_held(dut):
     bench, _ = await run(dut, "half", "some")
     assert int(bench.dut.peak.value) <= DEPTH
+
+
+@cocotb.test()
+async def zz_coverage_is_complete(dut):
+    """Runs last."""
+    COVERED.finish()

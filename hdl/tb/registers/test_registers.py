@@ -13,6 +13,7 @@ from cocotb.clock import Clock
 from cocotb.triggers import FallingEdge
 from cocotbext.axi import AxiLiteBus, AxiLiteMaster, AxiResp
 
+from tickpath_backends.hdl.coverage import Coverage
 from tickpath_backends.hdl.registers import (
     ADDRESS_BITS,
     BY_REGISTER,
@@ -33,6 +34,20 @@ PAUSES = {
     "long": (1, 1, 1, 1, 1, 1, 1, 0),
     "uneven": (1, 0, 0, 1, 1, 0),
 }
+
+
+COVERED = Coverage("registers")
+COVERED.declare("access", ("read done", "read refused", "write done", "write refused"))
+COVERED.declare("pauses", [each for each in PAUSES if each != "none"])
+COVERED.declare(
+    "command", [f"{op.name} of {table.name}" for table in Table for op in TABLES[table].operations]
+)
+COVERED.declare("command that is none", ("operation", "table", "entry"))
+COVERED.declare(
+    "counter while the bus is busy",
+    [each.name for each in Counter],
+    {"BUS_ERRORS": "the registers count them themselves, which the first test reads"},
+)
 
 
 class Bench:
@@ -104,10 +119,12 @@ async def every_address_is_as_declared(dut):
         _, found = await bench.read(offset)
         readable = access is not None and access is not Access.WRITE
         assert (found == AxiResp.OKAY) == readable, hex(offset)
+        COVERED.hit("access", "read done" if readable else "read refused")
         # A command of 0 is none.
         found = await bench.write(offset, 0)
         writable = access not in (None, Access.READ) and offset != BY_REGISTER["COMMAND"].offset
         assert (found == AxiResp.OKAY) == writable, hex(offset)
+        COVERED.hit("access", "write done" if writable else "write refused")
         errors += (not readable) + (not writable)
     at = BY_REGISTER["COUNTERS"].offset + 8 * Counter.BUS_ERRORS
     assert (await bench.double(at)) == errors
@@ -117,6 +134,7 @@ async def every_address_is_as_declared(dut):
 @cocotb.parametrize(pause=[*PAUSES][1:])
 async def reads_and_writes_with_pauses(dut, pause):
     bench, draw = Bench(dut, pause), random.Random(f"registers {pause}")
+    COVERED.hit("pauses", pause)
     await bench.reset()
     at = {each.name: each.offset for each in REGISTERS}
     assert (await bench.read(at["IDENTITY"]))[0] == IDENTITY
@@ -135,6 +153,13 @@ async def reads_and_writes_with_pauses(dut, pause):
     writing = cocotb.start_soon(bench.write(at["USER_REF_NUM"], 5))
     assert (await bench.read(at["USER_REF_NUM"]))[0] == int(dut.next_user_ref_num.value)
     assert await writing == AxiResp.OKAY
+
+
+def why(layout, operation):
+    """What is wrong with a command."""
+    if layout is None:
+        return "table"
+    return "entry" if operation in layout.operations else "operation"
 
 
 @cocotb.test()
@@ -163,6 +188,10 @@ async def commands_are_those_of_the_tables(dut):
                 seen.clear()
                 found = await bench.write(command, operation << 24 | table << 16 | entry)
                 assert (found == AxiResp.OKAY) == known, (operation, table, entry)
+                if known:
+                    COVERED.hit("command", f"{Operation(operation).name} of {Table(table).name}")
+                else:
+                    COVERED.hit("command that is none", why(layout, operation))
                 commits = known and operation == Operation.COMMIT
                 assert seen == ([(table, entry)] if commits else [])
                 if known and operation == Operation.FETCH:
@@ -199,5 +228,13 @@ async def events_are_counted_while_the_bus_is_busy(dut):
     await counting
     for each in Counter:
         assert await bench.double(at + 8 * each) == counted[each], each.name
+        if each is not Counter.BUS_ERRORS:
+            COVERED.hit("counter while the bus is busy", each.name, counted[each])
     await bench.write(BY_REGISTER["CLEAR"].offset, 1)
     assert [await bench.double(at + 8 * each) for each in Counter] == [0] * len(Counter)
+
+
+@cocotb.test()
+async def zz_coverage_is_complete(dut):
+    """Runs last."""
+    COVERED.finish()
