@@ -96,10 +96,12 @@ def test_the_page_shows_findings_and_curves(tmp_path):
     from tickpath.chaos.page import write_page
 
     path = tmp_path / "chaos.html"
-    write_page(path, result(done("kill-active", 1, 99, "twice: <b>order</b> 7")))
+    runs = [done("kill-active", 1, 99, "twice: <b>order</b> 7"), done("kill-active", 2, 98)]
+    write_page(path, result(*runs, done("switchover", 1, 9)))
     text = path.read_text()
     assert "kill-active, run 1 (seed 1/kill-active/1): twice: &lt;b&gt;order&lt;/b&gt; 7" in text
-    assert "Takeover by percentile" in text and "<b>order</b>" not in text
+    assert "Takeover against percentile".lower() in text.lower() and "<b>order</b>" not in text
+    assert "Left out: no scenario was run more than once." in text
 
 
 # ---------------------------------------------------------------- groups

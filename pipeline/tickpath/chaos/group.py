@@ -137,13 +137,19 @@ class Group:
         self.until(lambda: "goes on behind" in self.children.log(name)[said:], "a journal")
         return name
 
-    def verify_journal(self, node: str) -> tuple[bool, str]:
-        """Whether the journal of a node is sound, and what was said of it."""
+    def verify_journal(self, node: str) -> dict[str, str]:
+        """Flaws of a node's journal, each with what was said of it; {}: it is sound."""
         name = f"verify-{node}"
-        self._tickpath(name, node, "journal", "verify", str(self.at.journal(node)))
+        said = len(self.children.log(name))
+        directory = str(self.at.journal(node))
+        self._tickpath(name, node, "journal", "verify", directory, "--json")
         self.until(lambda: not self.children.is_running(name), "a verdict on the journal")
-        code = self.children.stop(name)
-        return code == 0, self.children.tail(name)
+        self.children.kill(name)
+        first, _, rest = self.children.log(name)[said:].partition("\n")
+        try:
+            return {each["flaw"]: str(each) for each in json.loads(first)["findings"]}
+        except (ValueError, KeyError):
+            raise ChaosError(f"{directory}: not verified: {first} {rest}".rstrip()) from None
 
     def forget_journal(self, node: str) -> None:
         """Remove the journal of a node, so that the next one begins anew."""

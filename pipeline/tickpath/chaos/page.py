@@ -133,13 +133,20 @@ def _result_panel(page: Page, scenarios: list[Mapping[str, Any]]) -> None:
 
 def _curves(page: Page, measures: str, words: str, scenarios: list[Mapping[str, Any]]) -> None:
     chosen = {each["name"]: each["histogram"] for each in scenarios if each["measures"] == measures}
-    usable = usable_histograms(chosen)
+    usable = {
+        name: histogram
+        for name, histogram in usable_histograms(chosen).items()
+        if sum(histogram["count"]) > 1
+    }
+    title = f"{measures.capitalize()} by percentile"
+    if chosen and not usable:
+        page.left_out(title, "no scenario was run more than once.")
     if not usable:
         return
     first = next(iter(usable))
     figure = figures.percentile_curves({name: usable.get(name) for name in chosen}, first)
     page.panel(
-        f"{measures.capitalize()} by percentile",
+        title,
         words,
         page.plot(figure, f"{measures} against percentile"),
     )

@@ -24,6 +24,7 @@ SCHEMA = "tickpath.chaos/1"
 STARVED = 0.2
 """Part of the time that a node waited for a core, beyond which a role that it loses is no failure:
 where there is no core there is no beat."""
+_STANDS = ("state", "epoch", "record_number", "lag_records", "reasons", "held", "session", "gate")
 CALM_S = (0.2, 0.7)
 """How long a run trades before anything is done to it."""
 
@@ -122,7 +123,7 @@ class Rehearsal:
                 done["findings"] += [
                     each for each in self._judge.judge() if each not in done["findings"]
                 ]
-                done["nodes"] = self._last_words()
+                done["stands"], done["said"] = self._stands(), self._last_words()
             self._end_group()
         done["seconds"] = round(time.monotonic() - begun, 3)
         return done
@@ -143,7 +144,7 @@ class Rehearsal:
     def _play(self, scenario: Scenario, scene: Scene, done: dict[str, Any]) -> None:
         group, judge = scene.group, scene.judge
         scene.rest(*CALM_S)
-        judge.note_acknowledged()
+        scene.active = scene.guarded()
         orders, twice, lost = judge.orders, judge.twice, judge.records_lost
         begun_ns, before = time.monotonic_ns(), _waited(group)
         scenario.act(scene)
@@ -191,6 +192,16 @@ class Rehearsal:
             done["measured_ns"] = min(new) - since_ns
         else:
             done["findings"].append("no order of a new epoch came to the exchange")
+
+    def _stands(self) -> dict[str, dict[str, Any]]:
+        """How each node stands, as far as it answers."""
+        group = self._group
+        if group is None:
+            return {}
+        said = {name: group.status(name) for name in group.names}
+        return {
+            name: {key: each[key] for key in _STANDS if key in each} for name, each in said.items()
+        }
 
     def _last_words(self) -> dict[str, str]:
         """What everybody said last, for whoever looks into a finding."""

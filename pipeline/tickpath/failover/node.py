@@ -39,6 +39,7 @@ from tickpath.failover.gateway_client import GatewayClient, Sent
 from tickpath.failover.gateway_event import (
     Accepted,
     Confirmed,
+    Declined,
     Event,
     Lost,
     Refused,
@@ -119,6 +120,7 @@ class Node:
         self.counters: Counter[str] = Counter()
         self.notes: list[str] = []
         self.is_stopped = False
+        self._declined_for: str | None = None
         self._stack = ExitStack()
         self._events: deque[told.Event] = deque()
         self._is_stepping = False
@@ -468,11 +470,14 @@ class Node:
                 case Accepted(_, position) | Confirmed(_, position):
                     self.outbox.confirm(position)
                     self.breakers.accepted(position, self._clock())
+                case Declined(_, detail):
+                    self._declined(detail)
                 case Lost() if self._is_leading:
                     self.breakers.session_error(self._clock())
                 case Refused():
                     self._refused(event)
                 case Welcomed(_, stands):
+                    self._declined_for = None
                     self._stands(stands)
                     if self._is_leading:
                         self.outbox.handed = min(self.outbox.handed, stands.order_position)
@@ -483,6 +488,13 @@ class Node:
                 self.engine.feed_responses(messages, answered)
             self.flush()
         return len(events)
+
+    def _declined(self, detail: str) -> None:
+        """Why the gateway does not take this node: said once, while it goes on asking."""
+        self.counters["declined_by_gateway"] += 1
+        if detail != self._declined_for:
+            self._declined_for = detail
+            self.note(f"the gateway declines this node: {detail}")
 
     def _stands(self, stands: Stands) -> None:
         if self._is_leading and self._session is Session.UP is not stands.session_state:
