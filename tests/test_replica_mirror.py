@@ -220,6 +220,41 @@ def test_damaged_datagrams_are_counted(tmp_path, engine, at):
     assert network.receiver.ring.place == before
 
 
+def test_a_new_ring_in_the_same_place_is_sent_on(tmp_path, engine):
+    """As of a node that was started again."""
+    path, mirror = tmp_path / "ring", tmp_path / "mirror"
+    first = Ring.create(path, CAPACITY)
+    engine.publish_to(first.address)
+    address, over = ("127.0.0.1", free_port()), threading.Event()
+    quick = Settings(silence_ms=200)
+    threads = [
+        threading.Thread(target=lambda: send(first, address, over.is_set, quick)),
+        threading.Thread(target=lambda: receive(mirror, "far", address, over.is_set, quick)),
+    ]
+    for each in threads:
+        each.start()
+    deadline = time.monotonic() + 20
+
+    def until(condition) -> bool:
+        while not condition() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return condition()
+
+    try:
+        assert until(lambda: mirror.exists() and b"far" in first.followers["name"])
+        followed = Ring.attach(mirror)
+        second = Ring.create(path, CAPACITY)
+        engine.publish_to(second.address)
+        assert until(lambda: b"far" in second.followers["name"])
+        assert until(lambda: bool(followed.header["broken"])), "its follower is not told"
+        publish(engine, 50, random.Random(1))
+        assert until(lambda: Ring.attach(mirror).place == second.place)
+    finally:
+        over.set()
+        for each in threads:
+            each.join(10)
+
+
 def free_port() -> int:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.bind(("127.0.0.1", 0))

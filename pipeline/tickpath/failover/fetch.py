@@ -9,6 +9,8 @@ from tickpath.failover.control_error import ControlError
 from tickpath.failover.reach import Reach
 
 TIMEOUT_MS = 10_000
+OTHERS_MS = 3_000
+"""Of all but the last, who is asked when none of them answers."""
 
 
 class Fetched(NamedTuple):
@@ -36,9 +38,10 @@ class Fetch:
         return not self._thread.is_alive()
 
     def _run(self) -> None:
-        for name, reach in self._nodes:
+        for at, (name, reach) in enumerate(self._nodes, 1):
             try:
-                said, snapshot = ask(reach, TIMEOUT_MS, ask="snapshot")
+                timeout_ms = TIMEOUT_MS if at == len(self._nodes) else OTHERS_MS
+                said, snapshot = ask(reach, timeout_ms, ask="snapshot")
             except ControlError as error:
                 self.errors.append(str(error))
                 continue

@@ -60,6 +60,7 @@ class Following:
         self._needs_snapshot = False
         self._live: Live | None = None
         self._fetch: Fetch | None = None
+        self._active = ""
         self._join_ns = self._last_beat = self._heard_ns = 0
 
     def begin_late(self) -> None:
@@ -139,6 +140,7 @@ class Following:
             # A standby's before the active's, so that the active need not stop for it.
             names = [each for each in self._reaches if each != found.name] + [found.name]
             nodes = [(each, self._reaches[each]) for each in names]
+            self._active = found.name
             self._fetch = Fetch(nodes, self.transport.first - 1)
         else:
             self._begin(found.name)
@@ -166,7 +168,7 @@ class Following:
         self.is_whole, self._needs_snapshot = True, False
         self.counters["snapshots_loaded"] += 1
         self._say(f"snapshot of {found.name}, record {found.record_number:,}")
-        self._begin(found.name)
+        self._begin(self._active)
         return 1
 
     # ------------------------------------------------------------ leaving

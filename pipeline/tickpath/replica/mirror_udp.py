@@ -5,6 +5,7 @@ and keeps saying that the engine has stopped when it has.  They poll, and sleep 
 is nothing to do; with 0 they spin.
 """
 
+import os
 import select
 import socket
 import time
@@ -23,6 +24,8 @@ from tickpath.replica.ring import Ring
 BURST = 512
 """Datagrams that are taken before something is sent."""
 BUFFER_BYTES = 1 << 16
+LOOK_NS = 50_000_000
+"""How often is looked whether the node has a new ring."""
 
 
 def bound(address: Address | None, settings: Settings) -> socket.socket:
@@ -67,6 +70,15 @@ def _send(to: socket.socket, raw: bytes, address: Address) -> bool:
     return True
 
 
+def _ring_now(ring: Ring, inode: int) -> tuple[Ring, int]:
+    """The ring that is in a ring's place now, and its file's number."""
+    try:
+        found = os.stat(ring.path).st_ino
+        return (ring, inode) if found == inode else (Ring.attach(ring.path), found)
+    except (OSError, ReplicaError):  # the node has ended, or is about to begin
+        return ring, inode
+
+
 def send(
     ring: Ring,
     listen: Address,
@@ -77,9 +89,11 @@ def send(
 ) -> Sender:
     """Mirror a ring to whoever joins at ``listen``, until told to stop; gives its counters.
 
-    With a multicast ``group`` what is new goes there, over the interface that ``listen`` is of.
+    With a multicast ``group`` what is new goes there, over the interface that ``listen`` is of.  A
+    node that begins anew has a new ring in the same place, which is sent from then on.
     """
     sender = Sender(ring, settings, group)
+    inode, looked_ns = os.stat(ring.path).st_ino, time.monotonic_ns()
     with bound(listen, sender.settings) as ours:
         if group is not None:
             way = socket.inet_aton(listen[0])
@@ -88,7 +102,16 @@ def send(
             for raw, source in _taken(ours):
                 for answer in sender.take(raw, source, time.monotonic_ns()):
                     _send(ours, answer, source)
-            due = sender.send(time.monotonic_ns())
+            now_ns = time.monotonic_ns()
+            if now_ns - looked_ns >= LOOK_NS:
+                looked_ns = now_ns
+                found, inode = _ring_now(sender.ring, inode)
+                if found is not sender.ring:
+                    counted = sender.counters
+                    sender = Sender(found, settings, group)
+                    sender.counters = counted
+                    sender.counters["rings"] += 1
+            due = sender.send(now_ns)
             for address, raw in due:
                 if not _send(ours, raw, address):
                     sender.counters["no_room"] += 1
