@@ -66,7 +66,7 @@ def build(check: bool, as_json: bool) -> int:
 @click.option("--block", "blocks", multiple=True, metavar="NAME", help="One block; all by default.")
 @click.option("--out", metavar="DIR", default="out/hdl", show_default=True)
 @click.option("--seed", type=int, default=1, show_default=True)
-@click.option("--waves", is_flag=True, help="Keep every signal: OUT/BLOCK/dump.fst, for GTKWave.")
+@click.option("--waves", is_flag=True, help="Keep every signal: OUT/BLOCK/dump.vcd, for GTKWave.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @guarded
 def sim(blocks: tuple[str, ...], out: str, seed: int, waves: bool, as_json: bool) -> int:
