@@ -63,7 +63,7 @@ module tickpath_kernel #(
     input  wire        m_axis_net_tready,
     output wire        m_axis_net_tlast
 );
-  reg rst = 1'b1;
+  reg rst;
   always @(posedge ap_clk) rst <= ~ap_rst_n;
   alveo_kernel #(.PROTOCOL(PROTOCOL)) kernel (
       .clk(ap_clk), .rst(rst),
