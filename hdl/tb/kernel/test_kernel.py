@@ -85,17 +85,20 @@ class Bench:
         net_out = AxiStreamBus.from_prefix(dut, "m_axis_net")
         self.source = AxiStreamSource(net_in, dut.clk, dut.rst)
         self.sink = AxiStreamSink(net_out, dut.clk, dut.rst)
-        self.taken, self.pause = 0, pause
+        self.taken, self.pause, self.is_hesitant = 0, pause, False
 
     def hesitate(self):
         """From now on with pauses in every channel of memory and network."""
         pattern = PAUSES[self.pause]
-        if pattern is None:
-            return
+        self.is_hesitant = pattern is not None
+        if pattern is not None:
+            for n, channel in enumerate(self._channels()):
+                channel.set_pause_generator(itertools.cycle(pattern[n:] + pattern))
+
+    def _channels(self):
         read, write = self.ram.read_if, self.ram.write_if
         channels = (write.aw_channel, write.w_channel, write.b_channel, read.ar_channel)
-        for n, channel in enumerate((*channels, read.r_channel, self.source, self.sink)):
-            channel.set_pause_generator(itertools.cycle(pattern[n:] + pattern))
+        return (*channels, read.r_channel, self.source, self.sink)
 
     async def write(self, at, value):
         return (await self.host.write(at, value.to_bytes(4, "little"))).resp
@@ -117,6 +120,10 @@ class Bench:
     async def start(self, has_reset=False):
         """Reset, and program one symbol that trades; the chain clears 65,536 rows first."""
         dut = self.dut
+        if self.is_hesitant:
+            for channel in self._channels():
+                channel.clear_pause_generator()
+        self.is_hesitant = False
         if not has_reset:
             dut.rst.value = 1
             await ClockCycles(dut.clk, 8)
