@@ -62,7 +62,7 @@ BENCHES = {
         "alveo_kernel",
         kernel_model.SOURCES,
         {"IW": 8, "LOCATE_BITS": 4, "OPERATIONS": 256, "WORDS": 1024},
-        7,
+        8,
         "kernel",
     ),
     "wire": Bench("wire_top", _WIRE, _CHAIN, 5, "wire"),

@@ -36,6 +36,7 @@ from tickpath.profile import (
 )
 from tickpath.wire.itch50 import ITCH50
 from tickpath_backends.hdl import mover_registers, registers
+from tickpath_backends.hdl.coverage import Coverage
 from tickpath_backends.hdl.mover_registers import Action, Kind, Route, State
 from tickpath_backends.hdl.parse_flow import frame, packet
 from tickpath_backends.hdl.registers import Protocol, Table
@@ -47,6 +48,12 @@ PROFILE = Profile(
     symbols={"AAPL": Symbol(Imbalance(2, 1))},
     gate=Gate(unknown_trading_state="trade"),
     limits=SymbolLimits(max_long=4_000_000_000, max_short=4_000_000_000),
+)
+COVERED = Coverage("kernel")
+COVERED.declare("way", ("memory to memory", "network to network"))
+COVERED.declare("pauses", [each for each in PAUSES if each != "none"])
+COVERED.declare(
+    "event", ("header that is none", "copy dropped", "start refused", "reset in the middle")
 )
 TEMPLATE = bytes(range(0x30, 0x30 + registers.TEMPLATE_BITS[Protocol.OUCH50] // 8))
 
@@ -231,6 +238,9 @@ async def memory_to_memory_and_network_to_network_are_the_same(dut, pause):
     assert len(first) == 59 and len(records) == 2 * len(first), "each has its verdict"
     assert all(len(each) == len(TEMPLATE) for each in first)
     assert await bench.get("FRAMES_FED") == len(frames)
+    COVERED.hit("way", "memory to memory")
+    if pause != "none":
+        COVERED.hit("pauses", pause)
 
     bench.taken = 0
     await bench.start()
@@ -245,6 +255,7 @@ async def memory_to_memory_and_network_to_network_are_the_same(dut, pause):
         if len(orders_of(copies)) >= len(first) and len(live) >= len(first):
             break
     assert live == first and orders_of(copies) == first
+    COVERED.hit("way", "network to network")
     assert await bench.get("COPIES_DROPPED") == 0
 
 
@@ -287,6 +298,7 @@ async def copies_never_hold_orders_up(dut):
     assert await bench.get("RECORDS_WRITTEN") == SLOTS
     dropped = await bench.get("COPIES_DROPPED")
     assert 0 < dropped < orders
+    COVERED.hit("event", "copy dropped", dropped)
     copies = []
     while found := await bench.records():
         copies += orders_of(found)
@@ -302,6 +314,7 @@ async def a_header_that_is_none_stops_the_reading(dut):
     await bench.start()
     state, records = await bench.transfer(frames, damage=11)
     assert state >> State.FRAME_FAULT & 1 and await bench.get("FRAMES_FED") == 11
+    COVERED.hit("event", "header that is none")
     # The next transfer begins anew.
     state, more = await bench.transfer(session(20)[11:])
     assert state & 0b111000 == 0 and await bench.get("FRAMES_FED") == 9
@@ -337,6 +350,7 @@ async def registers_are_as_declared(dut):
     await bench.put("ACTION", 1 << Action.START)
     at = mover_registers.BASE + mover_registers.BY_REGISTER["ACTION"].offset
     assert await bench.write(at, 1 << Action.START) == AxiResp.SLVERR
+    COVERED.hit("event", "start refused")
 
 
 @cocotb.test()
@@ -359,3 +373,11 @@ async def a_reset_in_the_middle_breaks_nothing(dut):
         state, records = await bench.transfer(frames)
         expected = expected or records
         assert state & 0b111000 == 0 and records == expected
+        if n:
+            COVERED.hit("event", "reset in the middle")
+
+
+@cocotb.test()
+async def zz_coverage_is_complete(dut):
+    """Runs last."""
+    COVERED.finish()
