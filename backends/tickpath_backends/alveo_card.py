@@ -256,7 +256,7 @@ class Card(Chain):
             at += count
         records = np.concatenate(taken) if taken else np.zeros(0, self._record)
         kinds = records["trailer"]["kind"]
-        orders = self._orders_of(records[kinds == Kind.ORDER])
+        orders = _order_bytes(records[kinds == Kind.ORDER])
         verdicts = _verdicts(records[kinds == Kind.VERDICT])
         return Outcome(np.zeros(0, TOP), verdicts, orders, np.zeros(0, np.int64))
 
@@ -317,18 +317,19 @@ class Card(Chain):
             self._put("RECORDS_TAKEN", self._taken & 0xFFFFFFFF)
             taken.append(records)
 
-    def _orders_of(self, records: np.ndarray) -> Any:
-        data = records["data"]
-        dtype = [("length", "u8"), ("data", "u1", data.shape[1:])]
-        made = np.zeros(len(records), np.dtype(dtype))
-        made["data"], made["length"] = data, records["trailer"]["length"]
-        return made
-
     def close(self) -> None:
         """Give the card back; it can be closed more than once."""
         if self._card is not None and self._card != self._module.ffi.NULL:
             self._module.lib.alveo_close(self._card)
         self._card = None
+
+
+def _order_bytes(records: np.ndarray) -> np.ndarray:
+    """Records of orders with ``data`` and ``length``, as `chain_model.ORDER` has them."""
+    data = records["data"]
+    made = np.zeros(len(records), np.dtype([("length", "u8"), ("data", "u1", data.shape[1:])]))
+    made["data"], made["length"] = data, records["trailer"]["length"]
+    return made
 
 
 def _verdicts(records: np.ndarray) -> np.ndarray:

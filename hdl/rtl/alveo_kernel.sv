@@ -9,8 +9,8 @@
 //
 // Live, the way from network to network is the chain's alone: not a register is between, and what is
 // recorded of orders is a copy that never holds them up.  In a replay frames begin as they do in the
-// simulation (tickpath_backends.hdl.chain_model): not while operations wait in front of the book, nor
-// while it looks for a lost side, nor while records have no room; so nothing is ever dropped.
+// simulation (tickpath_backends.hdl.chain_model): not while many operations wait for the book, nor
+// while records have no room; so nothing is ever dropped.
 //
 // Where frames come from is changed at rest only.  `ap_clk` is the core clock; a network kernel in a
 // clock of its own is joined through the crossing that v++ puts between streams, or clock_crossing.sv.
@@ -42,6 +42,7 @@ module alveo_kernel #(
     output logic        s_axi_control_rvalid,
     input  logic        s_axi_control_rready,
     // the card's memory
+    output logic        m_axi_awid,
     output logic [63:0] m_axi_awaddr,
     output logic [7:0]  m_axi_awlen,
     output logic [2:0]  m_axi_awsize,
@@ -53,15 +54,18 @@ module alveo_kernel #(
     output logic        m_axi_wlast,
     output logic        m_axi_wvalid,
     input  logic        m_axi_wready,
+    input  logic        m_axi_bid,
     input  logic [1:0]  m_axi_bresp,
     input  logic        m_axi_bvalid,
     output logic        m_axi_bready,
+    output logic        m_axi_arid,
     output logic [63:0] m_axi_araddr,
     output logic [7:0]  m_axi_arlen,
     output logic [2:0]  m_axi_arsize,
     output logic [1:0]  m_axi_arburst,
     output logic        m_axi_arvalid,
     input  logic        m_axi_arready,
+    input  logic        m_axi_rid,
     input  logic [63:0] m_axi_rdata,
     input  logic [1:0]  m_axi_rresp,
     input  logic        m_axi_rlast,
@@ -94,6 +98,7 @@ module alveo_kernel #(
   assign {m_axi_awsize, m_axi_arsize} = {2{3'd3}};    // 8 bytes
   assign {m_axi_awburst, m_axi_arburst} = {2{2'd1}};  // rising addresses
   assign m_axi_wstrb = '1;
+  assign {m_axi_awid, m_axi_arid} = '0;               // answers come in order
 
   mover_registers #(.WORDS(RECORD)) control (
       .clk(clk), .rst(rst), .core_rst(core_rst), .halt(halt),
@@ -142,8 +147,6 @@ module alveo_kernel #(
 
   // ------------------------------------------------ the chain
   logic top_valid, order_valid, order_last, order_ready, verdict_valid;
-  logic [5:0] top_symbol;
-  logic [3:0] top_flags;
   logic [63:0] order_data;
   logic [7:0] order_keep;
   logic [layout::VERDICT_T_BITS-1:0] verdict;
@@ -156,9 +159,9 @@ module alveo_kernel #(
       .s_axis_tvalid(in_valid), .s_axis_tready(takes), .s_axis_tlast(in_last),
       .s_axis_tuser(in_bad), .m_axis_tdata(order_data), .m_axis_tkeep(order_keep),
       .m_axis_tvalid(order_valid), .m_axis_tready(to_network ? m_axis_net_tready : order_ready),
-      .m_axis_tlast(order_last), .top_valid(top_valid), .top_symbol(top_symbol), .top_bid_px(),
+      .m_axis_tlast(order_last), .top_valid(top_valid), .top_symbol(), .top_bid_px(),
       .top_bid_sz(), .top_ask_px(), .top_ask_sz(), .top_bid_changed(), .top_ask_changed(),
-      .top_flags(top_flags), .top_rescanned(), .top_sideband(), .verdict_valid(verdict_valid),
+      .top_flags(), .top_rescanned(), .top_sideband(), .verdict_valid(verdict_valid),
       .verdict(verdict), .verdict_intent(intent), .input_number(), .engine_time(), .word_peak(),
       .operations_waiting(waiting), .s_axil_awaddr(awaddr), .s_axil_awprot(3'd0),
       .s_axil_awvalid(awvalid), .s_axil_awready(awready), .s_axil_wdata(wdata),
@@ -189,16 +192,14 @@ module alveo_kernel #(
       .m_axi_bready(m_axi_bready));
 
   // ------------------------------------------------ pace and rest
-  logic [63:0] lost;  // symbols with a side that the book looks for
   logic [$clog2(mover_map::QUIET):0] idle;
   assign rests = idle[$clog2(mover_map::QUIET)];
   always_ff @(posedge clk) begin
-    if (top_valid) lost[top_symbol] <= |top_flags[3:2];
-    may_begin <= 32'(waiting) <= most_waiting & lost == 0 & has_room & ready;
-    if (reading | waiting != 0 | lost != 0 | writes | order_valid | verdict_valid | top_valid)
+    may_begin <= 32'(waiting) <= most_waiting & has_room & ready;
+    if (reading | waiting != 0 | writes | order_valid | verdict_valid | top_valid)
       idle <= '0;
     else if (~rests) idle <= idle + 1'b1;
-    if (core_rst) {lost, may_begin, idle} <= '0;
+    if (core_rst) {may_begin, idle} <= '0;
   end
-  wire unused = &{1'b0, m_axi_rlast};
+  wire unused = &{1'b0, m_axi_rlast, m_axi_bid, m_axi_rid};
 endmodule

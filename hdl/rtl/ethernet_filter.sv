@@ -86,6 +86,19 @@ module ethernet_filter #(
         | ether_type == layout::FRAME_ETHER_TYPE_QINQ_OLD;
   endfunction
 
+  // Small steps in look-up tables: a carry chain is slower than these are.
+  function automatic logic [4:0] next_of(input logic [4:0] n);
+    next_of = {n[4] ^ &n[3:0], n[3] ^ &n[2:0], n[2] ^ &n[1:0], n[1] ^ n[0], ~n[0]};
+  endfunction
+  function automatic logic [3:0] less_one(input logic [3:0] n);
+    less_one = {n[3] ^ ~|n[2:0], n[2] ^ ~|n[1:0], n[1] ^ ~n[0], ~n[0]};
+  endfunction
+  function automatic logic [3:0] options_of(input logic [3:0] words);
+    options_of = '0;
+    for (int n = 0; n < 16; n = n + 1)
+      if (words == 4'(n)) options_of = 4'(n - layout::FRAME_IPV4_LENGTH / 4);
+  endfunction
+
   // ------------------------------------------------------------ the walk
   logic first;
   logic [4:0] here_q;
@@ -147,10 +160,10 @@ module ethernet_filter #(
           end
         end else if (here == IP_END - 1) begin
           has_ip = 1'b1;
-          options = header_words - 4'(layout::FRAME_IPV4_LENGTH / 4);
+          options = options_of(header_words);
           here = options == 0 ? 5'(UDP) : 5'(OPTION);
         end else if (here == OPTION) begin
-          options = options - 4'd1;
+          options = less_one(options);
           if (options == 0) here = 5'(UDP);
         end else if (here == MOLD_LAST) begin
           {has_mold, has_count} = '1;
@@ -158,7 +171,7 @@ module ethernet_filter #(
           here = 5'(REST);
         end else if (here != REST) begin
           if (here == UDP_END - 1) has_udp = 1'b1;
-          here = here + 5'd1;
+          here = next_of(here);
         end
       end
     end
@@ -219,9 +232,7 @@ module ethernet_filter #(
   logic [$clog2(LINES)-1:0] line_now;
   localparam int MOLD_MIN = layout::FRAME_UDP_LENGTH + layout::MOLDUDP64_DOWNSTREAM_PACKET_LENGTH;
   wire [15:0] payload_now = udp_length_q - 16'(MOLD_MIN);
-  logic [15:0] payload_q;
-  // In wide words the header may end in the word behind the UDP length.
-  assign payload = DW > 64 ? payload_now : payload_q;
+  assign payload = payload_now;
   logic over_1, bad_1;
   wire [16:0] ip_bytes = {11'd0, header_words_q, 2'd0};
   wire is_invalid = version_q != 4 | header_words_q < layout::FRAME_IPV4_LENGTH / 4 | total_q < ip_bytes;
@@ -273,7 +284,6 @@ module ethernet_filter #(
     verdict <= judged;
     wanted <= ~is_invalid & ~is_fragment_q & is_udp & ~is_udp_wrong & |hits & ~is_mold_short;
     line <= line_now;
-    payload_q <= payload_now;
     {over_2, bad_2, invalid_2, fragment_2, udp_2} <=
         {over_1, bad_1, is_invalid, is_fragment_q, is_udp};
     tcp_2 <= protocol_q == layout::FRAME_IP_PROTOCOL_TCP;

