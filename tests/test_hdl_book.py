@@ -13,7 +13,6 @@ import pytest
 from tickpath_backends.hdl import book_model, verilated
 from tickpath_backends.hdl.book_check import LEVEL, OFF_GRID, STORE_FULL, compare
 from tickpath_backends.hdl.book_flow import CENTS, Flow
-from tickpath_backends.hdl.book_mutants import SOURCES_VARIABLE
 from tickpath_backends.hdl.book_reference import Book, Op, Status, operations
 
 if reason := verilated.why_not():
@@ -47,8 +46,8 @@ FAR_FLOWS = {
 
 
 def compiled(index_bits):
-    # book_mutants.py puts sources with a fault in their place.
-    directory = os.environ.get(SOURCES_VARIABLE)
+    # `mutants` puts sources with a fault in their place.
+    directory = os.environ.get(book_model.SOURCES_VARIABLE)
     sources = book_model.SOURCES
     if directory:
         sources = tuple(Path(directory) / path.name for path in sources)

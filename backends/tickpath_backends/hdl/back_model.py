@@ -33,7 +33,7 @@ SOURCES = (
     *REGISTERS,
 )
 SOURCES_VARIABLE = "TICKPATH_BACK_SOURCES"
-"""Where back_mutants.py has sources with a fault, instead of hdl/."""
+"""Names a directory whose sources are taken instead, with a fault in them (`mutants`)."""
 LATENCY = 8
 """Cycles from a top to the first word of its order, with OUCH and nothing in front of it."""
 RISK_CYCLES = 6

@@ -1,19 +1,6 @@
-"""Known faults put into the back's sources, one at a time: the tests must catch every one.
+"""Known faults of the back's sources; `mutants` puts them in."""
 
-    python -m tickpath_backends.hdl.back_mutants [WORD...]     # those whose names hold a word
-
-As `book_mutants`: a text of one module replaced by another.  A mutant is caught where a test of
-tests/test_hdl_back.py or tests/test_hdl_registers.py fails; the exit code is 1 where one survives.
-"""
-
-import os
-import subprocess
-import sys
-import tempfile
-from pathlib import Path
-
-from tickpath_backends.hdl.back_model import GEN, SOURCES, SOURCES_VARIABLE
-from tickpath_backends.hdl.book_mutants import Mutant
+from tickpath_backends.hdl.mutant import Mutant
 
 MUTANTS = (
     Mutant("verdict not forwarded at 4", "risk", "forwards ? after : r_known", "r_known"),
@@ -107,42 +94,3 @@ MUTANTS = (
     Mutant("tick of another bit", "back_top", "SYMBOL_LIMITS_T_BITS-2", "SYMBOL_LIMITS_T_BITS-1"),
     Mutant("name too late", "back_top", "name <= names[judged.symbol];", "name <= names[symbol];"),
 )
-
-
-def survives(mutant: Mutant, directory: Path) -> str | None:
-    """None where a test caught it; else what pytest said.  Raises `ValueError`: it is no text."""
-    for path in [*SOURCES, *GEN.glob("*.svh")]:
-        text = path.read_text()
-        if path.stem == mutant.module and path.suffix == ".sv":
-            if text.count(mutant.old) != 1:
-                raise ValueError(f"{mutant.name}: not once in {path.name}: {mutant.old!r}")
-            text = text.replace(mutant.old, mutant.new)
-        (directory / path.name).write_text(text)
-    tests = Path(__file__).resolve().parents[3] / "tests"
-    files = [str(tests / f"test_hdl_{name}.py") for name in ("back", "registers")]
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-m", "not long", *files]
-    env = {**os.environ, SOURCES_VARIABLE: str(directory), "TICKPATH_CACHE_DIR": str(directory)}
-    done = subprocess.run(command, env=env, capture_output=True, text=True)
-    if done.returncode == 1 and "FAILED" in done.stdout and "HdlError" not in done.stdout:
-        return None
-    return (done.stdout + done.stderr)[-400:]
-
-
-def main(words: list[str]) -> int:
-    """Try the mutants whose names hold one of the words, or all; gives the exit code."""
-    chosen = [m for m in MUTANTS if not words or any(word in m.name for word in words)]
-    survivors = 0
-    for mutant in chosen:
-        with tempfile.TemporaryDirectory() as directory:
-            said = survives(mutant, Path(directory))
-        word = "caught  " if said is None else "SURVIVED"
-        print(f"{word} {mutant.module}: {mutant.name}", flush=True)
-        if said is not None:
-            survivors += 1
-            print(said, file=sys.stderr)
-    print(f"{len(chosen) - survivors} of {len(chosen)} caught")
-    return min(survivors, 1)
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -27,6 +27,8 @@ MODULES = (
     "side_rows",
 )
 SOURCES = tuple(RTL / f"{name}.sv" for name in MODULES)
+SOURCES_VARIABLE = "TICKPATH_BOOK_SOURCES"
+"""Names a directory whose sources the tests take instead, with a fault in them (`mutants`)."""
 
 RESULT = np.dtype(
     [

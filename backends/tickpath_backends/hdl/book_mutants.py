@@ -1,33 +1,6 @@
-"""Known faults put into the book's sources, one at a time: the checks must catch every one.
+"""Known faults of the book's sources; `mutants` puts them in."""
 
-    python -m tickpath_backends.hdl.book_mutants [WORD...]     # those whose names hold a word
-
-A mutant is a text of one module replaced by another.  It is caught where the book differs from the
-reference, hangs, or publishes too much, in any of the scenes of tests/test_hdl_book.py; those that
-pass all are named, and the exit code is 1.
-"""
-
-import os
-import subprocess
-import sys
-import tempfile
-from pathlib import Path
-from typing import NamedTuple
-
-from tickpath_backends.hdl.book_model import SOURCES
-
-SOURCES_VARIABLE = "TICKPATH_BOOK_SOURCES"
-"""Where the tests take the book's sources from, instead of hdl/rtl."""
-
-
-class Mutant(NamedTuple):
-    """One fault: a name, the module, and what is replaced by what there."""
-
-    name: str
-    module: str
-    old: str
-    new: str
-
+from tickpath_backends.hdl.mutant import Mutant
 
 MUTANTS = (
     Mutant("row not forwarded at 2", "side", "by7 ? next7 : by8", "by8"),
@@ -178,43 +151,3 @@ MUTANTS = (
         "large level unsaid", "book", "if (v[8] & (out_bid_sz[QW-1]", "if (1'b0 & (out_bid_sz[QW-1]"
     ),
 )
-
-
-def survives(mutant: Mutant, directory: Path) -> str | None:
-    """None where a test caught it; else what pytest said.  Raises `ValueError`: it is no text."""
-    for path in [*SOURCES, SOURCES[0].parent / "hash.svh"]:
-        text = path.read_text()
-        if path.stem == mutant.module:
-            if text.count(mutant.old) != 1:
-                raise ValueError(f"{mutant.name}: not once in {path.name}: {mutant.old!r}")
-            text = text.replace(mutant.old, mutant.new)
-        (directory / path.name).write_text(text)
-    tests = Path(__file__).resolve().parents[3] / "tests" / "test_hdl_book.py"
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-m", "not long", str(tests)]
-    env = {**os.environ, SOURCES_VARIABLE: str(directory)}
-    done = subprocess.run(command, env=env, capture_output=True, text=True)
-    if done.returncode == 1 and "FAILED" in done.stdout and "HdlError" not in done.stdout:
-        return None
-    return (done.stdout + done.stderr)[-400:]
-
-
-def main(words: list[str]) -> int:
-    """Try the mutants whose names hold one of the words, or all; gives the exit code."""
-    chosen = [m for m in MUTANTS if not words or any(word in m.name for word in words)]
-    survivors = 0
-    for mutant in chosen:
-        with tempfile.TemporaryDirectory() as directory:
-            said = survives(mutant, Path(directory))
-        print(
-            f"{'caught  ' if said is None else 'SURVIVED'} {mutant.module}: {mutant.name}",
-            flush=True,
-        )
-        if said is not None:
-            survivors += 1
-            print(said, file=sys.stderr)
-    print(f"{len(chosen) - survivors} of {len(chosen)} caught")
-    return min(survivors, 1)
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
