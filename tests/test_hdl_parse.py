@@ -95,6 +95,21 @@ def test_every_type_in_every_alignment(model, front):
     assert model.counters()["messages"] == len(seen.taken) == 3 * len(packets)
 
 
+def test_locate_0_is_nobodys_symbol(library):
+    """Even where the host has put it among the symbols: it is the venue's own."""
+    symbols = {**SYMBOLS, 0: 5}
+    model = parse_model.ParseModel(library, GROUPS, symbols)
+    try:
+        packets = [[itch(code, locate) for locate in (0, 1, 0)] for code in "ADHEX"]
+        seen = compare(model, Front(GROUPS, symbols, locate_bits=BITS), numbered(packets))
+        assert len(seen.taken) == 15
+        counted = model.counters()
+        assert counted["operations"] == 4 and counted["trading_actions"] == 1
+        assert counted["not_subscribed"] == 10
+    finally:
+        model.close()
+
+
 @pytest.mark.parametrize("kind", ["A", "D", "H", "S", "?"])
 def test_every_length_in_every_alignment(model, front, kind):
     """Of 0 to 70 bytes and longer ones: what is not of its type's length is counted, no more."""

@@ -171,7 +171,10 @@ class BookModel:
         self.reset()
 
     def reset(self) -> None:
-        """Reset, say the ticks, and wait for the memories to be cleared."""
+        """Reset, say the ticks, and wait for the memories to be cleared.
+
+        Raises `AssertionError` where something comes out of what was under way before.
+        """
         given = self.model.inputs[0]
         given["in_valid"], given["cfg_we"], given["rst"] = 0, 0, 1
         self.model.step(5)
@@ -179,13 +182,17 @@ class BookModel:
         for symbol in range(64):
             given["cfg_we"], given["cfg_symbol"] = 1, symbol
             given["cfg_cent"] = symbol in self.cents
-            self.model.step()
+            self._quiet_step()
         given["cfg_we"] = 0
         for _ in range(1 << 20):
-            self.model.step()
+            self._quiet_step()
             if self.model.outputs[0][self._ready]:
                 return
         raise AssertionError("the book is not ready a million cycles after reset")
+
+    def _quiet_step(self) -> None:
+        self.model.step()
+        assert not self.model.outputs[0]["out_valid"], "a top came out of reset"
 
     def run(self, operations: np.ndarray, cycles: int = 1 << 60) -> np.ndarray:
         """Feed operations, for so many cycles at most; gives one `RESULT` for each.
