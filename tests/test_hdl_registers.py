@@ -179,7 +179,14 @@ def test_what_cannot_be_done_changes_nothing_and_is_counted(back):
         Access(0x3FC, 0, True),
         Access(0x010, 0, True),
         Access(0x010, Operation.COMMIT << 24 | len(Table) << 16, True),
+        *(
+            Access(0x010, operation << 24 | table << 16 | layout.entries, True)
+            for table, layout in TABLES.items()
+            for operation in layout.operations
+            if layout.entries < 1 << 16
+        ),
     ]
+    assert len(wrong) > 20
     back.access(*wrong)
     back.settle()
     assert [each.response for each in wrong] == [SLVERR] * len(wrong)
