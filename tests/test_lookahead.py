@@ -18,7 +18,8 @@ from tickpath.packet import LINK_MESSAGES
 MEASURED = {"ahead", "histogram"}
 """Regions that say how the engine did it."""
 OF_THE_RUN = {"cursor", "run_end", "run_left", "stamp", "lent_at", "sampled", "packets"}
-"""Fields of the engine's record that say where it stands, or when it was there."""
+OF_THE_RUN |= {"scrub_table"}
+"""Fields of the engine's record that say where it stands, or when it was there; an address."""
 TRAFFIC = slice(0, 6)
 """Counters of packets and bytes."""
 

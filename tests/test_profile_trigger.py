@@ -287,9 +287,9 @@ def test_a_symbol_below_one_dollar_has_a_finer_grid():
 
 def test_more_at_a_price_than_the_hardware_counts_stops_the_symbol():
     desk = Desk(OPEN)
-    desk.feed(*(add(n, "B", 0xFFFFFFFF, 1_000_000) for n in range(1, 17)))
+    desk.feed(*(add(n, "B", 0xFFFFFFFF, 1_000_000) for n in range(1, 9)))
     assert not desk.result()["symbols"]["AAPL"]["stopped"]
-    desk.feed(add(17, "B", 16, 1_000_000))
+    desk.feed(add(17, "B", 8, 1_000_000))  # 2**35 shares
     assert stopped(desk).keys() == {"level"}
 
 
