@@ -199,9 +199,8 @@ class Watched:
 
 
 def pinned(core: int) -> None:
-    """This process on a core, as far as there are as many."""
-    cores = sorted(os.sched_getaffinity(0))
-    os.sched_setaffinity(0, {cores[core % len(cores)]})
+    """This process on a core, as far as there are as many; whatever its parent was on."""
+    os.sched_setaffinity(0, {core % (os.cpu_count() or 1)})
 
 
 def session(directory: Path, messages: int) -> np.ndarray:
