@@ -3,14 +3,19 @@
 Exit codes: 0 fine, also when a signal ended it; 2 usage, or something that cannot be had.
 """
 
+import ipaddress
 import json
 import signal
+import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from tickpath.replica.plan_feed import ReceivedFeed
 
 OK, USAGE = 0, 2
 
@@ -38,12 +43,32 @@ def _done(work: Callable[[Callable[[], bool]], Any]) -> None:
 
 def _address(text: str) -> tuple[str, int]:
     from tickpath.config import ConfigError
-    from tickpath.trade.config import split
 
     host, port = text.rpartition(":")[0], text.rpartition(":")[2]
     if not host or not port.isdecimal() or not 0 < int(port) < 1 << 16:
         raise ConfigError(f"{text}: not HOST:PORT")
-    return split(text)
+    try:
+        # As datagrams say where they come from: by number.
+        return socket.gethostbyname(host), int(port)
+    except OSError as error:
+        raise ConfigError(f"{text}: {error.strerror or error}") from None
+
+
+def _feed(path: str) -> "ReceivedFeed":
+    """The feed of a node's configuration, received here."""
+    from tickpath.failover.node_config import load
+    from tickpath.replica.plan_feed import ReceivedFeed
+
+    return ReceivedFeed(load(path))
+
+
+def _group(text: str) -> tuple[str, int]:
+    from tickpath.config import ConfigError
+
+    host, port = _address(text)
+    if not ipaddress.ip_address(host).is_multicast:
+        raise ConfigError(f"--group {text}: no multicast group (224.0.0.0 to 239.255.255.255)")
+    return host, port
 
 
 @mirror.command()
@@ -66,7 +91,7 @@ def send(ring: str, listen: str, group: str | None, datagram_bytes: int, spin: b
             is_stopped,
             settings,
             0 if spin else 50,
-            None if group is None else _address(group),
+            None if group is None else _group(group),
         )
     )
 
@@ -100,9 +125,7 @@ def receive(
     spin: bool,
 ) -> None:
     """Keep the mirror of a ring that is sent from another host; prints its counters."""
-    from tickpath.failover.node_config import load
     from tickpath.replica.mirror_udp import receive as run
-    from tickpath.replica.plan_feed import ReceivedFeed
 
     _done(
         lambda is_stopped: run(
@@ -112,7 +135,7 @@ def receive(
             is_stopped,
             None,
             0 if spin else 50,
-            None if group is None else (_address(group), interface),
-            None if config is None else ReceivedFeed(load(config)),
+            None if group is None else (_group(group), interface),
+            None if config is None else _feed(config),
         )
     )
