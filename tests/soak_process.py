@@ -24,6 +24,8 @@ from typing import Any
 
 import numpy as np
 
+from tickpath.namespace import enter, inside
+
 GROUP = "233.54.12.111:26477"
 """Where generated sessions are sent to."""
 SYMBOLS, LIVE_ORDERS, SEED = 200, 10_000, 5
@@ -108,13 +110,12 @@ def expected(job: dict[str, Any], gaps: list[list[int]]) -> dict[str, Any]:
 
 def send(job: dict[str, Any]) -> int:
     """Play at the job's rate; gives an exit code."""
-    from tickpath_backends import veth
     from tickpath_backends.play import DONE, Player, end_with_parent, frame_socket
 
     end_with_parent(job["parent"])
     os.sched_setaffinity(0, {job["core"]})
     shared = mmap.mmap(job["page"], 0)
-    veth.enter(job["namespace"])
+    enter(job["namespace"])
     with frame_socket(job["interface"]) as sender:
         player = Player(job, shared, sender)
         found = played(job["packets"])
@@ -154,7 +155,7 @@ class Receiver:
 
     def __init__(self, job: dict[str, Any], wire: Any) -> None:
         from tickpath import backend
-        from tickpath_backends import native, veth
+        from tickpath_backends import native
         from tickpath_backends.play import frame_socket
         from tickpath_backends.player import on_wire
 
@@ -166,7 +167,7 @@ class Receiver:
         self._shared = mmap.mmap(self.memory, PAGE_BYTES)
         address = np.frombuffer(self._shared, np.uint8).ctypes.data
         self.page = module.ffi.cast("struct wire_page *", address)
-        with veth.inside(wire.exchange.namespace):
+        with inside(wire.exchange.namespace):
             self._probe = frame_socket(wire.exchange.interface)
         self.transport = backend.find(job["backend"]).transport(self.config)
         self._open()
@@ -175,15 +176,13 @@ class Receiver:
         self._open()
 
     def _open(self) -> None:
-        from tickpath_backends import veth
 
-        with veth.inside(self.wire.engine.namespace):
+        with inside(self.wire.engine.namespace):
             self.transport.open()
 
     def _close(self) -> None:
-        from tickpath_backends import veth
 
-        with veth.inside(self.wire.engine.namespace):
+        with inside(self.wire.engine.namespace):
             self.transport.close()
 
     def start_sender(self, core: int) -> subprocess.Popen[bytes]:
@@ -238,11 +237,10 @@ class Receiver:
 
     def links(self) -> dict[str, int]:
         """What the kernel counts at both ends of the wire."""
-        from tickpath_backends import veth
 
         found = {}
         for name, end in (("exchange", self.wire.exchange), ("engine", self.wire.engine)):
-            with veth.inside(end.namespace):
+            with inside(end.namespace):
                 done = subprocess.run(
                     ["ip", "-json", "-stats", "link", "show", "dev", end.interface],
                     capture_output=True,

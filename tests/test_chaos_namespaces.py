@@ -5,7 +5,8 @@ import socket
 
 import pytest
 
-from tickpath.chaos.namespaces import Network, inside, why_not
+from tickpath.chaos.namespaces import Network, why_not
+from tickpath.namespace import inside
 
 pytestmark = pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
 PORT = 5_000

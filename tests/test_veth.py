@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from tickpath.backend import BackendError
+from tickpath.namespace import OURS, inside
 from tickpath_backends import veth
-from tickpath_backends.veth import OURS, Veth, inside
+from tickpath_backends.veth import Veth
 
 REASON = veth.why_not()
 needs_wire = pytest.mark.skipif(REASON is not None, reason=f"no private wire: {REASON}")

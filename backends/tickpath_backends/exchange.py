@@ -36,6 +36,7 @@ import numpy as np
 
 from tickpath.backend import BackendError, Native
 from tickpath.config import Config, parse_group
+from tickpath.namespace import inside
 from tickpath.session.soup_framing import payload_of
 from tickpath.session.tcp_stream import Stream
 from tickpath.wire.soupbintcp import SOUPBINTCP
@@ -135,7 +136,7 @@ class ExchangeWire:
             self._swallow()
         listener = self._listen() if self.egress == "tcp" else None
         self._start_child(memory, listener)
-        with veth.inside(self._wire.engine.namespace):
+        with inside(self._wire.engine.namespace):
             self.transport = self._class(self.config)
             self._is_open = True  # as far as it comes: what it holds by then is to be closed too
             self.transport.open()
@@ -147,7 +148,7 @@ class ExchangeWire:
         """Have the kernel take the orders' copies, which it would else refuse by ICMP."""
         assert self.config.transport.orders_to is not None
         port = parse_group(self.config.transport.orders_to)[1]
-        with veth.inside(self._wire.exchange.namespace):
+        with inside(self._wire.exchange.namespace):
             sink = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._stack.enter_context(sink)
         sink.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)  # full at once: the rest is dropped
@@ -160,7 +161,7 @@ class ExchangeWire:
 
     def _listen(self) -> socket.socket:
         """A socket for one connection, which the kernel accepts before the exchange asks for it."""
-        with veth.inside(self._wire.exchange.namespace):
+        with inside(self._wire.exchange.namespace):
             listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         self._stack.enter_context(listener)
         listener.bind((self._wire.exchange.address, 0))
@@ -168,7 +169,7 @@ class ExchangeWire:
         return listener
 
     def _connect(self, address: tuple[str, int]) -> None:
-        with veth.inside(self._wire.engine.namespace):
+        with inside(self._wire.engine.namespace):
             connection = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         self._stack.enter_context(connection)
         connection.settimeout(CONNECT_S)
@@ -329,7 +330,7 @@ class ExchangeWire:
         try:
             if self._is_open:
                 self._is_open = False
-                with veth.inside(self._wire.engine.namespace):
+                with inside(self._wire.engine.namespace):
                     self.transport.close()
         finally:
             self._stack.close()

@@ -21,10 +21,11 @@ from typing import Any
 import numpy as np
 
 from tickpath.capture import CaptureError
+from tickpath.namespace import enter
 from tickpath.packet import PACKET
 from tickpath.wire.frame import FRAME
 from tickpath.wire.table import Message
-from tickpath_backends import native, veth
+from tickpath_backends import native
 from tickpath_backends.file import FileTransport
 from tickpath_backends.play import PlayError, end_with_parent, frame_socket
 
@@ -181,7 +182,7 @@ def main() -> int:
         os.setpriority(os.PRIO_PROCESS, 0, FIRST)
     try:
         shared = mmap.mmap(job["page"], 0)
-        veth.enter(job["namespace"])
+        enter(job["namespace"])
         with frame_socket(job["interface"]) as sender:
             exchange = Exchange(job, shared, sender)
             print(json.dumps({"packets": len(exchange.packets)}), flush=True)

@@ -18,9 +18,10 @@ from pathlib import Path
 
 from tickpath.backend import BackendError, TransportError
 from tickpath.config import parse_group
+from tickpath.namespace import OURS, inside
 from tickpath_backends import interface, neighbour
 from tickpath_backends.interface import Interface
-from tickpath_backends.veth import ETHERNET_MTU, OURS, End, inside
+from tickpath_backends.veth import ETHERNET_MTU, End
 
 NAMED = Path("/run/netns")
 _GET_ADDRESS = 0x8915  # SIOCGIFADDR

@@ -23,11 +23,12 @@ import numpy as np
 
 from tickpath.capture import CaptureError
 from tickpath.config import parse_group
+from tickpath.namespace import enter
 from tickpath.packet import LINK_DATAGRAM, LINK_MESSAGES, LINK_PITCH, PACKET
 from tickpath.recovery import moldudp64, sequenced_unit
 from tickpath.recovery.datagram import Datagram
 from tickpath.serve.source import MAX_BYTES, SESSION, _daily
-from tickpath_backends import native, veth
+from tickpath_backends import native
 from tickpath_backends.file import FileTransport
 
 PACKETS_PER_READ = 4096
@@ -190,7 +191,7 @@ def groups_of(module: Any, groups: list[str]) -> Any:
 def run(job: dict[str, Any]) -> int:
     """Play a job to its end; gives a WIRE_ code."""
     shared = mmap.mmap(job["page"], 0)
-    veth.enter(job["namespace"])
+    enter(job["namespace"])
     transport = FileTransport(job["sources"])
     with frame_socket(job["interface"]) as sender:
         player = Player(job, shared, sender)

@@ -37,6 +37,7 @@ import numpy as np
 from tickpath.backend import BackendError, Native
 from tickpath.config import Config, parse_group
 from tickpath.engine import group_text
+from tickpath.namespace import inside
 from tickpath.packet import LINK_MESSAGES, LINK_PITCH, PACKET
 from tickpath_backends import native, veth
 from tickpath_backends.file import FileTransport
@@ -228,7 +229,7 @@ class VethPlayer:
         self._groups = groups_of(module, survey.groups)
         self._start_child()
         self._open_sink()
-        with veth.inside(self._wire.engine.namespace):
+        with inside(self._wire.engine.namespace):
             self._transport = self._class(on_wire(self._config, self._wire, self._survey.groups))
             self._is_open = True  # as far as it comes: what it holds by then is to be closed too
             self._transport.open()
@@ -279,7 +280,7 @@ class VethPlayer:
         """Somebody has to be there for orders that leave by the wire."""
         if self._config.transport.orders_to is None:
             return
-        with veth.inside(self._wire.exchange.namespace):
+        with inside(self._wire.exchange.namespace):
             sink = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._sink = self._stack.enter_context(sink)
         sink.setblocking(False)
@@ -335,7 +336,7 @@ class VethPlayer:
                 self._end_child()
             if self._is_open:
                 self._is_open = False
-                with veth.inside(self._wire.engine.namespace):
+                with inside(self._wire.engine.namespace):
                     self._transport.close()
         finally:
             self._empty_sink()

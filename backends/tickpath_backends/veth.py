@@ -5,8 +5,7 @@ holds them open.  So nothing can be left behind, not by Ctrl-C and not by ``kill
 holder is gone the kernel takes both ends of the pair away, with every socket and XDP program on
 them.  A debugger reaches one by ``nsenter --net=/proc/PID/fd/FD`` (`End.namespace`).
 
-The invariant: the thread that entered a namespace has left it when `inside` is over, whatever
-happened there.  Frames cross unchanged: no checksum offload, no segmentation offload, no IPv6
+Frames cross unchanged: no checksum offload, no segmentation offload, no IPv6
 chatter, neighbours known beforehand.
 """
 
@@ -17,15 +16,14 @@ import shutil
 import socket
 import struct
 import subprocess
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from tickpath.backend import RUN, BackendError
+from tickpath.namespace import inside, made
 
-OURS = "/proc/thread-self/ns/net"
 ENGINE_IF, EXCHANGE_IF = "tickpath-rx", "tickpath-tx"
 ENGINE_MAC, EXCHANGE_MAC = "02:54:49:43:4b:01", "02:54:49:43:4b:02"
 ENGINE_ADDRESS, EXCHANGE_ADDRESS = "198.18.0.1", "198.18.0.2"
@@ -35,7 +33,6 @@ NOBODYS_ADDRESS, NOBODYS_MAC = "198.18.0.3", "02:54:49:43:4b:03"
 where a packet socket sees it, and no kernel answers."""
 ETHERNET_MTU, LARGEST_MTU = 1500, 65_535
 
-_CLONE_NEWNET = 0x4000_0000
 _SIOCETHTOOL = 0x8946
 _OFFLOADS = {"rx-checksum": 0x15, "tx-checksum": 0x17, "tso": 0x1F, "gso": 0x24, "gro": 0x2C}
 """ETHTOOL_SRXCSUM and its like (linux/ethtool.h)."""
@@ -60,48 +57,6 @@ def why_not() -> str | None:
     if os.geteuid() != 0:
         return f"private network namespaces need root{RUN}sudo -E env PATH=$PATH tickpath ..."
     return None
-
-
-def _call(name: str, *arguments: int) -> None:
-    libc: Any = ctypes.CDLL(None, use_errno=True)
-    if getattr(libc, name)(*arguments):
-        reason = os.strerror(ctypes.get_errno())
-        raise BackendError(
-            f"a private network namespace cannot be had ({name}: {reason}): run as root, in a "
-            "container with --privileged"
-        )
-
-
-def enter(namespace: int) -> None:
-    """Put this thread into a network namespace, for good."""
-    _call("setns", namespace, _CLONE_NEWNET)
-
-
-@contextmanager
-def inside(namespace: int) -> Iterator[None]:
-    """This thread, and processes that it starts, in a network namespace for a while."""
-    before = os.open(OURS, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        enter(namespace)
-        try:
-            yield
-        finally:
-            enter(before)
-    finally:
-        os.close(before)
-
-
-def _new_namespace() -> int:
-    """The open file of a network namespace that is nobody's yet."""
-    before = os.open(OURS, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        _call("unshare", _CLONE_NEWNET)
-        try:
-            return os.open(OURS, os.O_RDONLY | os.O_CLOEXEC)
-        finally:
-            enter(before)
-    finally:
-        os.close(before)
 
 
 def _ip(commands: Iterable[str], passed: tuple[int, ...] = ()) -> None:
@@ -163,7 +118,7 @@ class Veth:
             raise BackendError(f"a private wire: {reason}")
         try:
             for _ in range(2):
-                self._open.append(_new_namespace())
+                self._open.append(made())
             at_engine, at_exchange = self._open
             self.engine = End(ENGINE_IF, at_engine, ENGINE_MAC, ENGINE_ADDRESS)
             self.exchange = End(EXCHANGE_IF, at_exchange, EXCHANGE_MAC, EXCHANGE_ADDRESS)

@@ -8,12 +8,12 @@ import contextlib
 from typing import Any
 
 from tickpath.chaos.error import ChaosError
-from tickpath.chaos.namespaces import inside
 from tickpath.config import ConfigError
 from tickpath.failover.control import ask
 from tickpath.failover.control_error import ControlError
 from tickpath.failover.operator_control import ask_operator
 from tickpath.failover.reach import Reach
+from tickpath.namespace import inside
 from tickpath.operator_socket import ask as ask_socket
 
 PEER_MS = 5_000

@@ -14,24 +14,21 @@ of the switch down; ``out`` sends what the host says to nobody, by link addresse
 ``in`` does that to what all others say to it, and its port floods no multicast.
 """
 
-import ctypes
 import os
 import shutil
 import subprocess
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from tickpath.chaos.error import ChaosError
+from tickpath.namespace import inside, made
 
-OURS = "/proc/thread-self/ns/net"
 NETWORK = "198.19.77"
 """Of the range for benchmarks of devices (RFC 2544): nobody's."""
 INTERFACE, BRIDGE = "eth0", "switch"
 NOBODY = "02:54:4b:ff:ff:ff"
 MOST_HOSTS = 32
-_CLONE_NEWNET = 0x4000_0000
 _IP_TIMEOUT_S = 20
 
 Direction = Literal["both", "in", "out"]
@@ -54,47 +51,6 @@ def why_not() -> str | None:
     if os.geteuid() != 0:
         return "network namespaces need root; take --network loopback without"
     return None
-
-
-def _call(name: str, *arguments: int) -> None:
-    libc: Any = ctypes.CDLL(None, use_errno=True)
-    if getattr(libc, name)(*arguments):
-        reason = os.strerror(ctypes.get_errno())
-        raise ChaosError(f"a network namespace cannot be had ({name}: {reason}); run as root")
-
-
-def enter(namespace: int) -> None:
-    """Put this thread into a network namespace, for good."""
-    _call("setns", namespace, _CLONE_NEWNET)
-
-
-@contextmanager
-def inside(namespace: int | None) -> Iterator[None]:
-    """This thread, and what it starts, in a network namespace for a while; None: where it is."""
-    if namespace is None:
-        yield
-        return
-    before = os.open(OURS, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        enter(namespace)
-        try:
-            yield
-        finally:
-            enter(before)
-    finally:
-        os.close(before)
-
-
-def _new_namespace() -> int:
-    before = os.open(OURS, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        _call("unshare", _CLONE_NEWNET)
-        try:
-            return os.open(OURS, os.O_RDONLY | os.O_CLOEXEC)
-        finally:
-            enter(before)
-    finally:
-        os.close(before)
 
 
 def _ip(namespace: int, commands: Iterable[str], passed: tuple[int, ...] = ()) -> None:
@@ -152,7 +108,7 @@ class Network:
             raise
 
     def _new(self) -> int:
-        self._open.append(_new_namespace())
+        self._open.append(made())
         return self._open[-1]
 
     def _add(self, number: int, name: str) -> None:

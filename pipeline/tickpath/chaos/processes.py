@@ -23,7 +23,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from tickpath.chaos.error import ChaosError
-from tickpath.chaos.namespaces import enter
+from tickpath.namespace import enter
 
 TICKPATH = (sys.executable, "-m", "tickpath.cli")
 PREFIX = "tickpath-chaos-"
