@@ -1,6 +1,6 @@
 """How long nobody trades when the active is killed: processes on one machine, an exchange as judge.
 
-    python benchmarks/failover.py [--kills 10] [--timeout-ms 50] [--out FILE.json]
+    python benchmarks/failover.py [--kills 10] [--timeout-ms 50] [--store witness] [--out FILE.json]
 
 Method: that of `tickpath chaos`, whose scenario ``kill-active`` this is, on one host with rings in
 shared memory and with a node's default timeout.  With a standby in sync the active is killed
@@ -20,16 +20,19 @@ from typing import Any
 from tickpath.chaos.processes import remove_stale
 from tickpath.chaos.rehearsal import Plan, Rehearsal, result_of
 from tickpath.chaos.scenarios import BY_NAME
+from tickpath.chaos.stores import Store, why_not
 
 
 def say(text: str) -> None:
     print(text, file=sys.stderr)
 
 
-def measured(kills: int, timeout_ms: int) -> dict[str, Any]:
+def measured(kills: int, timeout_ms: int, store: Store) -> dict[str, Any]:
     """Kill so often; gives the result."""
     chosen = [BY_NAME["kill-active"]]
-    plan = Plan(chosen, kills, timeout_ms=timeout_ms, network="loopback", rings="shared")
+    plan = Plan(
+        chosen, kills, timeout_ms=timeout_ms, network="loopback", rings="shared", store=store
+    )
     remove_stale(say)
     with Rehearsal(plan, say) as rehearsal:
         runs = rehearsal.run()
@@ -37,6 +40,7 @@ def measured(kills: int, timeout_ms: int) -> dict[str, Any]:
     return {
         "schema": "tickpath.failover/2",
         "timeout_ms": timeout_ms,
+        "store": store,
         "kills": [round((each["measured_ns"] or 0) / 1e6, 2) for each in runs],
         "order_ms": {
             name: round((done["latency_ns"][name] or 0) / 1e6, 2) for name in ("min", "p50", "max")
@@ -55,9 +59,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--timeout-ms", type=int, default=50)
+    parser.add_argument("--store", choices=("witness", "etcd", "redis"), default="witness")
     parser.add_argument("--out", type=Path)
     chosen = parser.parse_args()
-    result = measured(chosen.kills, chosen.timeout_ms)
+    if reason := why_not(chosen.store):
+        say(reason)
+        return 2
+    result = measured(chosen.kills, chosen.timeout_ms, chosen.store)
     text = json.dumps(result, indent=2)
     print(text)
     if chosen.out is not None:

@@ -40,6 +40,13 @@ OK, FINDING, USAGE, INTERRUPTED = 0, 1, 2, 130
     help="Inputs between nodes: by UDP (the default between hosts), or shared memory.",
 )
 @click.option(
+    "--store",
+    type=click.Choice(["witness", "etcd", "redis"]),
+    default="witness",
+    show_default=True,
+    help="Who keeps the lease.",
+)
+@click.option(
     "--keep",
     type=click.Path(file_okay=False, path_type=Path),
     metavar="DIR",
@@ -55,6 +62,7 @@ def chaos(
     timeout_ms: int,
     network: Any,
     rings: Any,
+    store: Any,
     keep: Path | None,
     as_json: bool,
     report: str | None,
@@ -68,7 +76,7 @@ def chaos(
         if only_list:
             code = _list()
         else:
-            plan = _plan(names, seed, runs, timeout_ms, network, rings, keep)
+            plan = _plan(names, seed, runs, timeout_ms, network, rings, store, keep)
             code = _rehearse(plan, as_json, report)
     except (ChaosError, ConfigError, ReportError) as error:
         click.echo(f"tickpath: {error}", err=True)
@@ -107,16 +115,20 @@ def _plan(
     timeout_ms: int,
     network: Any,
     rings: Any,
+    store: Any,
     keep: Path | None,
 ) -> Any:
     from tickpath.chaos.error import ChaosError
     from tickpath.chaos.namespaces import why_not
     from tickpath.chaos.rehearsal import Plan
     from tickpath.chaos.scenarios import BY_NAME, SCENARIOS
+    from tickpath.chaos.stores import why_not as why_no_store
 
     unknown = [each for each in names if each not in BY_NAME]
     if unknown:
         raise ChaosError(f"no scenario {unknown[0]!r}; there are {', '.join(BY_NAME)}")
+    if reason := why_no_store(store):
+        raise ChaosError(reason)
     reason = why_not()
     if network == "namespaces" and reason:
         raise ChaosError(reason)
@@ -129,9 +141,15 @@ def _plan(
         raise ChaosError(f"{', '.join(left_out)}: needs hosts in network namespaces, so root")
     if left_out:
         _say(f"left out, as they need hosts in network namespaces: {', '.join(left_out)}")
+    for each in chosen:
+        if reason := why_no_store(store, each.stores):
+            if names:
+                raise ChaosError(f"{each.name}: {reason}")
+            _say(f"left out: {each.name}: {reason}")
+            left_out.append(each.name)
     chosen = [each for each in chosen if each.name not in left_out]
     rings = rings or ("mirrored" if network == "namespaces" else "shared")
-    return Plan(tuple(chosen), runs, seed, timeout_ms, network, rings, keep)
+    return Plan(tuple(chosen), runs, seed, timeout_ms, network, rings, store, keep)
 
 
 def _interrupt(*_: object) -> None:

@@ -75,8 +75,8 @@ class Group:
         self.exchange_offset_ns = self._clock_offset_ns()
         if self.layout.is_impaired:
             self._begin_relay()
-        for name in self.layout.witness_names:
-            self.start_witness(name)
+        for name in self.layout.store_names:
+            self.start_store(name)
         self.start_gateway()
         # The first one alone: what has to be compiled is then there for the others.
         for name in self.names:
@@ -105,11 +105,11 @@ class Group:
         self.relay.stdin.write(json.dumps(said).encode() + b"\n")
         self.relay.stdin.flush()
 
-    def start_witness(self, name: str) -> None:
-        """Start a witness, anew where it ran before."""
-        words = self.at.witness_command(name, name not in self._was_started)
+    def start_store(self, name: str) -> None:
+        """Start a server of the lease store, which goes on where it ran before."""
+        words = self.at.store_command(name, name not in self._was_started)
         self._was_started.add(name)
-        self._tickpath(name, name, *words)
+        self.children.start(name, words, self.namespace(name))
 
     def start_gateway(self, **more: Any) -> None:
         """Start the gateway, which goes on where its files end."""
@@ -178,9 +178,9 @@ class Group:
         ended = list(self.children.ended())
         for name in ended:
             self.children.kill(name)
-        wanted = [each for each in self.layout.witness_names if not self.children.is_running(each)]
+        wanted = [each for each in self.layout.store_names if not self.children.is_running(each)]
         for name in wanted:
-            self.start_witness(name)
+            self.start_store(name)
         if not self.children.is_running("gateway"):
             self.start_gateway()
         for name in self.names:

@@ -1,6 +1,6 @@
 """What a group is made of, where each part is, and the configuration files that say so.
 
-    exchange --- gateway --- a, b (, c) --- witness (or three)
+    exchange --- gateway --- a, b (, c) --- lease store (or three)
         `------- feed -------'
 
 Each is a host of its own (`namespaces`), or all are on the loopback interface.  Between hosts the
@@ -16,7 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from tickpath.chaos import stores
 from tickpath.chaos.namespaces import Host
+from tickpath.chaos.stores import Store
 from tickpath.failover.curve import Keys, write_keys
 
 MILLISECOND_NS = 1_000_000
@@ -37,7 +39,9 @@ class Layout:
     """How many there are of what; two runs with equal layouts can share a group."""
 
     nodes: tuple[str, ...] = ("a", "b")
-    witnesses: int = 1
+    store: Store = "witness"
+    stores: int = 1
+    """How many servers keep it."""
     network: Literal["namespaces", "loopback"] = "namespaces"
     rings: Literal["mirrored", "shared"] = "mirrored"
     is_impaired: bool = False
@@ -52,11 +56,12 @@ class Layout:
     def hosts(self) -> tuple[str, ...]:
         """Every host by name."""
         wire = (WIRE,) if self.is_impaired else ()
-        return ("exchange", "gateway", *self.witness_names, *self.nodes, *wire)
+        return ("exchange", "gateway", *self.store_names, *self.nodes, *wire)
 
     @property
-    def witness_names(self) -> tuple[str, ...]:
-        return tuple(f"witness-{number}" for number in range(1, self.witnesses + 1))
+    def store_names(self) -> tuple[str, ...]:
+        """The servers of the lease store."""
+        return tuple(f"{self.store}-{number}" for number in range(1, self.stores + 1))
 
     def role(self) -> dict[str, int]:
         """A node's bounds, in nanoseconds; see `failover.role_config`."""
@@ -114,7 +119,11 @@ class Places:
         feed_port = _PORTS["feed"] if hosts else free_port(datagram)
         self.feed_source = f"{GROUP}:{feed_port}"
         self.gateway = self._at("gateway", _PORTS["gateway"], stream)
-        self.witness = {name: self._at(name, 7401, datagram) for name in layout.witness_names}
+        port, kind = stores.port(layout.store), stores.kind(layout.store)
+        self.store = {name: self._at(name, port, kind) for name in layout.store_names}
+        self.store_peers = {
+            name: self._at(name, stores.PEER_PORT, stream) for name in layout.store_names
+        }
         self.nodes = {name: self._at(name, 7601, stream) for name in layout.nodes}
         """Where nodes answer each other."""
         self.keys: dict[str, Keys] = {}
@@ -138,16 +147,18 @@ class Places:
         stream, datagram = socket.SOCK_STREAM, socket.SOCK_DGRAM
         self.feed = self.feed_source
         self.gateway_seen = self.gateway
-        self.witness_seen, self.mirror_seen = dict(self.witness), dict(self.mirror)
+        self.store_seen, self.mirror_seen = dict(self.store), dict(self.mirror)
         if not self.layout.is_impaired:
             return
         self.feed = f"{RELAYED_GROUP}:{self.feed_source.rpartition(':')[2]}"
         self.gateway_seen = self._at(WIRE, 26500, stream)
         self.relays["feed"] = {"kind": "feed", "listen": self.feed_source, "to": self.feed}
         self.relays["gateway"] = {"kind": "tcp", "listen": self.gateway_seen, "to": self.gateway}
-        for number, (name, at) in enumerate(self.witness.items()):
-            self.witness_seen[name] = self._at(WIRE, 7401 + number, datagram)
-            self.relays[name] = {"kind": "udp", "listen": self.witness_seen[name], "to": at}
+        kind = stores.kind(self.layout.store)
+        for number, (name, at) in enumerate(self.store.items()):
+            self.store_seen[name] = self._at(WIRE, stores.port(self.layout.store) + number, kind)
+            relay = {"kind": "udp" if kind == datagram else "tcp", "to": at}
+            self.relays[name] = {**relay, "listen": self.store_seen[name]}
         for number, (name, at) in enumerate(self.mirror.items()):
             self.mirror_seen[name] = self._at(WIRE, 7701 + number, datagram)
             relay = {"kind": "udp", "listen": self.mirror_seen[name], "to": at}
@@ -238,10 +249,9 @@ class Places:
             "listen": self.nodes[name],
             "gateway": self.gateway_seen,
             "directory": str(self.directory / f"node-{name}"),
-            "lease_settings": {
-                "addresses": list(self.witness_seen.values()),
-                "timeout_ms": max(1, layout.timeout_ms * 2 // 5),
-            },
+            **stores.lease(
+                layout.store, list(self.store_seen.values()), max(1, layout.timeout_ms * 2 // 5)
+            ),
             "peers": peers,
             "role": layout.role(),
         }
@@ -261,11 +271,15 @@ class Places:
             "node": node,
         }
 
-    def witness_command(self, name: str, is_new: bool) -> list[str]:
-        """The words of `tickpath` that run a witness."""
-        others = [at for each, at in self.witness.items() if each != name]
-        words = ["witness", "--listen", self.witness[name], "--state", f"{name}.state"]
-        if others:
-            words += ["--others", ",".join(others)]
-        ttl_ms = max(1_000, 2 * self.layout.timeout_ms)
-        return [*words, "--max-ttl-ms", str(ttl_ms), *(["--new"] if is_new else [])]
+    def store_command(self, name: str, is_new: bool) -> list[str]:
+        """The command line that runs a server of the lease store."""
+        max_ttl_ms = max(1_000, 2 * self.layout.timeout_ms)
+        return stores.command(
+            self.layout.store,
+            name,
+            self.store,
+            self.store_peers,
+            self.directory,
+            max_ttl_ms,
+            is_new,
+        )

@@ -46,8 +46,9 @@ def chaos_page(result: Mapping[str, Any]) -> Page:
     where = "hosts in network namespaces" if result["network"] == "namespaces" else "one host"
     page = Page(
         title="tickpath chaos",
-        subtitle=f"{runs} runs, seed {result['seed']}, {where}, {result['rings']} rings, timeout "
-        f"{result['timeout_ms']} ms, {date or 'no date in the result'}",
+        subtitle=f"{runs} runs, seed {result['seed']}, {where}, {result['rings']} rings, "
+        f"lease in {result['store']}, timeout {result['timeout_ms']} ms, "
+        f"{date or 'no date in the result'}",
     )
     wrong = _findings(scenarios)
     if result.get("interrupted"):

@@ -19,6 +19,7 @@ from tickpath.chaos.judge import Judge
 from tickpath.chaos.layout import Layout
 from tickpath.chaos.processes import Workplace
 from tickpath.chaos.scenario import Scenario, Scene
+from tickpath.chaos.stores import Store
 
 SCHEMA = "tickpath.chaos/1"
 STARVED = 0.2
@@ -41,6 +42,7 @@ class Plan:
     timeout_ms: int = 200
     network: Literal["namespaces", "loopback"] = "namespaces"
     rings: Literal["mirrored", "shared"] = "mirrored"
+    store: Store = "witness"
     keep: Path | None = None
 
 
@@ -48,7 +50,8 @@ def layout_of(scenario: Scenario, plan: Plan) -> Layout:
     """The group that a scenario needs."""
     return Layout(
         nodes=("a", "b", "c", "d")[: scenario.nodes],
-        witnesses=scenario.witnesses,
+        store=plan.store,
+        stores=scenario.stores,
         network=plan.network,
         rings=plan.rings,
         is_impaired=scenario.is_impaired,
@@ -241,10 +244,10 @@ def _waited(group: Group) -> dict[str, int]:
 def _words(layout: Layout) -> str:
     """A layout for people."""
     where = "hosts in namespaces" if layout.network == "namespaces" else "one host, loopback"
-    witnesses = "a witness" if layout.witnesses == 1 else f"{layout.witnesses} witnesses"
+    store = layout.store if layout.stores == 1 else f"{layout.stores} x {layout.store}"
     more = ", a wire that fails" * layout.is_impaired + ", journals" * layout.journals
     return (
-        f"{len(layout.nodes)} nodes, {witnesses}, {where}, {layout.rings} rings{more}, "
+        f"{len(layout.nodes)} nodes, {store}, {where}, {layout.rings} rings{more}, "
         f"timeout {layout.timeout_ms} ms"
     )
 
@@ -286,6 +289,7 @@ def result_of(plan: Plan, runs: Iterable[dict[str, Any]], interrupted: bool) -> 
         "timeout_ms": plan.timeout_ms,
         "network": plan.network,
         "rings": plan.rings,
+        "store": plan.store,
         "interrupted": interrupted,
         "scenarios": scenarios,
         "environment": environment(),

@@ -132,7 +132,8 @@ class Scenario:
     the old epoch to the first of the new.  silence: the longest time without an order behind the
     fault."""
     nodes: int = 2
-    witnesses: int = 1
+    stores: int = 1
+    """Servers of the lease store."""
     needs_hosts: bool = False
     is_impaired: bool = False
     journals: bool = False

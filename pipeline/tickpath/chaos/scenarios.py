@@ -68,23 +68,24 @@ def cut_active_in(scene: Scene) -> None:
 def lose_only_witness(scene: Scene) -> None:
     """Nobody may trade without a lease; when it is back somebody does."""
     group = scene.group
-    group.kill("witness-1")
+    (store,) = group.layout.store_names
+    group.kill(store)
     scene.rest(2 * scene.timeout_s, 4 * scene.timeout_s)
     before = group.taken()
     scene.rest(scene.timeout_s)
     scene.must(group.taken() == before, "orders left behind the end of the lease")
     scene.fault()
-    group.start_witness("witness-1")
+    group.start_store(store)
     scene.trades()
 
 
 def lose_witness_of_three(scene: Scene) -> None:
     group = scene.group
-    victim = scene.chance.choice(group.layout.witness_names)
+    victim = scene.chance.choice(group.layout.store_names)
     scene.fault(group.kill(victim))
     scene.rest(3 * scene.timeout_s)
     scene.trades()
-    group.start_witness(victim)
+    group.start_store(victim)
     scene.rest(1.5)  # a witness that begins again has no say for its longest lease
 
 
@@ -306,11 +307,11 @@ SCENARIOS: tuple[Scenario, ...] = (
              ("it gives the role up by its own clock",), needs_hosts=True),
     Scenario("cut-active-in", "the active hears nobody, and everybody hears it", cut_active_in,
              ("it gives the role up by its own clock",), needs_hosts=True),
-    Scenario("lose-witness", "the only witness is killed and comes back", lose_only_witness,
+    Scenario("lose-witness", "the only lease server is killed and comes back", lose_only_witness,
              ("nobody sends without a lease", "trading goes on when it is back"),
              epochs="any", measures="silence"),
-    Scenario("lose-witness-of-three", "one of three witnesses is killed and comes back",
-             lose_witness_of_three, epochs="same", measures="silence", witnesses=3),
+    Scenario("lose-witness-of-three", "one of three lease servers is killed and comes back",
+             lose_witness_of_three, epochs="same", measures="silence", stores=3),
     Scenario("lose-standby", "kill -9 of the standby", lose_standby,
              ("the active goes on alone, as it noted with the lease store",),
              epochs="same", measures="silence"),

@@ -37,9 +37,10 @@ def print_table(result: dict[str, Any]) -> None:
     console.print(table)
     where = "hosts in network namespaces" if result["network"] == "namespaces" else "loopback"
     console.print(
-        f"{where}, {result['rings']} rings, timeout {result['timeout_ms']} ms, seed "
-        f"{result['seed']}.  takeover: from the fault to the first order of the next epoch at the "
-        "exchange; pause: between the last order and the next epoch's first; silence: the longest "
+        f"{where}, {result['rings']} rings, lease in {result['store']}, timeout "
+        f"{result['timeout_ms']} ms, seed {result['seed']}.  "
+        "takeover: from the fault to the first order of the next epoch at the exchange; pause: "
+        "between the last order and the next epoch's first; silence: the longest "
         "time without an order; whole: the longest until a standby was in sync again.",
         highlight=False,
         soft_wrap=True,
