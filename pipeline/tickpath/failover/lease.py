@@ -94,6 +94,10 @@ class LeaseStore(Protocol):
     All calls raise `LeaseError` where the store cannot be reached in time.
     """
 
+    needs_looks: bool
+    """Whether a lease's end is counted from when this process last saw it change: whoever wants to
+    take over as soon as it has ended has to `read` often before."""
+
     def acquire(self, node: str, ttl_ns: int) -> Lease | Held:
         """Ask for the lease.  A node of the same name that holds it is a holder like any other:
         the process that it was may still run."""

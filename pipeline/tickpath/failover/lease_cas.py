@@ -74,6 +74,8 @@ class Cell(Protocol[V]):
 class CasStore(Generic[V]):
     """A `LeaseStore` in a `Cell`."""
 
+    needs_looks = True
+
     def __init__(self, cell: Cell[V], *, clock: Clock = time.monotonic_ns):
         self._cell = cell
         self._clock = clock

@@ -85,6 +85,7 @@ class RedisStore:
     """A `LeaseStore`."""
 
     Settings = RedisSettings
+    needs_looks = False
 
     def __init__(self, settings: RedisSettings, *, clock: Clock = time.monotonic_ns):
         """Raises `ConfigError` for an address that is none."""

@@ -149,7 +149,7 @@ class Node:
         )
         self._stack.callback(self.gateway.close)
         store = open_store(self.settings.lease, self.settings.lease_settings, clock=clock)
-        self.store = StoreThread(store, self.settings.name)
+        self.store = StoreThread(store, self.settings.name, self.settings.role.lease_renew_ns)
         self._stack.callback(self.store.close)
         self._listen()
         self.following = Following(
@@ -640,6 +640,7 @@ class Node:
         counted = {f"nodes_{name}": n for name, n in self.control.counters.items()}
         counted |= {f"operators_{name}": n for name, n in self.operators.counters.items()}
         counted |= self.notify.counters
+        counted["lease_looks_failed"] = self.store.looks_failed
         # Those of another thread are copied in one go: they may grow meanwhile.
         counted |= {f"monitors_{name}": n for name, n in dict(self.health.counters).items()}
         own = self.counters + self.following.counters

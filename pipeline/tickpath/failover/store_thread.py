@@ -2,6 +2,10 @@
 
 One call at a time, in the order in which they were asked for; answers are events of the role.  What
 waits is bounded by the role, which has one request of a kind at a time.
+
+A store that counts a lease's end from when it was last seen to change (`LeaseStore.needs_looks`) is
+looked at while nothing is asked, so that a standby need not wait for a whole lease when it begins
+to want it.
 """
 
 import queue
@@ -18,8 +22,11 @@ StoreAction = act.Acquire | act.Renew | act.Release | act.RecordNote | act.ReadS
 class StoreThread:
     """See the module's text."""
 
-    def __init__(self, store: LeaseStore, node: str) -> None:
+    def __init__(self, store: LeaseStore, node: str, look_ns: int) -> None:
+        """``look_ns``: how often a store that needs it is looked at."""
         self._store, self._node = store, node
+        self._look_s = look_ns / 1e9 if store.needs_looks else None
+        self.looks_failed = 0
         self._asked: queue.SimpleQueue[StoreAction | None] = queue.SimpleQueue()
         self._answers: queue.SimpleQueue[told.Event] = queue.SimpleQueue()
         self._lease: Lease | None = None
@@ -46,11 +53,24 @@ class StoreThread:
         self._store.close()
 
     def _run(self) -> None:
-        while (action := self._asked.get()) is not None:
+        while True:
+            try:
+                action = self._asked.get(timeout=self._look_s)
+            except queue.Empty:
+                self._look()
+                continue
+            if action is None:
+                return
             try:
                 self._answers.put(self._done(action))
             except LeaseError as error:
                 self._answers.put(told.StoreFailed(action.request, str(error)))
+
+    def _look(self) -> None:
+        try:
+            self._store.read()
+        except LeaseError:  # whoever needs the store will say so
+            self.looks_failed += 1
 
     def _done(self, action: StoreAction) -> told.Event:
         match action:

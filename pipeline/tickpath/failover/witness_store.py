@@ -44,6 +44,7 @@ class WitnessStore:
     """A `LeaseStore`.  Its token is its own: a lease of another process is not renewed."""
 
     Settings = WitnessStoreSettings
+    needs_looks = False
 
     def __init__(self, settings: WitnessStoreSettings, *, clock: Clock = time.monotonic_ns):
         """Raises `ConfigError` for an even number of addresses, or one that is none."""
