@@ -504,6 +504,23 @@ def test_a_standby_that_falls_silent_leaves_note_first_then_gate():
     assert bench.answer(RecordNote, Recorded, True) == [Require(bench.asked[Require], (), True)]
 
 
+def test_a_standby_is_not_left_out_by_a_node_that_hears_nobody():
+    bench = Bench().paired()
+    actions = [action for _ in range(7) for action in bench.step(after_ms=5)]
+    assert set(kinds(actions)) == {Renew}, "the standby is silent, and so is the store"
+    assert StopSending in kinds(bench.step(after_ms=5)), "the lease ends, and the note stays"
+
+
+def test_a_standby_is_left_out_once_the_store_is_heard_well_into_its_silence():
+    bench = Bench(lease_ttl_ns=200 * MS).paired()
+    heard_ns = bench.now_ns
+    bench.step(after_ms=10)
+    early = bench.answer(Renew, Renewed, heard_ns + 10 * MS, 200 * MS, after_ms=21)
+    assert kinds(early) == [Extend, Renew], "it was asked before the silence was one"
+    _, note = bench.answer(Renew, Renewed, heard_ns + 31 * MS, 200 * MS)
+    assert decode(note.note).in_sync == ()
+
+
 @pytest.mark.parametrize("ack", [Acked(A, 2, 13, False), Acked(A, 2, 13, True)])
 def test_a_standby_that_is_not_ready_or_does_not_catch_up_leaves(ack):
     bench = Bench().paired()

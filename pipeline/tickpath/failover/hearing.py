@@ -163,6 +163,7 @@ def _candidate_answered(role: "Role", attempt: Attempt, event: Answer) -> None:
 def _active_answered(role: "Role", event: Answer) -> None:
     assert role.tenure is not None and role.in_sync is not None
     if isinstance(event, Renewed):
+        role.in_sync.store_heard(event.asked_at_ns)
         if role.tenure.renewed(event.asked_at_ns, event.ttl_ns):
             role.do(Extend(role.tenure.epoch, role.tenure.ends_ns))
     elif isinstance(event, Lost):

@@ -9,6 +9,11 @@ record at which the gate began to wait for it.
 A note whose answer never came may be carried out at any later time: its members stay in the gate
 for the rest of the epoch, and where that cannot be the epoch is given up for a new one, under which
 the store refuses what is left of the old.  A gate that never opened (None) lets nothing leave.
+
+Silence has two causes: the standby is gone, or this node hears nobody.  In the second case a note
+without the standby would still reach the store, this node would end with its lease, and nobody who
+lives could take over.  So a standby's silence counts only once the store has answered a question
+that was asked well into it; where it does not answer the lease ends, and the note stays as it is.
 """
 
 import msgspec
@@ -52,6 +57,8 @@ class InSync:
         """The record from which on the gate is in force."""
         self.noted: Note | None = None
         self._present: Set = frozenset()
+        self._store_heard_ns = 0
+        """When the last question was asked that the store has answered."""
         self.heard: dict[Member, Heard] = {}
         self.strangers = 0
         """Acknowledgements for which there was no room."""
@@ -109,6 +116,20 @@ class InSync:
         is_behind = heard.number < heard.asked_number and now_ns - heard.asked_ns > bound
         return now_ns - heard.last_ns <= bound and not is_behind
 
+    def store_heard(self, asked_at_ns: int) -> None:
+        """The store has answered what was asked then: this node is not deaf."""
+        self._store_heard_ns = max(self._store_heard_ns, asked_at_ns)
+
+    def _may_be_deaf(self, now_ns: int) -> bool:
+        """Whether somebody who counts is silent, and so is the store as far as is known."""
+        bound_ns = self._config.ack_timeout_ns
+        counting = (self.heard.get(each) for each in self._present | self._tainted)
+        return any(
+            now_ns - each.last_ns > bound_ns and self._store_heard_ns - each.last_ns < bound_ns // 2
+            for each in counting
+            if each is not None
+        )
+
     def committed(self) -> int | None:
         """The last record that every member of the gate acknowledged; None while it is shut."""
         if self.gate is None:
@@ -132,6 +153,8 @@ class InSync:
                 heard.good_since_ns = now_ns
         if not self.is_synchronous:
             return frozenset()
+        if self._may_be_deaf(now_ns):
+            return None
         good = {m: h.good_since_ns for m, h in self.heard.items() if h.good_since_ns is not None}
         wanted = {each for each in good if each in self._present or each in self._tainted}
         room = self._config.in_sync_members - len(wanted)
