@@ -60,6 +60,9 @@ def drawn_faults(dice: random.Random) -> Faults:
     )
 
 
+NOTHING_LEFT = "not at all: nothing is left that could go on"
+
+
 class World:
     """Nodes, store, gateway and exchange of one run."""
 
@@ -290,11 +293,9 @@ class World:
                 raise BrokenError(
                     f"nobody is active, {heirs} could be; {silent} say nothing: {told}"
                 )
-            best = max(self.nodes.values(), key=lambda node: node.engine.last)
-            self._command(best.name, self.code.Force())
-            self.sim.run(self.sim.now_ns + RECOVERY_NS // 2)
-            active = [node for node in self.nodes.values() if node.role.is_active]
-            how = "forced"
+            active, how = self._forced(), "forced"
+            if not active and not self.has_heritage():
+                return NOTHING_LEFT
         if len(active) != 1:
             raise BrokenError(f"{len(active)} nodes are active: {self.reasons()}")
         node = active[0]
@@ -308,6 +309,29 @@ class World:
                 f"{node.name} does not trade: {node.role.ready()}, {node.engine.held}"
             )
         return how
+
+    def _forced(self) -> list[Any]:
+        """What an operator does: force the one that has most, and then the others."""
+        for best in sorted(self.nodes.values(), key=lambda node: node.engine.last, reverse=True):
+            self._command(best.name, self.code.Force())
+            self.sim.run(self.sim.now_ns + RECOVERY_NS // 2)
+            if active := [node for node in self.nodes.values() if node.role.is_active]:
+                return active
+        return []
+
+    def has_heritage(self) -> bool:
+        """Whether any node's orders are those that were handed over, as far as both have any.
+
+        Where the only one that led died with what it did, and the others' state went another way,
+        there is none, and nobody may go on.
+        """
+        handed = self.gateway.orders
+        for node in self.nodes.values():
+            mine = [order for _, order in node.engine.orders]
+            both = min(len(mine), len(handed))
+            if mine[:both] == handed[:both]:
+                return True
+        return False
 
     def finish(self) -> None:
         """Orders go out now, and the exchange has what the active made, in its order."""
@@ -342,7 +366,8 @@ def simulate(
         world.sim.run(BAD_NS)
         world.heal()
         how = world.settle()
-        world.finish()
+        if how != NOTHING_LEFT:
+            world.finish()
     except Exception as error:
         if logs:
             print("\n".join(world.sim.log_lines or ()))

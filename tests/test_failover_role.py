@@ -458,9 +458,18 @@ def test_a_refusal_of_another_epoch_changes_nothing():
 def test_a_loop_that_does_not_stop_ends_the_process():
     bench = Bench().active()
     bench.step(Beat(3, 1, 20, 20))
-    assert bench.step(after_ms=99) == []
+    assert [action for _ in range(33) for action in bench.step(after_ms=3)] == []
     assert kinds(bench.step(after_ms=1)) == [Abort, Entered]
     assert bench.role.state is RoleState.RETIRED
+
+
+def test_a_process_that_stood_still_gave_its_loop_no_time_to_stop():
+    bench = Bench().active()
+    bench.step(Beat(3, 1, 20, 20))
+    assert [action for _ in range(10) for action in bench.step(after_ms=5)] == []
+    assert bench.step(after_ms=10_000) == []
+    assert kinds(bench.answer(StopSending, Stopped)) == [Entered, Follow]
+    assert bench.role.state is RoleState.STANDBY
 
 
 def test_a_loop_that_does_not_open_the_gate():

@@ -54,6 +54,12 @@ class Requests:
         for kind in kinds or tuple(self._open):
             self._open.pop(kind, None)
 
+    def put_off(self, kind: Kind, late_ns: int) -> None:
+        """Wait so much longer, where something is waited for."""
+        if kind in self._open:
+            number, end_ns = self._open[kind]
+            self._open[kind] = number, end_ns + late_ns
+
     def expired(self, now_ns: int) -> list[Kind]:
         """Those whose time is over, closed."""
         kinds = [kind for kind, (_, end_ns) in self._open.items() if now_ns >= end_ns]

@@ -111,6 +111,10 @@ class Role:
         self._out = []
         if now_ns < self.now_ns:
             self.count("clock_backwards")
+        # A process that stood still gave its loop no time either.
+        late_ns = now_ns - self.due_ns
+        if late_ns > self.config.retry_ns:
+            self.requests.put_off(Kind.STOP, late_ns)
         self.now_ns = max(self.now_ns, now_ns)
         if self.tenure is not None and self.tenure.is_over(self.now_ns):
             self._lease_ended()
