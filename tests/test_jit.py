@@ -39,10 +39,10 @@ def copy(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def probe(root: Path, **environment: str) -> dict:
+def probe(root: Path, before: str = "", **environment: str) -> dict:
     """What `whole_messages` of the copy gives, and where its machine code came from."""
     found = subprocess.run(
-        [sys.executable, "-c", PROBE],
+        [sys.executable, "-c", before + PROBE],
         env={
             **os.environ,
             "PYTHONPATH": str(root),
@@ -99,6 +99,14 @@ def test_a_cache_that_cannot_be_written_is_done_without(copy):
     blocked.write_text("not a directory")
     result = probe(copy, TICKPATH_CACHE_DIR=str(blocked / "cache"))
     assert result["whole"] == 7 and "tickpath-" in result["directory"]
+
+
+def test_a_full_disk_under_the_cache_ends_nobody(copy):
+    full = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))"
+    result = probe(copy, before=full)
+    assert (result["whole"], result["hits"], result["misses"]) == (7, 0, 1)
+    assert not [each for each in Path(result["directory"]).rglob("*") if each.stat().st_size]
+    assert probe(copy)["misses"] == 1, "nothing was kept"
 
 
 # ---------------------------------------------------------------- what the digest covers

@@ -18,17 +18,19 @@ import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numba
 import numpy as np
-from numba import cfunc, njit, types
+from numba import njit, types
+from numba.core.ccallback import CFunc
 from numba.core.compiler import CompilerBase, DefaultPassBuilder
 from numba.core.compiler_machinery import register_pass
 from numba.core.lowering import Lower
+from numba.core.sigutils import normalize_signature
 from numba.core.typed_passes import BaseNativeLowering, NativeLowering
 from numba.extending import intrinsic
 
@@ -128,10 +130,27 @@ def _cached_in(directory: str) -> Iterator[None]:
         config.CACHE_DIR = previous
 
 
+def _never_fatal(cache: Any) -> None:
+    """A cache that cannot be written, its disk being full, costs the next start and nothing else.
+
+    Numba would raise at the first call of a function, in the middle of whatever calls it.
+    """
+    save = cache.save_overload
+
+    def save_overload(signature: Any, data: Any) -> None:
+        with suppress(OSError):
+            save(signature, data)
+
+    cache.save_overload = save_overload
+
+
 def entry(function: F) -> F:
     """Compile a function that Python calls: released GIL, no bounds checks, cached on disk."""
     with _cached_in(cache_directory(Path(function.__code__.co_filename).resolve())):
-        return njit(cache=True, **HOT)(function)
+        compiled = njit(cache=True, **HOT)(function)
+    if compiled is not function:  # it is where NUMBA_DISABLE_JIT says so
+        _never_fatal(compiled._cache)
+    return compiled
 
 
 def callback(signature: Any) -> Callable[[F], Any]:
@@ -139,7 +158,11 @@ def callback(signature: Any) -> Callable[[F], Any]:
 
     def compiled(function: F) -> Any:
         with _cached_in(cache_directory(Path(function.__code__.co_filename).resolve())):
-            return cfunc(signature, cache=True, **HOT)(function)
+            made = CFunc(function, normalize_signature(signature), {}, HOT)
+            made.enable_caching()
+        _never_fatal(made._cache)
+        made.compile()
+        return made
 
     return compiled
 

@@ -27,6 +27,7 @@ from typing import Literal
 
 import msgspec
 import numpy as np
+from numba import types
 
 from tickpath.packet import PACKET
 from tickpath.replica.journal_disk import FRESH, locked, punch, sync_directory, write
@@ -107,6 +108,8 @@ class JournalWriter:
         self._absence = Absence.AWAY
         self._epoch = 0
         self._synced_ns = self._failed_ns = monotonic()
+        # Now, so that no record waits for it.
+        lend.compile((types.uint64,) * 3)  # type: ignore[attr-defined]
         self._packets = np.zeros(_RECORDS_AT_ONCE, PACKET)
         self._walk = np.zeros(1, WALK)
         try:
