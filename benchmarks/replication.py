@@ -1,13 +1,12 @@
 """What replication costs an order, how far a standby lags, and how long a late one takes.
 
-    python benchmarks/replication.py [--rounds 5] [--messages 300000] [--skip udp] [--out FILE]
+    python benchmarks/replication.py [--rounds 5] [--messages 300000] [--skip mirror] [--out FILE]
 
 Orders: the same session through the live loop again and again, a packet at a time at an even pace,
 in turns: alone; publishing its inputs (asynchronous); publishing with orders that wait for a
-standby process to have them (synchronous), over a ring in shared memory and over a mirror on UDP
-loopback.
-Measured is from a packet's poll to the call that sends the order, by the cycle counter, in the
-process that trades.  The active has one core, the standby another; the mirror's two processes share
+standby process to have them (synchronous), over a ring in shared memory, over a lane on UDP
+loopback (`tickpath.replica.lane`), and over a mirror there, which is two more processes.  Measured is from a packet's poll to the call that sends the order, by the cycle counter, in the
+process that trades.  The active has one core, the standby another; a mirror's two processes share
 what is left, which on two cores is nothing of their own.
 
 Lag: the same at a million messages a second; for each burst that the standby takes, from when the
@@ -53,6 +52,10 @@ from tickpath.live import Live, _poll, _release
 from tickpath.memory import accessors, copy_bytes, cycles
 from tickpath.packet import PACKET
 from tickpath.replay import prefault
+from tickpath.replica.error import ReplicaError
+from tickpath.replica.lane_receiver import LaneReceiver, LaneTransport
+from tickpath.replica.lane_sender import LaneSender
+from tickpath.replica.mirror import Settings
 from tickpath.replica.ring import Ring, RingTransport
 from tickpath.wire.itch50 import ITCH50
 
@@ -64,6 +67,12 @@ PACE_NS = 20_000
 BUSY_MESSAGES = 1_000_000
 """A second, where lag is measured."""
 LIFE = 4711
+LOCAL = "127.0.0.1"
+LANE = Settings(datagram_bytes=9_000)
+ALONE, ASYNCHRONOUS = "alone", "asynchronous"
+SHARED, BY_LANE, BY_MIRROR = (
+    f"synchronous, {way}" for way in ("shared memory", "UDP", "UDP by a mirror's processes")
+)
 ADD = ITCH50["add_order_no_mpid_attribution"]
 ONE, ZERO = np.uint64(1), np.uint64(0)
 _SIZE = np.uint64(PACKET.itemsize)
@@ -226,23 +235,34 @@ def figures(cycles_taken: np.ndarray, clock: Clock) -> dict[str, float]:
 # ---------------------------------------------------------------- the standby's process
 
 
-def stand_by(ring: str, core: int) -> int:
-    """Follow a ring until stdin ends; prints how it stands."""
+def followed(ring: str, lane: LaneReceiver | None) -> RingTransport:
+    """A place in the ring at a path, as soon as there is one."""
+    deadline = time.monotonic() + 60
+    while True:
+        if lane is not None:
+            lane.turn()
+        try:
+            attached = Ring.attach(ring)
+            break
+        except ReplicaError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.001)
+    if lane is None:
+        return RingTransport(attached, "standby", behind=0)
+    return LaneTransport(attached, "standby", lane, behind=0)
+
+
+def stand_by(ring: str, core: int, port: int) -> int:
+    """Follow a ring until stdin ends; prints how it stands.  With a ``port`` it comes from there,
+    by a lane."""
     pinned(core)
     clock = calibrate()
     engine = Engine(strategy=TAKER)
     engine.advance(np.zeros(0, PACKET))
     prefault(engine)
-    deadline = time.monotonic() + 60
-    while True:
-        try:
-            attached = Ring.attach(ring)
-            break
-        except Exception:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.05)
-    inner = RingTransport(attached, "standby", behind=0)
+    lane = LaneReceiver(Path(ring), "standby", (LOCAL, port), LANE) if port else None
+    inner = followed(ring, lane)
     transport = Watched(inner)
     over = threading.Event()
 
@@ -256,6 +276,8 @@ def stand_by(ring: str, core: int) -> int:
         print("ready", flush=True)
         while not over.is_set() or inner.lag:
             live.step(2_000_000)
+            if lane is not None:
+                lane.turn()
     bursts = int(transport.state["bursts"][0])
     said = {
         "state_digest": f"{engine.state_digest:016x}",
@@ -269,22 +291,45 @@ def stand_by(ring: str, core: int) -> int:
 
 
 @contextmanager
-def standby(ring: str, core: int) -> Iterator[dict[str, Any]]:
+def standby(ring: Path, lane: LaneSender | None = None) -> Iterator[dict[str, Any]]:
     """A standby's process; the dictionary has what it said at its end."""
     said: dict[str, Any] = {}
-    command = [sys.executable, __file__, "--standby", ring, "--core", str(core)]
+    command = [sys.executable, __file__, "--standby", str(ring), "--core", "1"]
+    if lane is not None:
+        command += ["--port", str(lane.listens[1])]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
         assert process.stdin is not None and process.stdout is not None
         try:
-            if process.stdout.readline().strip() != "ready":
+            with turning(lane):
+                begun = process.stdout.readline().strip()
+            if begun != "ready":
                 raise RuntimeError("the standby did not begin")
             yield said
             process.stdin.close()
             said.update(json.loads(process.stdout.readline()))
         finally:
             process.kill()
+
+
+@contextmanager
+def turning(lane: LaneSender | None) -> Iterator[None]:
+    """Somebody may join a lane meanwhile."""
+    over = threading.Event()
+
+    def turn() -> None:
+        while lane is not None and not over.is_set():
+            lane.turn()
+            time.sleep(0.0005)
+
+    beside = threading.Thread(target=turn)
+    beside.start()
+    try:
+        yield
+    finally:
+        over.set()
+        beside.join()
 
 
 @contextmanager
@@ -319,7 +364,14 @@ def mirror(directory: Path, ring: Path) -> Iterator[Path]:
 class Active:
     """An engine on a paced transport; `run` gives its figures and its answer."""
 
-    def __init__(self, packets: np.ndarray, clock: Clock, pace_ns: float, ring: Path | None):
+    def __init__(
+        self,
+        packets: np.ndarray,
+        clock: Clock,
+        pace_ns: float,
+        ring: Path | None,
+        by_lane: bool = False,
+    ):
         config = Config(transport=Transport(burst=1, orders_to="127.0.0.1:1"))
         self.engine, self.clock = Engine(config, strategy=TAKER), clock
         self.engine.advance(np.zeros(0, PACKET))
@@ -330,7 +382,11 @@ class Active:
             self.engine.publish_to(self.ring.address)
         self.transport = Paced(packets, int(pace_ns * clock.cycles_per_ns))
         self.transport.state["engine"] = self.engine.block.address
-        self.live = Live(self.engine, self.transport, clock)
+        self.lane: LaneSender | None = None
+        if by_lane:
+            assert self.ring is not None
+            self.lane = LaneSender(self.ring, (LOCAL, 0), LANE, clock)
+        self.live = Live(self.engine, self.transport, clock, self.lane)
 
     def require(self, wait_ns: int) -> None:
         """Orders wait for the standby."""
@@ -340,6 +396,8 @@ class Active:
             if time.monotonic() > deadline:
                 raise RuntimeError("nobody follows")
             time.sleep(0.01)
+            if self.lane is not None:
+                self.lane.turn()
         self.live.gate.wait_ns = wait_ns
         self.live.gate.require({int(found[0]): LIFE})
 
@@ -351,6 +409,8 @@ class Active:
             seconds = time.perf_counter() - begun
             while self.live.gate.waiting_bytes:
                 self.live.gate.try_again()
+        if self.lane is not None:
+            self.hand_over(self.lane)
         sends = int(self.transport.state["sends"][0])
         return {
             "seconds": round(seconds, 3),
@@ -362,20 +422,36 @@ class Active:
             "orders": self.transport.orders,
         }
 
+    def hand_over(self, lane: LaneSender) -> None:
+        """What the standby has not acknowledged yet is sent by nobody but us."""
+        assert self.ring is not None
+        deadline = time.monotonic() + 30
+        while not (self.ring.followers["acknowledged"] == self.ring.header["number"]).any():
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"the standby does not get all: {lane.counters}")
+            lane.turn()
+        lane.close()
+
 
 def one(kind: str, packets: np.ndarray, clock: Clock, directory: Path, pace_ns: float) -> Any:
     """One run of one way to replicate."""
     ring = directory / "ring"
-    if kind == "alone":
+    if kind == ALONE:
         return Active(packets, clock, pace_ns, None).run()
-    active = Active(packets, clock, pace_ns, ring)
-    if kind == "synchronous, UDP":
-        with mirror(directory, ring) as copy, standby(str(copy), 1) as said:
+    active = Active(packets, clock, pace_ns, ring, by_lane=kind == BY_LANE)
+    if kind == BY_MIRROR:
+        with mirror(directory, ring) as copy, standby(copy) as said:
             active.require(50_000_000)
             found = active.run()
+    elif kind == BY_LANE:
+        copy = directory / "by-lane"
+        with standby(copy, active.lane) as said:
+            active.require(10_000_000)
+            found = active.run()
+        copy.unlink()
     else:
-        with standby(str(ring), 1) as said:
-            if kind == "synchronous, shared memory":
+        with standby(ring) as said:
+            if kind == SHARED:
                 active.require(10_000_000)
             found = active.run()
     found["standby"] = said
@@ -394,10 +470,12 @@ def check(runs: list[dict[str, Any]]) -> None:
         each.pop("orders")
 
 
-def orders(packets: np.ndarray, clock: Clock, directory: Path, rounds: int, udp: bool) -> Any:
+def orders(
+    packets: np.ndarray, clock: Clock, directory: Path, rounds: int, udp: bool, by_mirror: bool
+) -> Any:
     """Latency of an order by way of replication, in turns."""
-    kinds = ["alone", "asynchronous", "synchronous, shared memory"]
-    kinds += ["synchronous, UDP"] if udp else []
+    kinds = [ALONE, ASYNCHRONOUS, SHARED]
+    kinds += [BY_LANE, *([BY_MIRROR] if by_mirror else [])] if udp else []
     runs: dict[str, list[dict[str, Any]]] = {kind: [] for kind in kinds}
     for _ in range(rounds):
         for kind in kinds:
@@ -411,7 +489,7 @@ def orders(packets: np.ndarray, clock: Clock, directory: Path, rounds: int, udp:
         }
         found[kind] = {"median_ns": medians, "runs": each}
     for kind in kinds[1:]:
-        added = found[kind]["median_ns"]["p50"] - found["alone"]["median_ns"]["p50"]
+        added = found[kind]["median_ns"]["p50"] - found[ALONE]["median_ns"]["p50"]
         found[kind]["added_p50_ns"] = round(added, 1)
     return found
 
@@ -421,7 +499,7 @@ def lag(packets: np.ndarray, clock: Clock, directory: Path, rounds: int) -> Any:
     probe = Engine(strategy=TAKER)
     probe.process(packets)
     pace_ns = probe.messages / len(packets) / BUSY_MESSAGES * 1e9
-    runs = [one("asynchronous", packets, clock, directory, pace_ns) for _ in range(rounds)]
+    runs = [one(ASYNCHRONOUS, packets, clock, directory, pace_ns) for _ in range(rounds)]
     check(runs)
     names = ("p50", "p90", "p99", "p99_9", "max")
     lags = {name: [run["standby"]["lag_ns"][name] for run in runs] for name in names}
@@ -552,10 +630,11 @@ def main() -> int:
     parser.add_argument("--out", type=Path)
     for hidden in ("--standby", "--serve-snapshot", "--address"):
         parser.add_argument(hidden, help=argparse.SUPPRESS)
-    parser.add_argument("--core", type=int, default=0, help=argparse.SUPPRESS)
+    for hidden in ("--core", "--port"):
+        parser.add_argument(hidden, type=int, default=0, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.standby:
-        return stand_by(chosen.standby, chosen.core)
+        return stand_by(chosen.standby, chosen.core, chosen.port)
     if chosen.serve_snapshot:
         return serve_snapshot(chosen.serve_snapshot, chosen.address, chosen.orders)
     skipped = set(chosen.skip.split(","))
@@ -574,7 +653,8 @@ def main() -> int:
         packets = session(directory, chosen.messages)
         if "orders" not in skipped:
             udp = "udp" not in skipped
-            result["orders"] = orders(packets, clock, directory, chosen.rounds, udp)
+            by_mirror = "mirror" not in skipped
+            result["orders"] = orders(packets, clock, directory, chosen.rounds, udp, by_mirror)
         if "lag" not in skipped:
             result["lag"] = lag(packets, clock, directory, chosen.rounds)
         while kept:

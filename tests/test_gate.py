@@ -13,6 +13,8 @@ from tickpath.capture import open_capture
 from tickpath.clock import now_cycles
 from tickpath.config import Transport
 from tickpath.live import Live
+from tickpath.replica.lane_receiver import LaneReceiver, LaneTransport
+from tickpath.replica.lane_sender import LaneSender
 from tickpath.replica.ring import Ring, RingTransport
 
 TAKER = "tickpath.samples:imbalance_taker"
@@ -29,14 +31,15 @@ def packets():
 class Active:
     """An engine that publishes, on a transport in memory, with the orders of each record."""
 
-    def __init__(self, path, packets):
+    def __init__(self, path, packets, listen=None):
         self.ring = Ring.create(path, 1 << 23)
         self.made: list[tuple[int, bytes]] = []
         config = Config(transport=Transport(burst=16, orders_to="10.0.0.2:26500"))
         self.engine = Engine(config, strategy=TAKER, on_orders=self._made)
         self.engine.publish_to(self.ring.address)
         self.transport = MemoryTransport(packets)
-        self.live = Live(self.engine, self.transport)
+        self.lane = None if listen is None else LaneSender(self.ring, listen)
+        self.live = Live(self.engine, self.transport, lane=self.lane)
         self.live.gate.wait_ns = 0
 
     def _made(self, orders: memoryview) -> None:
@@ -160,6 +163,56 @@ def test_a_standby_beside_it_lets_all_pass(active, tmp_path):
         beside.join()
     assert active.transport.orders == active.all_made != b""
     assert standby.state_digest == active.engine.state_digest
+
+
+def test_a_standby_elsewhere_lets_all_pass(tmp_path, packets):
+    """By a lane on loopback: the loops of both do it all, and nothing leaves before it is there."""
+    active = Active(tmp_path / "ring", packets, ("127.0.0.1", 0))
+    receiver = LaneReceiver(tmp_path / "mirror", "standby", active.lane.listens)
+    while receiver.ring is None:
+        active.lane.turn()
+        receiver.turn()
+    standby = Engine(strategy=TAKER)
+    transport = LaneTransport(receiver.ring, "standby", receiver)
+    transport.mine["incarnation"] = LIFE
+    is_over = threading.Event()
+
+    def follow() -> None:
+        with Live(standby, transport) as live:
+            while not is_over.is_set() or transport.lag:
+                live.step(50_000)
+                receiver.turn()
+
+    (place,) = np.flatnonzero(active.ring.followers["name"] == b"standby")
+    active.live.gate.require({int(place): LIFE})
+    active.live.gate.wait_ns = 1_000_000
+    beside = threading.Thread(target=follow)
+    beside.start()
+    try:
+        with active.live:
+            while not active.transport.is_empty or active.live.gate.waiting_bytes:
+                active.live.step(50_000)
+                acknowledged = int(active.ring.followers["acknowledged"][place])
+                assert active.made_up_to(acknowledged).startswith(active.transport.orders)
+            while transport.lag or receiver.ring.place != active.ring.place:
+                active.lane.turn()
+    finally:
+        is_over.set()
+        beside.join()
+        counters = active.lane.counters
+        active.lane.close()
+        receiver.close()
+    assert active.transport.orders == active.all_made != b""
+    assert standby.state_digest == active.engine.state_digest
+    assert counters["lane_acknowledgements"] > 100
+
+
+def test_a_lane_that_nobody_hears_lets_nothing_pass(tmp_path, packets):
+    active = Active(tmp_path / "ring", packets, ("127.0.0.1", 0))
+    active.live.gate.require({PLACE: LIFE})
+    active.run()
+    assert active.transport.orders == b"" and len(active.made) > 100
+    active.lane.close()
 
 
 def test_wrong_places_are_refused(active):

@@ -10,13 +10,18 @@ follower has a core of its own.  Orders that may not leave then wait here, in th
 behind them; every step of the loop tries them again.  At most `MOST_BYTES` wait: what comes on top
 never leaves, is counted, and is for whoever holds the lease to resolve.
 
-A gate that asks for nothing costs one load.
+A follower on another host acknowledges by a `lane`: what is new is sent before the loop waits, and
+answers are taken while it does.  A gate that asks for nothing costs one load.
 """
 
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
 
 from tickpath.clock import Clock
 from tickpath.jit import entry, leaf
@@ -24,6 +29,9 @@ from tickpath.layout import engine
 from tickpath.memory import accessors, cycles, load_acquire, load_u64
 from tickpath.publish import FOLLOWER, FOLLOWERS, FOLLOWERS_OFFSET
 from tickpath.state import Block
+
+if TYPE_CHECKING:
+    from tickpath.replica.lane import Lane
 
 MOST_BYTES = 1 << 20
 WAIT_NS = 20_000
@@ -37,6 +45,9 @@ GATE = np.dtype(
         ("wait_cycles", "<u8"),
         ("required", "<u8"),  # address of an incarnation for each place of the ring; 0: not asked
         ("shut", "<u8"),  # how often orders were kept back
+        ("lane", "<u8"),  # state of the lane to followers elsewhere; 0: there is none
+        ("push", "<u8"),  # its functions
+        ("pull", "<u8"),
     ]
 )
 gate = accessors("gate", GATE)
@@ -46,6 +57,18 @@ _PLACES, _PLACE = np.uint64(FOLLOWERS), np.uint64(FOLLOWER.itemsize)
 _FIRST = np.uint64(FOLLOWERS_OFFSET)
 _ACKNOWLEDGED = np.uint64(FOLLOWER.fields["acknowledged"][1])  # type: ignore[index]
 _INCARNATION = np.uint64(FOLLOWER.fields["incarnation"][1])  # type: ignore[index]
+
+
+@intrinsic
+def call(context, function, state):
+    """Call a function by its address, with the address of its state."""
+
+    def generate(context, builder, signature, args):
+        pointer = ir.FunctionType(ir.VoidType(), [ir.IntType(64)]).as_pointer()
+        builder.call(builder.inttoptr(args[0], pointer), args[1:])
+        return context.get_dummy_value()
+
+    return types.void(types.uint64, types.uint64), generate
 
 
 @leaf
@@ -69,8 +92,12 @@ def _opens(g, r, number, wait_cycles):
     now = cycles()
     if now >= gate.until(g):
         return False
-    end = now + wait_cycles
+    end, lane = now + wait_cycles, gate.lane(g)
+    if lane != ZERO:
+        call(gate.push(g), lane)
     while not _is_acknowledged(gate.required(g), r, number):
+        if lane != ZERO:
+            call(gate.pull(g), lane)
         now = cycles()
         if now >= end or now >= gate.until(g):
             return False
@@ -122,6 +149,12 @@ class Gate:
     def wait_ns(self, wait_ns: int) -> None:
         self._wait_ns = wait_ns
         self.state["wait_cycles"] = self._clock.cycles(wait_ns)
+
+    def ask_by(self, lane: "Lane | None") -> None:
+        """Followers elsewhere are sent to, and heard, by a lane, which stays open."""
+        self.state["lane"] = 0 if lane is None else lane.state
+        if lane is not None:
+            self.state["push"], self.state["pull"] = lane.push, lane.pull
 
     def require(self, followers: Mapping[int, int]) -> None:
         """From here on these have to acknowledge: incarnation (not 0) by place in the ring.
@@ -191,4 +224,4 @@ class Gate:
         return int(self.state["shut"][0])
 
 
-__all__ = ["ENDLESS", "GATE", "MOST_BYTES", "WAIT_NS", "Gate", "may_leave"]
+__all__ = ["ENDLESS", "GATE", "MOST_BYTES", "WAIT_NS", "Gate", "call", "may_leave"]

@@ -11,7 +11,8 @@ Orders leave as soon as the message that asked for them is done: through the tra
 returns at once.  Nothing in it blocks, and it ends at the latest one burst after its time is over.
 
 What has to have happened before, acknowledgements of standbys and a lease that still runs, is the
-`gate`'s: `Live.gate`.
+`gate`'s: `Live.gate`.  With a ``lane`` the loop itself sends the engine's ring to standbys on other
+hosts, whole datagrams where it is busy and all that is new where it is not (`replica.lane_sender`).
 
 Between two steps no message is under way, so that answers, commands and recovery may be fed; what
 is still lent then is taken first by the next step.
@@ -19,7 +20,7 @@ is still lent then is taken first by the next step.
 
 import time
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from llvmlite import ir
@@ -30,7 +31,7 @@ from tickpath import scrub
 from tickpath.backend import LiveTransport, Native
 from tickpath.clock import Clock, calibrate, now_cycles
 from tickpath.engine import Engine
-from tickpath.gate import Gate, may_leave
+from tickpath.gate import Gate, call, may_leave
 from tickpath.jit import callback, entry, leaf
 from tickpath.layout import egress, engine
 from tickpath.memory import accessors, cycles
@@ -38,6 +39,9 @@ from tickpath.orders import AUDIT_LIMIT
 from tickpath.packet import PACKET
 from tickpath.pipeline import process
 from tickpath.publish import ring
+
+if TYPE_CHECKING:
+    from tickpath.replica.lane_sender import LaneSender
 
 STEP_NS = 1_000_000
 
@@ -64,6 +68,9 @@ LIVE = np.dtype(
         ("bursts", "<u8"),  # polls that lent something
         ("received", "<u8"),  # packets
         ("busy_cycles", "<u8"),  # between a poll that lent something and its release
+        ("lane", "<u8"),  # state of the lane that sends the engine's ring; 0: there is none
+        ("idle", "<u8"),  # its functions
+        ("busy", "<u8"),
     ]
 )
 live = accessors("live", LIVE)
@@ -85,16 +92,8 @@ _send = _poll
 """``send`` has arguments of the same kinds."""
 
 
-@intrinsic
-def _release(context, function, transport):
-    """Call a transport's ``release``."""
-
-    def generate(context, builder, signature, args):
-        pointer = ir.FunctionType(ir.VoidType(), [ir.IntType(64)]).as_pointer()
-        builder.call(builder.inttoptr(args[0], pointer), args[1:])
-        return context.get_dummy_value()
-
-    return types.void(types.uint64, types.uint64), generate
+_release = call
+"""Call a transport's ``release``."""
 
 
 @intrinsic
@@ -178,6 +177,8 @@ def _spin(eng, record, until):
             )
             live.set_polls(record, live.polls(record) + ONE)
             if number == ZERO:
+                if live.lane(record) != ZERO:
+                    call(live.idle(record), live.lane(record))
                 if r != ZERO and engine.scrub_every(eng) != ZERO:
                     scrub.step(eng)
                 if now >= until:
@@ -192,6 +193,8 @@ def _spin(eng, record, until):
             return
         _release(live.release(record), live.transport(record))
         live.set_lent(record, ZERO)
+        if live.lane(record) != ZERO:
+            call(live.busy(record), live.lane(record))
         now = cycles()
         live.set_busy_cycles(record, live.busy_cycles(record) + now - engine.polled_at(eng))
         if now >= until:
@@ -211,9 +214,14 @@ class Live:
     """
 
     def __init__(
-        self, engine: Engine, transport: LiveTransport, clock: Clock | None = None
+        self,
+        engine: Engine,
+        transport: LiveTransport,
+        clock: Clock | None = None,
+        lane: "LaneSender | None" = None,
     ) -> None:
-        """Compiles what is not compiled yet.  ``clock`` saves a calibration."""
+        """Compiles what is not compiled yet.  ``clock`` saves a calibration; ``lane`` is one of the
+        engine's ring, and stays open."""
         self.engine, self.transport = engine, transport
         self.clock = clock or calibrate()
         config = engine.config.transport
@@ -230,6 +238,12 @@ class Live:
         self.record["sends"] = config.orders_to is not None
         self.record["keeps"] = engine.on_orders is not None
         self.record["egress_limit"] = engine.block.get("egress_limit")
+        self._lane = lane
+        if lane is not None:
+            native_lane = lane.native
+            self.gate.ask_by(native_lane)
+            self.record["lane"], self.record["idle"] = native_lane.state, native_lane.idle
+            self.record["busy"] = native_lane.busy
         # Compiled without taking anything: what has come already waits for the first step.
         self.record["poll"] = _lends_nothing.address
         _spin(engine.block.address, self._address, np.uint64(0))
@@ -271,6 +285,8 @@ class Live:
     def step(self, step_ns: int = STEP_NS) -> int:
         """Poll for so long; gives how many packets came.  Returns earlier where orders wait."""
         block, before = self.engine.block, int(self.record["received"][0])
+        if self._lane is not None:
+            self._lane.turn()
         self.gate.try_again()
         until = np.uint64(now_cycles() + self.clock.cycles(step_ns))
         while True:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tickpath.jit import entry
+from tickpath.jit import entry, leaf
 from tickpath.memory import cycles, store_release
 from tickpath.publish import DATA_OFFSET, HEAD_OFFSET, HEADER, ring, set_mark, size_of
 from tickpath.replica.mirror import MILLISECOND_NS, Settings, datagram, read
@@ -33,8 +33,8 @@ ZERO, ONE = np.uint64(0), np.uint64(1)
 _DATA, _PAD = np.uint64(DATA_OFFSET), np.uint64(Kind.PAD)
 
 
-@entry
-def _advance(r, contiguous):
+@leaf
+def advanced(r, contiguous):
     """Move a mirror's head over the whole records before a position; 1 where one is damaged."""
     head, capacity = ring.head(r), ring.capacity(r)
     damaged = ZERO
@@ -64,6 +64,12 @@ def _advance(r, contiguous):
 
 
 @entry
+def _advance(r, contiguous):
+    """`advanced`, from Python."""
+    return advanced(r, contiguous)
+
+
+@entry
 def _now():
     return cycles()
 
@@ -76,6 +82,16 @@ class _Pending(NamedTuple):
     raw: bytes
     header: Planned
     since_ns: int
+
+
+class Course(NamedTuple):
+    """Where a receiver stands that misses nothing: others may go on from there."""
+
+    stream: int
+    top: int
+    """The position up to which everything is there, and behind which nothing is."""
+    epoch: int
+    beats: int
 
 
 class Receiver:
@@ -131,6 +147,20 @@ class Receiver:
         if fields["message"] in ("data", "plan", "beat"):
             return self._data(fields, now_ns)
         return []
+
+    @property
+    def course(self) -> Course | None:
+        """None where something is missing, or nothing was begun."""
+        if self.ring is None or self._holes or self._pending:
+            return None
+        return Course(self.stream, self._top, self.epoch, self._beats)
+
+    def went_on(self, course: Course, now_ns: int, was_heard: bool) -> list[bytes]:
+        """What somebody else has put into the ring; gives what is to be answered."""
+        self._top, self.epoch, self._beats = course.top, course.epoch, course.beats
+        if was_heard:
+            self._heard_ns = now_ns
+        return [] if self._go_on() else [self._join(now_ns)]
 
     def _start(self, fields: dict[str, Any], now_ns: int) -> None:
         if fields["stream"] == self.stream:

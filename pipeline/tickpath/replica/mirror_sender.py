@@ -9,7 +9,7 @@ somebody misses is sent to whom it is missing.
 """
 
 from collections import Counter
-from typing import Any
+from typing import Any, NamedTuple
 
 from tickpath.publish import LARGEST
 from tickpath.replica import plan
@@ -43,6 +43,15 @@ class _Mirror:
         self.name, self.slot, self.heard_ns, self.course = name, slot, now_ns, course
         self.known = -1
         self.missing: list[tuple[int, int]] = []
+
+
+class Way(NamedTuple):
+    """A receiver that takes the ring's bytes as they are: others may go on with it."""
+
+    address: Address
+    slot: int
+    known: int
+    sent: int
 
 
 class Sender:
@@ -144,6 +153,25 @@ class Sender:
             mirror.missing.append((begin, end))
             del mirror.missing[:-NOTED]
         return []
+
+    # ------------------------------------------------------------ who else sends
+
+    def ways(self) -> list[Way]:
+        """The receivers that bytes may be sent to, and acknowledgements taken from, without us."""
+        return [
+            Way(address, each.slot, each.known, each.course.sent)
+            for address, each in self._mirrors.items()
+            if self._group is None
+            and not each.course.is_plan
+            and min(each.known, each.course.sent) >= 0
+        ]
+
+    def went_on(self, way: Way, now_ns: int, was_heard: bool) -> None:
+        """What somebody else has sent, and heard, of one of `ways`."""
+        mirror = self._mirrors[way.address]
+        mirror.known, mirror.course.sent = way.known, way.sent
+        if was_heard:
+            mirror.heard_ns = now_ns
 
     # ------------------------------------------------------------ what is sent
 

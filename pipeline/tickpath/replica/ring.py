@@ -62,6 +62,7 @@ FOLLOWING = np.dtype(
         ("begin", "<u8"),  # of the first that is lent
         ("number", "<u8"),  # of the last record that was lent
         ("lapped", "<u8"),  # 1: the writer has overwritten what is next, or what was lent
+        ("lane", "<u8"),  # address of who keeps the ring, where each poll first takes what came
     ]
 )
 following = accessors("following", FOLLOWING)
@@ -78,8 +79,9 @@ def _is_lapped(r, begin, head):
     return head - begin > ring.capacity(r) - ring.capacity(r) // LARGEST
 
 
-@callback(types.uint64(types.uint64, types.uint64, types.uint64))
-def _poll(f, packets, most):
+@leaf
+def lend(f, packets, most):
+    """Lend up to ``most`` records, of which there may be none."""
     r = following.ring(f)
     head, capacity = load_acquire(r + HEAD_OFFSET), ring.capacity(r)
     at, number = following.at(f), ZERO
@@ -110,6 +112,11 @@ def _poll(f, packets, most):
     if number != ZERO:
         store_release(following.slot(f) + _ACKNOWLEDGED, following.number(f))
     return number
+
+
+@callback(types.uint64(types.uint64, types.uint64, types.uint64))
+def _poll(f, packets, most):
+    return lend(f, packets, most)
 
 
 @callback(types.void(types.uint64))
