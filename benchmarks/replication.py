@@ -5,7 +5,8 @@
 Orders: the same session through the live loop again and again, a packet at a time at an even pace,
 in turns: alone; publishing its inputs (asynchronous); publishing with orders that wait for a
 standby process to have them (synchronous), over a ring in shared memory, over a lane on UDP
-loopback (`tickpath.replica.lane`), and over a mirror there, which is two more processes.  Measured is from a packet's poll to the call that sends the order, by the cycle counter, in the
+loopback (`tickpath.replica.lane`), and over a mirror there, which is two more processes.
+Measured is from a packet's poll to the call that sends the order, by the cycle counter, in the
 process that trades.  The active has one core, the standby another; a mirror's two processes share
 what is left, which on two cores is nothing of their own.
 
