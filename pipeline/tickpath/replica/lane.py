@@ -186,16 +186,17 @@ def begin(out, kind, stream):
 
 @leaf
 def send(p, to, length):
-    """Send the datagram that was made, to a word as of `whence`; False where that is not possible.
+    """Send the datagram that was made, to a word as of `whence`, or 0 where the port has a peer.
 
-    It is as if it had got lost then.
+    False where that is not possible; then it is as if it had got lost.
     """
     out, peer = port.out(p), port.peer(p)
     _data.set_check(out, _check_of(port.check(p), out + _CHECKED_FROM, out + length))
-    store_u64(peer + _TO_AT, to)
-    sent = _sendto(
-        np.int32(port.socket(p)), out, length, _NO_FLAGS, peer + _TO_AT, np.uint32(_SOCKADDR)
-    )
+    at, size = ZERO, np.uint32(0)
+    if to != ZERO:
+        store_u64(peer + _TO_AT, to)
+        at, size = peer + _TO_AT, np.uint32(_SOCKADDR)
+    sent = _sendto(np.int32(port.socket(p)), out, length, _NO_FLAGS, at, size)
     if sent >= _NONE:
         return True
     port.set_unsent(p, port.unsent(p) + ONE)
@@ -241,6 +242,17 @@ class Port:
         ):
             self.state[name] = value
 
+    def peer_with(self, address: Address) -> bool:
+        """Hear nobody else, which saves each datagram its way being looked up.
+
+        False where there is no way now: then the port is anybody's, as before.
+        """
+        try:
+            self.socket.connect(address)
+        except OSError:
+            return False
+        return True
+
     @property
     def has_mail(self) -> bool:
         """Whether something waits in the inbox."""
@@ -248,7 +260,8 @@ class Port:
 
     def mail(self) -> list[tuple[bytes, Address]]:
         """What waits in the inbox, which is empty then."""
-        raw, found, at = self._inbox, [], 0
+        raw, at = memoryview(self._inbox), 0
+        found: list[tuple[bytes, Address]] = []
         while at < int(self.state["used"][0]):
             length, word = _NEXT.unpack_from(raw, at)
             at += int(_ENTRY)

@@ -55,6 +55,7 @@ RECEIVING = np.dtype(
     [
         ("port", "<u8"),
         ("source", "<u8"),  # as `lane.whence` says it
+        ("to", "<u8"),  # the same, or 0 where the port has it for a peer
         ("goes_on", "<u8"),  # 0: all is for Python
         ("stream", "<u8"),
         ("ring", "<u8"),
@@ -118,7 +119,7 @@ def _acknowledge(v):
     ack.set_taken(out, taken)
     receiving.set_taken(v, taken)
     receiving.set_owes(v, ZERO)
-    if send(p, receiving.source(v), ack.LENGTH):
+    if send(p, receiving.to(v), ack.LENGTH):
         receiving.set_acknowledgements(v, receiving.acknowledgements(v) + ONE)
 
 
@@ -230,6 +231,7 @@ class LaneReceiver:
         self.address = np.uint64(self.state.ctypes.data)
         words = np.frombuffer(name.encode().ljust(2 * int(_WORD), b"\0"), np.uint64)
         self.state["port"], self.state["source"] = self._port.address, word_of(source)
+        self.state["to"] = 0 if self._port.peer_with(source) else word_of(source)
         self.state["name"], self.state["name_end"] = words
         _turn(self.address)  # compiled here
 

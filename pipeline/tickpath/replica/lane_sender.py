@@ -224,6 +224,7 @@ class LaneSender:
         """
         self.settings = settings or Settings()
         self._port = Port(listen, self.settings, INBOX_BYTES)
+        self.sender = Sender(ring, self.settings)
         self._ways = np.zeros(RECEIVERS, WAY)
         self._known: list[Way] = []
         self._due_ns = 0
@@ -242,8 +243,7 @@ class LaneSender:
 
     def begin(self, ring: Ring) -> None:
         """Send another ring from here on: who received the last one joins again."""
-        counted = self.sender.counters if hasattr(self, "sender") else Counter[str]()
-        self.sender = Sender(ring, self.settings)
+        counted, self.sender = self.sender.counters, Sender(ring, self.settings)
         self.sender.counters = counted
         self.state["ring"], self.state["stream"] = ring.address, self.sender.stream
         self._known = []
