@@ -51,12 +51,14 @@ class Hall:
         path: Path,
         names: tuple[str, ...] = ("a", "b"),
         is_mirrored: bool = False,
+        has_lanes: bool = False,
         breakers: Sequence[dict[str, Any]] = (),
         journal: str | None = None,
         node: dict[str, Any] | None = None,
         **role: Any,
     ) -> None:
         self.path, self.names = path, names
+        self.lanes = {name: f"127.0.0.1:{free_udp_port()}" for name in names if has_lanes}
         self.sender: Sender | None = None
         self.receiver = Receiver(path / "mirror-a", "b") if is_mirrored else None
         group = f"239.255.78.{next(_groups)}:{free_udp_port()}"
@@ -88,7 +90,11 @@ class Hall:
         self.configs: dict[str, NodeConfig] = {}
         for name in names:
             peers = {
-                each: {"ring": str(self._ring(name, each)), "address": controls[each]}
+                each: {
+                    "ring": str(self._ring(name, each)),
+                    "address": controls[each],
+                    "mirror": self.lanes.get(each),
+                }
                 for each in names
                 if each != name
             }
@@ -97,6 +103,7 @@ class Hall:
                 "ring": str(path / f"ring-{name}"),
                 "ring_bytes": 1 << 22,
                 "listen": controls[name],
+                "mirror": self.lanes.get(name),
                 "peers": peers,
                 "gateway": "{}:{}".format(*self.gateway.address),
                 "lease_settings": {"addresses": [f"{host}:{port}"], "timeout_ms": 900},
@@ -128,7 +135,10 @@ class Hall:
         self.nodes: dict[str, Node] = {}
 
     def _ring(self, reader: str, whose: str) -> Path:
-        """Where a node reads another's ring: b reads a mirror of a's, if there is one."""
+        """Where a node reads another's ring: b reads a mirror of a's, if there is one; by lanes
+        each keeps mirrors of its own."""
+        if self.lanes:
+            return self.path / f"mirror-{whose}-of-{reader}"
         is_mirror = self.receiver is not None and reader == "b"
         return self.path / (f"mirror-{whose}" if is_mirror else f"ring-{whose}")
 

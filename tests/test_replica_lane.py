@@ -424,6 +424,20 @@ def test_a_new_ring_is_not_acknowledged_by_who_had_the_last_one(joined, engine):
     peer.sendto(an_ack(stream, head, number), at)
     sender.turn(2 * MILLISECOND_NS)
     assert sender.counters["strangers"] == 1 and not fresh.followers["acknowledged"].any()
+    said = [read(raw) for raw in arrived(peer)]
+    assert ("lost", stream) in [(each["message"], each["stream"]) for each in said]
+
+
+def test_a_receiver_of_a_ring_that_is_gone_begins_anew_at_once(paired, engine):
+    pair = paired(KINDS[0])
+    pair.until_same()
+    first = pair.receiver.ring
+    pair.ring = Ring.create(pair.ring.path, CAPACITY)
+    engine.publish_to(pair.ring.address)
+    pair.sender.begin(pair.ring)
+    publish(engine, 5, pair.rng)
+    pair.until_same(steps=200)  # milliseconds; it would notice silence after a second
+    assert first.header["broken"] and pair.receiver.counters["starts"] == 2
 
 
 # ---------------------------------------------------------------- bounds

@@ -56,6 +56,7 @@ from tickpath.failover.node_breakers import NodeBreakers
 from tickpath.failover.node_config import NodeConfig
 from tickpath.failover.node_error import NodeError
 from tickpath.failover.node_following import Following
+from tickpath.failover.node_lanes import Lanes
 from tickpath.failover.node_questions import NodeQuestions
 from tickpath.failover.notify import Notify
 from tickpath.failover.operator_control import OperatorControl
@@ -152,11 +153,14 @@ class Node:
         self.store = StoreThread(store, self.settings.name, self.settings.role.lease_renew_ns)
         self._stack.callback(self.store.close)
         self._listen()
+        self.lanes = Lanes(self.settings, self.ring)
+        self._stack.callback(self.lanes.close)
         self.following = Following(
             self.engine,
             self.settings.name,
             self.settings.directory,
             self.peers,
+            self.lanes,
             self._reaches,
             clock,
             restore=self._restore,
@@ -257,6 +261,7 @@ class Node:
         """Whether a ring beats now; a moment is needed to see it."""
         end_ns = self._clock() + 2 * ALIVE_NS
         while self._clock() < end_ns:
+            self.lanes.turn(self.ring)
             if self.peers.active(self._clock()) is not None:
                 return True
             time.sleep(0.001)
@@ -297,6 +302,7 @@ class Node:
 
     def round(self) -> None:
         """One turn: inputs, orders, what was asked and answered, time."""
+        self.lanes.turn(self.ring)
         came = self._lead() if self._is_leading else self._follow()
         came += self._hear_gateway(self.gateway.poll())
         for event in self.store.answers():
@@ -307,8 +313,8 @@ class Node:
         self.tell(told.Tick())
         self._publish(is_busy=bool(came))
         if not came and not self.settings.spin:
-            sockets = [self.gateway] if self.gateway.fileno() >= 0 else []
-            select.select(sockets, [], [], WAIT_S)
+            gateway = [self.gateway] if self.gateway.fileno() >= 0 else []
+            select.select([*gateway, *self.lanes.sockets], [], [], WAIT_S)
 
     def tell(self, event: told.Event) -> None:
         """Tell the role.  What an action has to tell it waits for the actions before it."""
@@ -398,6 +404,7 @@ class Node:
         if not came:
             self.engine.scrub()
         self.ring.header["beat"] = now_cycles()
+        self.lanes.turn(self.ring)
         self._hear_followers()
         self.flush()
         return came
@@ -643,6 +650,7 @@ class Node:
         counted["lease_looks_failed"] = self.store.looks_failed
         # Those of another thread are copied in one go: they may grow meanwhile.
         counted |= {f"monitors_{name}": n for name, n in dict(self.health.counters).items()}
+        counted |= {f"mirrors_{name}": n for name, n in self.lanes.counters.items()}
         own = self.counters + self.following.counters
         return {**own, **self.role.counters, **counted}
 

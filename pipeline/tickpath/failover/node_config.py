@@ -11,6 +11,13 @@ addresses = ["127.0.0.1:7401"]
 [node.peers.b]
 ring = "/dev/shm/tickpath-b"
 address = "127.0.0.1:7602"
+
+Nodes on hosts of their own also say where their rings are sent from (`node_lanes`):
+
+[node]
+mirror = "10.0.0.1:7801"
+[node.peers.b]
+mirror = "10.0.0.2:7801"
 """
 
 import ipaddress
@@ -34,11 +41,15 @@ class Peer(Component, frozen=True):
     """Another node of the group."""
 
     ring: str
-    """Its ring of inputs, or the mirror of it here (`tickpath mirror receive`)."""
+    """Its ring of inputs, or the mirror of it here."""
     address: Address
     """Where it answers other nodes: its ``listen``."""
     public_key: Annotated[str, Meta(pattern=r"^[!-~]{40}$")] | None = None
     """Of its ``keys``: what `tickpath cluster keys` printed."""
+    mirror: Address | None = None
+    """Where its ring is sent from (UDP): its ``mirror``, or a `tickpath mirror send`; this node
+    keeps the mirror in ``ring`` then.  Without it the ring is of this host, or a `tickpath mirror
+    receive` keeps it."""
     control: str | None = None
     """Its operators' socket, where it runs on this host: `tickpath cluster` finds it by that."""
 
@@ -49,6 +60,9 @@ class NodeSettings(Component, frozen=True):
     name: Name = "a"
     ring: str = "/dev/shm/tickpath-a"
     ring_bytes: Positive = CAPACITY
+    mirror: Address | None = None
+    """Where other nodes get this one's ring from (UDP, neither encrypted nor authenticated), sent
+    by the node's own loop; without it by nobody, or by `tickpath mirror send`."""
     listen: Address = "127.0.0.1:7601"
     """Where other nodes ask this one; they cannot change it.  Loopback, unless there are keys: then
     every user of this host can read the state there, and say that the role was handed over, which

@@ -16,6 +16,7 @@ from pathlib import Path
 from tickpath.clock import Clock
 from tickpath.engine import Engine
 from tickpath.failover.fetch import Fetch, Fetched
+from tickpath.failover.node_lanes import Lanes
 from tickpath.failover.peers import ALIVE_NS, Peers
 from tickpath.failover.reach import Reach
 from tickpath.failover.role_event import Beat
@@ -39,6 +40,7 @@ class Following:
         name: str,
         directory: str,
         peers: Peers,
+        lanes: Lanes,
         reaches: Mapping[str, Reach],
         clock: Callable[[], int],
         *,
@@ -48,7 +50,8 @@ class Following:
         """``restore`` makes the engine what a snapshot says; a state to study goes to a file in
         ``directory``."""
         self._engine, self._name, self._directory = engine, name, directory
-        self._peers, self._reaches, self._clock = peers, reaches, clock
+        self._peers, self._lanes = peers, lanes
+        self._reaches, self._clock = reaches, clock
         self._restore, self._say = restore, say
         self.cycle_clock: Clock | None = None
         """Saves a calibration, once there is one."""
@@ -130,7 +133,7 @@ class Following:
             self._needs_snapshot = True
         try:
             behind = None if self._needs_snapshot else number
-            self.transport = RingTransport(found.ring, self._name, behind)
+            self.transport = self._lanes.transport(found.name, found.ring, self._name, behind)
         except ReplicaError as error:
             self._say(str(error))
             self._needs_snapshot = True

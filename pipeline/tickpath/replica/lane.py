@@ -260,7 +260,7 @@ class Port:
 
     def mail(self) -> list[tuple[bytes, Address]]:
         """What waits in the inbox, which is empty then."""
-        raw, at = memoryview(self._inbox), 0
+        raw, at = self._inbox.data, 0
         found: list[tuple[bytes, Address]] = []
         while at < int(self.state["used"][0]):
             length, word = _NEXT.unpack_from(raw, at)

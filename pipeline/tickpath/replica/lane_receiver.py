@@ -284,7 +284,7 @@ class LaneReceiver:
     def counters(self) -> Counter[str]:
         """What the `Receiver`, the port and machine code have counted."""
         row = self.state[0]
-        counted = self.receiver.counters + self._port.counters
+        counted = Counter({**self.receiver.counters, **self._port.counters})
         counted["repeated"] += int(row["repeated"])
         counted["lane_bytes"] = int(row["received_bytes"])
         counted["lane_acknowledgements"] = int(row["acknowledgements"])

@@ -304,7 +304,7 @@ class LaneSender:
     def counters(self) -> Counter[str]:
         """What the `Sender`, the port and machine code have counted."""
         row = self.state[0]
-        counted = self.sender.counters + self._port.counters
+        counted = Counter({**self.sender.counters, **self._port.counters})
         counted["sent_bytes"] += int(row["sent_bytes"])
         counted["lane_datagrams"] = int(row["datagrams"])
         counted["lane_acknowledgements"] = int(row["acknowledgements"])

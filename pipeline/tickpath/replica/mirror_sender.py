@@ -82,13 +82,19 @@ class Sender:
         mirror = self._mirrors.get(source)
         if mirror is None or fields["stream"] != self.stream:
             self.counters["strangers"] += 1
-            return []
+            return self._gone(fields)
         mirror.heard_ns = now_ns
         if fields["message"] == "ack":
             self._acknowledge(mirror, fields)
         elif fields["message"] == "nak" and fields["length"]:
             return self._nak(mirror, fields)
         return []
+
+    def _gone(self, fields: dict[str, Any]) -> list[bytes]:
+        """Who has a ring that was here before is told at once, instead of by silence."""
+        if fields["message"] != "ack" or fields["stream"] == self.stream:
+            return []
+        return [datagram("lost", fields["stream"], position=fields["position"])]
 
     def _join(self, fields: dict[str, Any], source: Address, now_ns: int) -> list[bytes]:
         name = fields["name"].rstrip()

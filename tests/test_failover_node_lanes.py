@@ -1,0 +1,57 @@
+"""Nodes whose rings go to each other by lanes, in their own loops and by UDP alone."""
+
+import pytest
+
+from node_hall import Hall, positions_of
+from test_failover_node import begun, compiled  # noqa: F401
+from tickpath.failover.node_config import NodeSettings
+from tickpath.failover.node_lanes import Lanes
+from tickpath.failover.role_event import HoldTrading
+from tickpath.replica.error import ReplicaError
+from tickpath.replica.lane_receiver import LaneTransport
+from tickpath.replica.ring import Ring
+
+
+@pytest.fixture
+def hall(tmp_path):
+    made = Hall(tmp_path, has_lanes=True)
+    yield made
+    made.close()
+
+
+def test_a_standby_takes_over_and_the_one_that_was_suspended_follows_it(hall):
+    begun(hall)
+    b, zombie = hall.nodes["b"], hall.nodes.pop("a")
+    assert isinstance(b.following.transport, LaneTransport)
+    assert b.following.transport.ring.path.name == "mirror-a-of-b"
+    counters = zombie.count_all()
+    assert counters["mirrors_lane_acknowledgements"] > 50 and counters["mirrors_dropped"] == 0
+    epoch, before = zombie.role.epoch, hall.taken()
+    hall.until(lambda: b.role.is_active, "b never took over")
+    hall.until(lambda: hall.taken() > before + 100, "b never traded")
+    assert b.role.epoch > epoch
+    hall.nodes["a"] = zombie
+    hall.until(lambda: not zombie.role.is_active)
+    hall.until(lambda: isinstance(zombie.following.transport, LaneTransport), "a does not follow")
+    hall.until(lambda: b._gate and b._gate[0].name == "a", "a never counts")
+    assert zombie.following.transport.ring.path.name == "mirror-b-of-a"
+    assert hall.active() == ["b"]
+    b.tell(HoldTrading())
+    hall.until(lambda: not b.outbox.waiting_bytes and positions_of(b) == hall.positions())
+    hall.until(
+        lambda: zombie.following.transport.lag == 0 and positions_of(zombie) == hall.positions(),
+        "a differs",
+    )
+    assert zombie.engine.state_digest == b.engine.state_digest
+
+
+def test_a_node_without_peers_elsewhere_has_no_socket(tmp_path):
+    lanes = Lanes(NodeSettings(), Ring.create(tmp_path / "ring", 1 << 20))
+    assert lanes.sockets == [] and not lanes.counters
+    lanes.close()
+
+
+def test_a_name_that_nobody_knows_is_said(tmp_path):
+    settings = NodeSettings(mirror="no-such-host.invalid:7801")
+    with pytest.raises(ReplicaError, match=r"node\.mirror: no-such-host\.invalid:7801: "):
+        Lanes(settings, Ring.create(tmp_path / "ring", 1 << 20))
