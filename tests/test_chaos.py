@@ -28,6 +28,7 @@ def done(scenario: str, number: int, measured_ms: float, *findings: str) -> dict
         "measures": BY_NAME[scenario].measures,
         "measured_ns": int(measured_ms * 1e6),
         "silence_ns": int(measured_ms * 1e6),
+        "absent_ns": 700_000_000 if BY_NAME[scenario].measures == "recovery" else None,
         "whole_ns": 2_000_000_000,
         "epochs": 1,
         "orders": 100,
@@ -96,12 +97,13 @@ def test_the_page_shows_findings_and_curves(tmp_path):
     from tickpath.chaos.page import write_page
 
     path = tmp_path / "chaos.html"
-    runs = [done("kill-active", 1, 99, "twice: <b>order</b> 7"), done("kill-active", 2, 98)]
+    finding = "twice: <b>order</b> 7; a ended with 2: it said <nothing>"
+    runs = [done("kill-active", 1, 99, finding), done("kill-active", 2, 98)]
     write_page(path, result(*runs, done("switchover", 1, 9)))
     text = path.read_text()
     assert "kill-active, run 1 (seed 1/kill-active/1): twice: &lt;b&gt;order&lt;/b&gt; 7" in text
-    assert "Takeover against percentile".lower() in text.lower() and "<b>order</b>" not in text
-    assert "Left out: no scenario was run more than once." in text
+    assert text.count("it said &lt;nothing&gt;") == 1, "in full, and not in the banner"
+    assert "Every run" in text and "<b>order</b>" not in text and "not in 1 of 2" in text
 
 
 # ---------------------------------------------------------------- groups

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -25,6 +26,41 @@ def gone(pid: int) -> bool:
     while is_there(pid) and time.monotonic() < end:
         time.sleep(0.01)
     return not is_there(pid)
+
+
+def test_who_listens_is_seen_from_outside(tmp_path):
+    code = (
+        "import socket, sys, time; kind = getattr(socket, sys.argv[1]);"
+        "s = socket.socket(type=kind);"
+        "s.bind(('127.0.0.1', 0)); print(s.getsockname()[1]);"
+        "kind == socket.SOCK_DGRAM or (sys.stdin.readline(), s.listen()); time.sleep(600)"
+    )
+    children = Children(tmp_path, {})
+
+    def told(name: str) -> str:
+        end = time.monotonic() + 20
+        while not children.log(name).endswith("\n") and time.monotonic() < end:
+            time.sleep(0.01)
+        return f"127.0.0.1:{children.log(name).strip()}"
+
+    def seen(name: str, at: str, kind: int) -> bool:
+        end = time.monotonic() + 10
+        while not children.listens(name, at, kind) and time.monotonic() < end:
+            time.sleep(0.01)
+        return children.listens(name, at, kind)
+
+    try:
+        children.start("udp", [sys.executable, "-c", code, "SOCK_DGRAM"])
+        tcp = children.start("tcp", [sys.executable, "-c", code, "SOCK_STREAM"], wants_input=True)
+        at_udp, at_tcp = told("udp"), told("tcp")
+        assert seen("udp", at_udp, socket.SOCK_DGRAM)
+        assert not children.listens("tcp", at_tcp, socket.SOCK_STREAM), "bound, and does not listen"
+        tcp.stdin.write(b"\n")
+        tcp.stdin.flush()
+        assert seen("tcp", at_tcp, socket.SOCK_STREAM)
+    finally:
+        children.close()
+    assert not children.listens("udp", at_udp, socket.SOCK_DGRAM), "it does not run"
 
 
 def test_children_end_with_us_whatever_state_they_are_in(tmp_path):

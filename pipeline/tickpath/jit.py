@@ -158,7 +158,7 @@ def callback(signature: Any) -> Callable[[F], Any]:
 
     def compiled(function: F) -> Any:
         with _cached_in(cache_directory(Path(function.__code__.co_filename).resolve())):
-            made = CFunc(function, normalize_signature(signature), {}, HOT)
+            made: Any = CFunc(function, normalize_signature(signature), {}, HOT)
             made.enable_caching()
         _never_fatal(made._cache)
         made.compile()

@@ -10,13 +10,14 @@ Every wait has a bound, behind which a `ChaosError` says what did not happen.
 import json
 import shutil
 import signal
+import socket
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from functools import partial
 from typing import Any
 
-from tickpath.chaos import asking
+from tickpath.chaos import asking, stores
 from tickpath.chaos.error import ChaosError
 from tickpath.chaos.layout import ACCOUNT, CREDENTIALS, WIRE, Layout, Places
 from tickpath.chaos.namespaces import Direction, Network
@@ -82,6 +83,8 @@ class Group:
         for name in self.names:
             self.start_node(name)
             self._until_up(name, partial(self.status, name))
+            if self.layout.journals and name == self.names[0]:
+                self.start_journal(name)
         self.until(self.is_whole, "a standby in sync with the active", START_S)
         before = self.taken()
         self.until(lambda: self.taken() > before, "orders at the exchange")
@@ -127,9 +130,19 @@ class Group:
                     self._tickpath(receiver, name, "mirror", "receive", "--ring", ring,
                                    "--name", name, "--source", source)  # fmt: skip
 
+    def listens(self, name: str) -> bool:
+        """Whether the gateway, or a server of the lease store, can be reached."""
+        if name == "gateway":
+            return self.children.listens(name, self.at.gateway, socket.SOCK_STREAM)
+        return self.children.listens(name, self.at.store[name], stores.kind(self.layout.store))
+
+    def journal_name(self, node: str) -> str:
+        """The process that writes the journal of a node's ring."""
+        return f"journal-{node}"
+
     def start_journal(self, node: str) -> str:
         """Write the journal of a node's ring beside it; gives the process's name."""
-        name = f"journal-{node}"
+        name = self.journal_name(node)
         said = len(self.children.log(name))
         ring, directory = str(self.at.ring(node)), str(self.at.journal(node))
         words = (ring, directory, "--config", f"{node}.toml")

@@ -18,6 +18,7 @@ are the exchange's.
 
 from itertools import pairwise
 
+from tickpath.chaos.error import ChaosError
 from tickpath.chaos.evidence import (
     NEVER_SENT_BELOW,
     Evidence,
@@ -32,6 +33,7 @@ MOST_FINDINGS = 20
 REST_S = 20.0
 SETTLE_S = 0.2
 DIGEST_TRIES = 40
+REST_TRIES = 3
 
 
 class Judge:
@@ -163,17 +165,31 @@ class Judge:
     # ------------------------------------------------------------ at rest
 
     def at_rest(self) -> list[str]:
-        """Stop trading for a moment, compare everybody, and let it go on."""
+        """Stop trading for a moment, compare everybody, and let it go on.
+
+        Where the role has moved meanwhile nothing was at rest, and it is done again.
+        """
+        found: list[str] = []
+        for _ in range(REST_TRIES):
+            active = self.group.until(self.group.active, "somebody is active", REST_S)
+            before = self.group.epochs()
+            try:
+                compared = self._compared(active, found)
+            except ChaosError as error:
+                compared = [str(error)]
+            if self.group.epochs() == before:
+                return found + compared
+        return [*found, f"at rest: the role moved again and again, {REST_TRIES} times"]
+
+    def _compared(self, active: str, found_before: list[str]) -> list[str]:
+        """What differs at rest; what was found in all that happened goes to ``found_before``."""
         group = self.group
-        active = group.active()
-        if active is None:
-            return ["at rest: nobody is active"]
         group.command(active, "hold", why="the judge compares")
         try:
             group.rest(SETTLE_S)
             found = self._positions(active)
             found += self._digests(active)
-            found += self.judge()
+            found_before += self.judge()
             found += self._missing()
             held = group.status(active).get("held") or ()
             if "unknown_orders" in held:

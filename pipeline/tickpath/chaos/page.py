@@ -12,14 +12,18 @@ from tickpath.report.panels import (
     cards,
     environment_panel,
     findings_banner,
-    usable_histograms,
 )
 
 _MEASURED = {
     "takeover": "From the fault to the first order of the next epoch, by the exchange's clock.",
     "pause": "Between the last order of the old epoch and the first of the new one.",
-    "silence": "The longest time without an order behind the fault, or behind its repair.",
+    "recovery": "From the moment in which the server that was taken away listens again to the first"
+    " order. How long it was away is told apart: that is its process's start and the rehearsal's.",
+    "silence": "The longest time without an order behind the fault.",
 }
+_CARDS = ("kill-active", "cut-active", "switchover", "restart-gateway", "kill-on-bad-network")
+"""Of which the first numbers are, where they were run."""
+MOST_CARDS = 7
 ALWAYS = (
     "The exchange receives the order stream that the gateway took, byte for byte, once and in"
     " order: no order comes twice, none that was taken gets lost, and nothing is deduplicated.",
@@ -50,7 +54,7 @@ def chaos_page(result: Mapping[str, Any]) -> Page:
         f"lease in {result['store']}, timeout {result['timeout_ms']} ms, "
         f"{date or 'no date in the result'}",
     )
-    wrong = _findings(scenarios)
+    wrong = [_short(each) for each in _findings(scenarios)]
     if result.get("interrupted"):
         wrong.insert(0, "Interrupted: what was run by then is here, the rest is missing.")
     remarks = [
@@ -62,8 +66,8 @@ def chaos_page(result: Mapping[str, Any]) -> Page:
     page.add(findings_banner(wrong, f"All that must hold did, in {runs} runs." if runs else None))
     page.add(_headline(scenarios))
     _result_panel(page, scenarios)
-    for measures, words in _MEASURED.items():
-        _curves(page, measures, words, scenarios)
+    _run_dots(page, scenarios)
+    _last_words(page, scenarios)
     if remarks:
         page.panel(
             "Remarks",
@@ -84,6 +88,11 @@ def _findings(scenarios: list[Mapping[str, Any]]) -> list[str]:
     ]
 
 
+def _short(finding: str) -> str:
+    """A finding without the last words of processes, which follow behind a semicolon."""
+    return finding.partition("; ")[0]
+
+
 def _headline(scenarios: list[Mapping[str, Any]]) -> Html:
     orders = sum(each["orders"] for each in scenarios)
     parts = [
@@ -94,21 +103,24 @@ def _headline(scenarios: list[Mapping[str, Any]]) -> Html:
             units.whole(sum(each["records_lost"] for each in scenarios)),
         ),
     ]
-    for each in scenarios:
-        if each["measures"] != "silence" and each["latency_ns"]["p50"] is not None:
-            latency = each["latency_ns"]
-            at_most = f"at most {units.nanoseconds(latency['max'])}, {latency['count']} runs"
-            parts.append(card(each["name"], units.nanoseconds(latency["p50"]), "p50", at_most))
-    return cards(parts[:8])
+    measured = [each for each in scenarios if each["latency_ns"]["p50"] is not None]
+    first = [each for name in _CARDS for each in measured if each["name"] == name]
+    rest = [each for each in measured if each not in first and each["measures"] != "silence"]
+    for each in (first + rest)[:MOST_CARDS]:
+        latency = each["latency_ns"]
+        at_most = f"at most {units.nanoseconds(latency['max'])}, {latency['count']} runs"
+        value = units.nanoseconds(latency["p50"])
+        parts.append(card(f"{each['name']}: {each['measures']}", value, "p50", at_most))
+    return cards(parts)
 
 
 def _result_panel(page: Page, scenarios: list[Mapping[str, Any]]) -> None:
     heads = ["scenario", "what was done", "measured", "all held", "runs", "min", "p50", "p90",
-             "max", "whole again", "orders", "twice", "lost"]  # fmt: skip
+             "max", "was away", "whole again", "orders", "twice", "lost"]  # fmt: skip
 
     def row(each: Mapping[str, Any]) -> list[Any]:
         is_right = not each["failed"]
-        words = "yes" if is_right else f"not in {each['failed']}"
+        words = "yes" if is_right else f"not in {each['failed']} of {each['count']}"
         latency = each["latency_ns"]
         return [
             each["name"],
@@ -117,7 +129,8 @@ def _result_panel(page: Page, scenarios: list[Mapping[str, Any]]) -> None:
             tag("span", words, class_=f"verdict-{is_right}"),
             units.whole(each["count"]),
             *(units.nanoseconds(latency[key]) for key in ("min", "p50", "p90", "max")),
-            units.nanoseconds(each["whole_ns_max"]),
+            units.nanoseconds(each["absent_ns_max"]),
+            units.nanoseconds(each["whole_ns_max"] or None),
             units.whole(each["orders"]),
             units.whole(each["orders_twice"]),
             units.whole(each["records_lost"]),
@@ -132,25 +145,34 @@ def _result_panel(page: Page, scenarios: list[Mapping[str, Any]]) -> None:
     )
 
 
-def _curves(page: Page, measures: str, words: str, scenarios: list[Mapping[str, Any]]) -> None:
-    chosen = {each["name"]: each["histogram"] for each in scenarios if each["measures"] == measures}
-    usable = {
-        name: histogram
-        for name, histogram in usable_histograms(chosen).items()
-        if sum(histogram["count"]) > 1
-    }
-    title = f"{measures.capitalize()} by percentile"
-    if chosen and not usable:
-        page.left_out(title, "no scenario was run more than once.")
-    if not usable:
+def _run_dots(page: Page, scenarios: list[Mapping[str, Any]]) -> None:
+    """Every run: of thirty, a percentile says less than the thirty."""
+    groups: dict[str, dict[str, list[tuple[str, float, bool]]]] = {}
+    for measures in _MEASURED:
+        for each in scenarios:
+            dots = [
+                (f"run {run['run']}", run["measured_ns"], not run["findings"])
+                for run in each["runs"]
+                if run["measured_ns"] is not None
+            ]
+            if each["measures"] == measures and dots:
+                groups.setdefault(measures, {})[each["name"]] = dots
+    if not groups:
+        page.left_out("Every run", "nothing was measured.")
         return
-    first = next(iter(usable))
-    figure = figures.percentile_curves({name: usable.get(name) for name in chosen}, first)
-    page.panel(
-        title,
-        words,
-        page.plot(figure, f"{measures} against percentile"),
-    )
+    said = " ".join(f"{each.capitalize()}: {_MEASURED[each]}" for each in groups)
+    page.panel("Every run", said, page.plot(figures.run_dots(groups), "time of each run"))
+
+
+def _last_words(page: Page, scenarios: list[Mapping[str, Any]]) -> None:
+    """What the banner leaves out."""
+    cut = [text for text in _findings(scenarios) if _short(text) != text]
+    if cut:
+        page.panel(
+            "Findings in full",
+            "With what the processes that had ended said last.",
+            tag("ul", joined(tag("li", text) for text in cut)),
+        )
 
 
 def _demands(page: Page, scenarios: list[Mapping[str, Any]]) -> None:

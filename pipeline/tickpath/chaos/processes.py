@@ -14,6 +14,7 @@ import os
 import resource
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -33,6 +34,7 @@ FRESH_S = 60.0
 TAIL_BYTES = 4_000
 _PR_SET_PDEATHSIG = 1
 _WAIT_S = 10.0
+_LISTEN = "0A"
 
 
 def remove_stale(say: Callable[[str], None]) -> int:
@@ -160,6 +162,18 @@ class Children:
         """Whether it was started and has not ended; a suspended one runs."""
         process = self._running.get(name)
         return process is not None and process.poll() is None
+
+    def listens(self, name: str, address: str, kind: int) -> bool:
+        """Whether a process that runs has its port, by the kernel's table of its namespace."""
+        table = "udp" if kind == socket.SOCK_DGRAM else "tcp"
+        wanted = f"{int(address.rpartition(':')[2]):04X}"
+        with suppress(OSError, ChaosError):
+            text = Path(f"/proc/{self.pid(name)}/net/{table}").read_text()
+            for words in map(str.split, text.splitlines()[1:]):
+                is_open = table == "udp" or words[3] == _LISTEN
+                if is_open and words[1].rpartition(":")[2] == wanted:
+                    return True
+        return False
 
     def waited_ns(self, name: str) -> int:
         """How long a process that runs has waited for a core so far."""

@@ -12,7 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
-from tickpath.chaos.error import ChaosError
+from tickpath.chaos.error import ChaosError, SceneError
 from tickpath.chaos.evidence import is_order
 from tickpath.chaos.group import POLL_S, Group
 from tickpath.chaos.judge import Judge
@@ -26,6 +26,8 @@ STARVED = 0.2
 """Part of the time that a node waited for a core, beyond which a role that it loses is no failure:
 where there is no core there is no beat."""
 _STANDS = ("state", "epoch", "record_number", "lag_records", "reasons", "held", "session", "gate")
+SCENES = 3
+"""Groups on which a scenario is tried that needs more of one than that it is whole."""
 CALM_S = (0.2, 0.7)
 """How long a run trades before anything is done to it."""
 
@@ -104,6 +106,7 @@ class Rehearsal:
             "measures": scenario.measures,
             "measured_ns": None,
             "silence_ns": None,
+            "absent_ns": None,
             "whole_ns": None,
             "starved": 0.0,
             "remarks": [],
@@ -114,10 +117,7 @@ class Rehearsal:
             "findings": [],
         }
         try:
-            if scenario.needs_fresh:
-                self._end_group()
-            group, judge = self._whole_group(layout)
-            self._play(scenario, Scene(group, judge, seed), done)
+            self._set(scenario, layout, seed, done)
         except ChaosError as error:
             done["findings"].append(str(error))
         if done["findings"]:
@@ -130,6 +130,19 @@ class Rehearsal:
             self._end_group()
         done["seconds"] = round(time.monotonic() - begun, 3)
         return done
+
+    def _set(self, scenario: Scenario, layout: Layout, seed: str, done: dict[str, Any]) -> None:
+        """Play a scenario; on another group where the first is no scene for it."""
+        for tries_left in reversed(range(SCENES)):
+            if scenario.needs_fresh:
+                self._end_group()
+            try:
+                return self._play(scenario, Scene(*self._whole_group(layout), seed), done)
+            except SceneError as error:
+                if not tries_left:
+                    raise
+                done["remarks"].append(f"{error}; it was set again")
+                self._end_group()
 
     def _whole_group(self, layout: Layout) -> tuple[Group, Judge]:
         group = self._group
@@ -150,7 +163,11 @@ class Rehearsal:
         scene.active = scene.guarded()
         orders, twice, lost = judge.orders, judge.twice, judge.records_lost
         begun_ns, before = time.monotonic_ns(), _waited(group)
-        scenario.act(scene)
+        try:
+            scenario.act(scene)
+        except ChaosError:
+            done["findings"] += scene.findings  # what was noted until then
+            raise
         waited = [later - before[name] for name, later in _waited(group).items() if name in before]
         ended_ns = time.monotonic_ns()
         group.until(group.is_whole, "the group is whole again", scenario.whole_within_s, POLL_S)
@@ -186,10 +203,14 @@ class Rehearsal:
         times = [ts_ns for ts_ns, _ in rows if scene.fault_ns < ts_ns < ended_ns]
         gaps = [later - earlier for earlier, later in pairwise([scene.fault_ns, *times])]
         done["silence_ns"] = max(gaps, default=None)
+        done["absent_ns"] = scene.back_ns - scene.fault_ns if scene.back_ns else None
         new = [ts_ns for ts_ns, epoch in rows if epoch > scene.epoch_before]
         old = [ts_ns for ts_ns, epoch in rows if 0 < epoch <= scene.epoch_before]
         if scenario.measures == "silence":
             done["measured_ns"] = done["silence_ns"]
+        elif scenario.measures == "recovery":
+            behind = [ts_ns for ts_ns, _ in rows if ts_ns > scene.back_ns]
+            done["measured_ns"] = min(behind) - scene.back_ns if behind else None
         elif new:
             since_ns = scene.fault_ns if scenario.measures == "takeover" else max(old, default=0)
             done["measured_ns"] = min(new) - since_ns
@@ -279,6 +300,7 @@ def result_of(plan: Plan, runs: Iterable[dict[str, Any]], interrupted: bool) -> 
                 "starved_max": max((each["starved"] for each in done), default=0.0),
                 **counted,
                 **_distribution(measured),
+                "absent_ns_max": max((each["absent_ns"] or 0 for each in done), default=0) or None,
                 "whole_ns_max": max((each["whole_ns"] or 0 for each in done), default=None),
                 "runs": done,
             }

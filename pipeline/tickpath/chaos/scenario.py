@@ -11,7 +11,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from tickpath.chaos.error import ChaosError
 from tickpath.chaos.group import Group
 from tickpath.chaos.judge import Judge
 
@@ -33,12 +32,11 @@ class Scene:
         self.group, self.judge = group, judge
         self.chance = random.Random(seed)
         self.epoch_before = max(group.epochs().values(), default=0)
-        active = group.active()
-        if active is None:
-            raise ChaosError("nobody is active before anything was done")
-        self.active = active
+        self.active = str(group.until(group.active, "somebody is active before anything is done"))
         self.fault_ns = 0
-        """The moment that recovery is measured from, by the monotonic clock."""
+        """The moment of the fault, by the monotonic clock."""
+        self.back_ns = 0
+        """The moment in which what was taken away was there again; 0: it need not be."""
         self.findings: list[str] = []
 
     @property
@@ -60,8 +58,18 @@ class Scene:
         self.group.rest(self.between(low_s, low_s if high_s is None else high_s))
 
     def fault(self, moment_ns: int | None = None) -> None:
-        """Recovery is measured from here on."""
+        """Times are measured from here on."""
         self.fault_ns = time.monotonic_ns() if moment_ns is None else moment_ns
+
+    def back(self, name: str) -> None:
+        """Wait until a server that was just started listens.
+
+        How long it was away, the start of its process included, is told apart from how soon the
+        group trades then.
+        """
+        is_there = lambda: self.group.listens(name)  # noqa: E731
+        self.group.until(is_there, f"{name} is there again", poll_s=WATCH_S)
+        self.back_ns = time.monotonic_ns()
 
     def taken_over(self) -> str:
         """Wait until another epoch begins; gives whose it is.  Raises `ChaosError`."""
@@ -127,10 +135,11 @@ class Scenario:
     """Beside what the judge always demands."""
     epochs: Epochs = "new"
     """Whether somebody has to take over, or must not."""
-    measures: Literal["takeover", "pause", "silence"] = "takeover"
+    measures: Literal["takeover", "pause", "recovery", "silence"] = "takeover"
     """takeover: from the fault to the first order of the new epoch.  pause: from the last order of
-    the old epoch to the first of the new.  silence: the longest time without an order behind the
-    fault."""
+    the old epoch to the first of the new.  recovery: from the moment in which what was taken away
+    is there again (`Scene.back`) to the first order.  silence: the longest time without an order
+    behind the fault."""
     nodes: int = 2
     stores: int = 1
     """Servers of the lease store."""

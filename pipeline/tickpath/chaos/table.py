@@ -18,7 +18,8 @@ def print_table(result: dict[str, Any]) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("scenario")
     table.add_column("ms from")
-    for head in ("runs", "min", "p50", "p90", "max", "whole", "orders", "twice", "lost", "failed"):
+    for head in ("runs", "min", "p50", "p90", "max", "absent", "whole", "orders", "twice", "lost",
+                 "failed"):  # fmt: skip
         table.add_column(head, justify="right")
     for each in result["scenarios"]:
         latency = each["latency_ns"]
@@ -27,6 +28,7 @@ def print_table(result: dict[str, Any]) -> None:
             each["measures"],
             str(each["count"]),
             *(_ms(latency[name]) for name in ("min", "p50", "p90", "max")),
+            _ms(each["absent_ns_max"]),
             _ms(each["whole_ns_max"]),
             f"{each['orders']:,}",
             str(each["orders_twice"]),
@@ -40,8 +42,10 @@ def print_table(result: dict[str, Any]) -> None:
         f"{where}, {result['rings']} rings, lease in {result['store']}, timeout "
         f"{result['timeout_ms']} ms, seed {result['seed']}.  "
         "takeover: from the fault to the first order of the next epoch at the exchange; pause: "
-        "between the last order and the next epoch's first; silence: the longest "
-        "time without an order; whole: the longest until a standby was in sync again.",
+        "between the last order and the next epoch's first; recovery: from the moment in which "
+        "what was taken away is there again to the first order; silence: the longest time without "
+        "an order; absent: the longest that it was away, the start of its process included; whole: "
+        "the longest until a standby was in sync again.",
         highlight=False,
         soft_wrap=True,
     )

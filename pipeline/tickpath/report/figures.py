@@ -222,6 +222,55 @@ def bench_bars(results: Sequence[Mapping[str, Any]]) -> Figure:
     return {"data": [bars, dots], "layout": layout}
 
 
+# ---------------------------------------------------------------- single runs
+
+
+def run_dots(groups: Mapping[str, Mapping[str, Sequence[tuple[str, float, bool]]]]) -> Figure:
+    """Every run as a dot: by group and row its (words, ns, whether it was right).
+
+    Rows are in the order given, one below the other; a group is a colour, and what was not right
+    is a cross.
+    """
+    traces: list[dict[str, Any]] = []
+    values: list[float] = []
+    rows: list[str] = []
+    for place, (group, members) in enumerate(groups.items()):
+        rows += [_safe(name) for name in members]
+        for is_right, symbol in ((True, "circle-open"), (False, "x")):
+            dots = [
+                (_safe(name), ns, f"{_safe(words)}: {units.nanoseconds(ns)}")
+                for name, runs in members.items()
+                for words, ns, was_right in runs
+                if was_right == is_right
+            ]
+            if not dots:
+                continue
+            values += [ns for _, ns, _ in dots]
+            traces.append(
+                {
+                    "type": "scatter",
+                    "mode": "markers",
+                    "name": _safe(group) if is_right else f"{_safe(group)}, with a finding",
+                    "y": [name for name, _, _ in dots],
+                    "x": [max(ns, _LEAST_NS) for _, ns, _ in dots],
+                    "customdata": [words for _, _, words in dots],
+                    "hovertemplate": "%{y}, %{customdata}<extra></extra>",
+                    "marker": {
+                        "color": _style(place)["color"] if is_right else "var(--warn)",
+                        "size": 8,
+                        "symbol": symbol,
+                        "line": {"width": 1.5},
+                    },
+                }
+            )
+    layout = _layout(
+        130 + 30 * max(len(rows), 1),
+        xaxis=_log_axis(values, units.nanoseconds, "each run (logarithmic)"),
+        yaxis=_axis(type="category", categoryarray=rows[::-1], range=[-0.6, len(rows) - 0.4]),
+    )
+    return {"data": traces, "layout": layout}
+
+
 # ---------------------------------------------------------------- lines
 
 
