@@ -5,6 +5,8 @@ import json
 import os
 import socket
 import stat
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 
@@ -23,6 +25,28 @@ from tickpath.failover.curve import Keys, load_keys, write_keys
 from tickpath.failover.operator_control import OperatorControl, ask_operator
 from tickpath.failover.reach import Reach
 
+WITHOUT_MEMORY = """
+import json, os, resource, select, sys, zmq
+from tickpath.failover import questions as asked
+from tickpath.failover.control import Control
+from tickpath.failover.curve import Keys
+state, limited = bytes(64 << 20), False
+def answer(question):
+    return {"limited": limited}, state if isinstance(question, asked.Snapshot) else b""
+own, other = Keys(*zmq.curve_keypair()), Keys(*zmq.curve_keypair())
+control = Control(sys.argv[1], answer, own, {other.public: "b"})
+print("ready", json.dumps([each.decode() for each in own]), sep="\\n")
+print(json.dumps([each.decode() for each in other]), flush=True)
+while True:
+    control.serve()
+    if not limited and select.select([sys.stdin], [], [], 0.001)[0]:
+        sys.stdin.readline()
+        pages = int(open("/proc/self/statm").read().split()[0])
+        limit = pages * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
+        limited = True
+        print("limited", flush=True)
+"""
 PIECE = bytes(range(256)) * 10_000
 
 
@@ -93,6 +117,48 @@ def test_nodes_ask_and_are_told(heard, address):
         control.close()
     assert heard == [asked.Snapshot(), asked.StateDigest(), asked.HandedOver("b", 3, 9)]
     assert control.counters == {"asked": 3, "refused": 1}
+
+
+def test_a_node_without_memory_does_not_answer_and_goes_on(address):
+    """Its engine trades: a large answer may not end it.
+
+    The connection is there already: ZeroMQ keeps the keys of a new one in pages of its own, and
+    ends the process where it gets none (then a standby takes over).
+    """
+    node = subprocess.Popen(
+        [sys.executable, "-c", WITHOUT_MEMORY, address],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert node.stdin is not None and node.stdout is not None
+    context = zmq.Context()
+    line = context.socket(zmq.REQ)
+
+    def answered(word: str) -> list[bytes]:
+        line.send(json.dumps({"ask": word}).encode())
+        assert line.poll(20_000), "the node answers"
+        return line.recv_multipart()
+
+    try:
+        assert node.stdout.readline() == "ready\n"
+        (theirs, _), mine = (json.loads(node.stdout.readline()) for _ in "12")
+        line.curve_serverkey = theirs.encode()
+        line.curve_publickey, line.curve_secretkey = (each.encode() for each in mine)
+        line.connect(f"tcp://{address}")
+        assert answered("status") == [b'{"limited": false}']
+        node.stdin.write("limit\n")
+        node.stdin.flush()
+        assert node.stdout.readline() == "limited\n"
+        first, *chunks = answered("snapshot")
+        assert len(chunks) < len(json.loads(first).get("chunks", [1])), (
+            "it is known not to be whole"
+        )
+        assert answered("status") == [b'{"limited": true}']
+    finally:
+        context.destroy(linger=0)
+        node.kill()
+        node.communicate()
 
 
 def test_an_address_that_is_taken_and_a_node_that_is_not_there(address):

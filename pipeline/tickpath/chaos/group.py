@@ -22,7 +22,10 @@ from tickpath.chaos.error import ChaosError
 from tickpath.chaos.layout import ACCOUNT, CREDENTIALS, WIRE, Layout, Places
 from tickpath.chaos.namespaces import Direction, Network
 from tickpath.chaos.processes import TICKPATH, Children, Workplace
+from tickpath.failover.lease import LeaseError, LeaseStore, open_store
+from tickpath.failover.note import Note, NoteError, decode
 from tickpath.failover.reach import Reach
+from tickpath.namespace import inside
 from tickpath.replica.error import ReplicaError
 from tickpath.replica.ring import Ring
 
@@ -31,6 +34,7 @@ START_S = 900.0
 PATIENCE_S = 60.0
 POLL_S = 0.02
 CLOCK_QUESTIONS = 25
+STORE_TIMEOUT_MS = 1_000
 
 
 class Group:
@@ -44,6 +48,7 @@ class Group:
         self._was_started: set[str] = set()
         self._stack = ExitStack()
         self.network: Network | None = None
+        self._lease_store: LeaseStore | None = None
         self._stack.callback(self._forget_rings)
         try:
             if layout.network == "namespaces":
@@ -288,6 +293,22 @@ class Group:
     def epochs(self) -> dict[str, int]:
         """The epoch that each node's own ring is of, as it stands there."""
         return {name: int(ring.header["epoch"]) for name, ring in self.rings.items()}
+
+    def note(self) -> Note | None:
+        """What the lease store's note says; None where nobody has left one.
+
+        Raises `ChaosError` where the store does not answer.
+        """
+        with inside(self.namespace("gateway")):  # a host that no scenario cuts off
+            try:
+                if self._lease_store is None:
+                    at = list(self.at.store.values())
+                    said = stores.lease(self.layout.store, at, STORE_TIMEOUT_MS)
+                    self._lease_store = open_store(said["lease"], said["lease_settings"])
+                    self._stack.callback(self._lease_store.close)
+                return decode(self._lease_store.read().note)
+            except (LeaseError, NoteError) as error:
+                raise ChaosError(f"the lease store: {error}") from None
 
     def active(self) -> str | None:
         """The node that says that it is active, if it is one alone."""

@@ -90,7 +90,7 @@ class Scene:
         """Wait until one node has been active with a standby in its gate for some time; gives it.
 
         The gate waits for a standby before the lease store's note names it, and only who is named
-        may take over.  Raises `ChaosError`.
+        may take over: so the note is read too.  Raises `ChaosError`.
         """
         group = self.group
         since: dict[str, tuple[int, float]] = {}
@@ -105,7 +105,11 @@ class Scene:
             if epoch != said["epoch"]:
                 since.clear()
                 return None
-            return name if now_s - begun_s > SETTLED_TIMEOUTS * self.timeout_s else None
+            if now_s - begun_s <= SETTLED_TIMEOUTS * self.timeout_s:
+                return None
+            note = group.note()
+            is_ours = note is not None and (note.epoch, note.active.name) == (epoch, name)
+            return name if note is not None and is_ours and note.in_sync else None
 
         name = group.until(is_settled, "an active that has had a standby in sync for some time")
         self.epoch_before = max(group.epochs().values())

@@ -22,7 +22,9 @@ from tickpath.failover.curve import DOMAIN, Doorkeeper, Keys
 from tickpath.failover.questions import PeerQuestion, QuestionError, of_peer
 from tickpath.failover.reach import Reach
 
-CHUNK_BYTES = 1 << 20
+CHUNK_BYTES = 1 << 16
+"""Of a snapshot.  ZeroMQ encrypts a part into memory that it asks for then, and ends the process
+where it gets none: so a part is small enough for memory that its thread has already."""
 MOST_PART_BYTES = 1 << 16
 """Of what somebody sends to a node."""
 MOST_ANSWER_PART_BYTES = 1 << 24
@@ -50,6 +52,9 @@ class Control:
         self._answer = answer
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.ROUTER)
+        # Larger parts would be lent, and a collector of threads of its own be started for the
+        # first of them: where there is no memory for a thread, ZeroMQ ends the process.
+        self._socket.copy_threshold = CHUNK_BYTES + 1
         self.counters: Counter[str] = Counter()
         self._doorkeeper: Doorkeeper | None = None
         for option, value in (
@@ -87,6 +92,9 @@ class Control:
             except ControlError as error:
                 self.counters["refused"] += 1
                 said, content = {"error": str(error)}, b""
+            except MemoryError:
+                self.counters["no_memory"] += 1
+                said, content = {"error": "this node has no memory for the answer"}, b""
             self._send(who.bytes, said, content)
         return MOST_AT_ONCE
 
@@ -102,13 +110,20 @@ class Control:
         return question
 
     def _send(self, who: bytes, said: dict[str, Any], content: bytes) -> None:
-        chunks = [content[at : at + CHUNK_BYTES] for at in range(0, len(content), CHUNK_BYTES)]
-        digests = [hashlib.blake2b(each, digest_size=16).hexdigest() for each in chunks]
-        first = json.dumps({**said, "chunks": digests} if chunks else said).encode()
+        sent, view = 0, memoryview(content)
         try:
-            self._socket.send_multipart([who, b"", first, *chunks], zmq.NOBLOCK)
-        except zmq.ZMQError:
+            chunks = [view[at : at + CHUNK_BYTES] for at in range(0, len(view), CHUNK_BYTES)]
+            digests = [hashlib.blake2b(each, digest_size=16).hexdigest() for each in chunks]
+            first = json.dumps({**said, "chunks": digests} if chunks else said).encode()
+            *parts, last = who, b"", first, *chunks
+            for part in parts:
+                self._socket.send(part, zmq.NOBLOCK | zmq.SNDMORE)
+                sent += 1
+            self._socket.send(last, zmq.NOBLOCK)
+        except (zmq.ZMQError, MemoryError):
             self.counters["answers_not_sent"] += 1
+            if sent:  # what has begun must end before another answer; its parts are too few
+                self._socket.send(b"", zmq.NOBLOCK)
 
     def close(self) -> None:
         """Stop listening."""
