@@ -1,6 +1,7 @@
-"""Executor ``fpga-hls``: trigger, gate and encoder of a profile are the DSLX functions, compiled.
+"""Executor ``fpga-hls``: decode, trigger, gate and encoder are the DSLX functions, compiled.
 
-Packets, messages and books are the engine's.  In the place of the profile's strategy stands one
+Packets and books are the engine's.  Messages of ITCH come to it as the DSLX function
+``itch_fields`` reads them (`hdl.dslx_decode`).  In the place of the profile's strategy stands one
 that takes each new top of book through the DSLX functions ``trigger_step``, ``risk_step`` and
 ``ouch50_encode``, ``ouch42_encode`` or ``fix44_encode`` (`hdl.aot`) and writes the order into the
 engine's send buffer itself: neither the engine's gate nor its encoder sees it.  What the functions
@@ -13,7 +14,7 @@ places), which of a check's codes a refusal is counted under, numbers in FIX, wh
 zeros (`hdl.fix_order`), and what is not there: an audit, soft levels.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -27,7 +28,7 @@ from tickpath.engine import Engine
 from tickpath.jit import leaf
 from tickpath.layout import MAX_INTENTS, count, egress, engine, reject
 from tickpath.layout import book as book_record
-from tickpath.memory import accessors, load_u8, store_u8, store_u64
+from tickpath.memory import load_u8, store_u8, store_u64
 from tickpath.order_template import OrderMessage
 from tickpath.profile import (
     CAPACITIES,
@@ -50,6 +51,8 @@ from tickpath.risk import MAX_PRICE, Reject
 from tickpath.wire import hot
 from tickpath.wire.moldudp64 import MOLDUDP64
 from tickpath_backends.hdl import fix_order, xls
+from tickpath_backends.hdl.compiled import Compiled, compiled
+from tickpath_backends.hdl.dslx_decode import Decoder
 from tickpath_backends.hdl.error import HdlError
 
 _block = hot.message(MOLDUDP64["message_block"])
@@ -82,34 +85,6 @@ _ENCODERS = {
 }
 
 
-class _Function(NamedTuple):
-    """One compiled function with memory of its own."""
-
-    frame: Any
-    call: Any
-    inputs: tuple[Any, ...]  # accessors of its parameters
-    output: Any
-    at: tuple[np.uint64, ...]  # addresses of its parameters
-    result: np.uint64
-    table: np.uint64  # of the parameters' addresses
-
-
-def _function(module: str, name: str) -> _Function:
-    from tickpath_backends.hdl import aot
-
-    native = aot.native(module, name)
-    frame = aot.Frame(native)
-    return _Function(
-        frame,
-        aot.external(native),
-        tuple(accessors(f"{name}_{n}", each) for n, each in enumerate(native.parameters)),
-        accessors(f"{name}_result", native.result),
-        tuple(np.uint64(each.ctypes.data) for each in frame.inputs),
-        np.uint64(frame.output.ctypes.data),
-        np.uint64(frame.arguments[0]),
-    )
-
-
 def _records(dtype: np.dtype, rows: list[dict[str, int]]) -> np.ndarray:
     records = np.zeros(len(rows), dtype)
     for record, row in zip(records, rows, strict=True):
@@ -135,12 +110,12 @@ def _code_of(failed, price):
     return ZERO
 
 
-def _judge_with(risk: _Function, limits: np.ndarray, unknown_trades: bool) -> Any:
+def _judge_with(risk: Compiled, limits: np.ndarray, unknown_trades: bool) -> Any:
     """``judge(eng, book, cells, n, ...)``: the gate; gives (failed, short)."""
     intent, now_in, reference_in, _, _, gate_in, state_in = risk.inputs
     a_intent, a_now, a_reference, _, _, a_gate, a_state = risk.at
     call, out, a_out, table = risk.call, risk.output, risk.result, risk.table
-    arguments = tuple(np.uint64(each) for each in risk.frame.arguments)
+    arguments = risk.arguments
     limits_at, limits_size = np.uint64(limits.ctypes.data), np.uint64(limits.itemsize)
     limits_entry = table + np.uint64(4 * 8)
     zero, last = np.uint64(0), np.int64(0)
@@ -171,7 +146,7 @@ def _judge_with(risk: _Function, limits: np.ndarray, unknown_trades: bool) -> An
     return judge
 
 
-def _length_with(encoder: _Function, is_fix: bool) -> Any:
+def _length_with(encoder: Compiled, is_fix: bool) -> Any:
     """``length_of()``: of the message that was made last."""
     if is_fix:
         output, a_out = encoder.output, encoder.result
@@ -190,11 +165,11 @@ def _length_with(encoder: _Function, is_fix: bool) -> Any:
     return fixed_length
 
 
-def _write_with(encoder: _Function, is_fix: bool) -> Any:
+def _write_with(encoder: Compiled, is_fix: bool) -> Any:
     """``write(eng, book, ...)``: the order's message into the send buffer; False: it has none."""
     order, a_order = encoder.inputs[-2 if is_fix else -1], encoder.at[-2 if is_fix else -1]
     call, a_out = encoder.call, encoder.result
-    arguments = tuple(np.uint64(each) for each in encoder.frame.arguments)
+    arguments = encoder.arguments
     length_of = _length_with(encoder, is_fix)
     made = encoder.frame.output
     message = "message" if is_fix else "value"
@@ -234,12 +209,12 @@ def _write_with(encoder: _Function, is_fix: bool) -> Any:
     return write
 
 
-def _strategy_with(trigger: _Function, parameters: np.ndarray, judge: Any, write: Any) -> Any:
+def _strategy_with(trigger: Compiled, parameters: np.ndarray, judge: Any, write: Any) -> Any:
     """The strategy: see the module's head."""
     top, _, held = trigger.inputs
     a_top, _, a_held = trigger.at
     call, fired, a_fired, table = trigger.call, trigger.output, trigger.result, trigger.table
-    arguments = tuple(np.uint64(each) for each in trigger.frame.arguments)
+    arguments = trigger.arguments
     rows_at, row_size = np.uint64(parameters.ctypes.data), np.uint64(parameters.itemsize)
     parameters_entry = table + np.uint64(8)
     zero, last = np.uint64(0), np.int64(0)
@@ -301,9 +276,10 @@ class HlsExecutor:
         strategy = msgspec.structs.replace(config.strategy, cells=cells)
         config = msgspec.structs.replace(config, strategy=strategy)
         try:
-            trigger = _function("trigger", "trigger_step")
-            risk = _function("risk", "risk_step")
-            encoder = _function(*_ENCODERS[config.orders.protocol])
+            fields = compiled("itch_fields", "itch_fields")
+            trigger = compiled("trigger", "trigger_step")
+            risk = compiled("risk", "risk_step")
+            encoder = compiled(*_ENCODERS[config.orders.protocol])
         except HdlError as error:
             raise BackendError(f"fpga-hls: {error}") from None
         self._functions = trigger, risk, encoder
@@ -323,6 +299,7 @@ class HlsExecutor:
         write = _write_with(encoder, is_fix)
         options["strategy"] = _strategy_with(trigger, self._parameters, judge, write)
         self.engine = Engine(config, **options)
+        self._decoder = Decoder(fields, config)
         template = encoder.frame.inputs[0]["value"][0]
         raw = bytes(self.engine.block.template[OrderMessage.ENTER]["bytes"])[: len(template)]
         if is_fix:
@@ -330,7 +307,7 @@ class HlsExecutor:
         template[:] = np.frombuffer(raw[::-1], np.uint8)
 
     @staticmethod
-    def _constants(encoder: _Function, config: Config) -> bytes:
+    def _constants(encoder: Compiled, config: Config) -> bytes:
         """A FIX session's head; its sum, and the time that no session has stamped, are set."""
         try:
             head = fix_order.head(config.orders.fix44)
@@ -348,4 +325,6 @@ class HlsExecutor:
 
     def run(self, packets: np.ndarray, first: int) -> int:
         """Take lent packets from number ``first`` on; gives the number to go on with."""
-        return self.engine.advance(packets, first)
+        reached = self.engine.advance(self._decoder.packets(packets, first), first)
+        self._decoder.stopped_at(packets, reached)
+        return reached
