@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from captures import SHARED, packets_of, read
+from scenes import add
 from silicon import market, profile
 from streams import CAPACITY
 from test_profile_replay import EXAMPLE
@@ -88,6 +89,18 @@ def test_random_profiles_in_a_busy_market(library):
         sent += seen.orders
         refused |= seen.refused.keys()
     assert sent > 50 and len(refused) > 5
+
+
+def test_software_without_room_is_no_side_of_a_comparison():
+    """Its order store is full where the hardware's is far from it: said, and nothing compared."""
+    frames = framed([add(ref) for ref in range(1, 2_100)], random.Random(64))
+    given = Profile(symbols={"AAPL": Symbol()})
+    records, memory = chain_check.frames_of(frames)
+    narrow = Config(capacity=msgspec.structs.replace(CAPACITY, orders=2_048))
+    with pytest.raises(chain_check.DifferenceError, match="order_store_full"):
+        chain_check.software(given, records, narrow)
+    assert len(chain_check.software(given, records, SMALL).tops) == 2_099
+    del memory
 
 
 def test_ouch42_too():

@@ -313,6 +313,11 @@ class SimExecutor:
                 f"{self.NAME}: {names[n]} left what the hardware holds (an order is off its grid "
                 "or found no room, a level is too large): its trigger stopped"
             )
+        for name, n in chain_check.without_room(self.engine).items():
+            result["findings"].append(
+                f"{self.NAME}: {name.replace('_', ' ')}: {n:,}: the host's books are incomplete, "
+                "the chain's are not; give the host more with capacity in --config"
+            )
         seen = counters | self._front()
         for name in DIFFERENT:
             if seen[name]:

@@ -31,6 +31,8 @@ _NAMED = (
     "add_order_with_mpid_attribution",
 )
 _REPLACE = "order_replace"
+ROOM_COUNTERS = ("order_store_full", "level_store_full", "level_full")
+"""Counters of the software's books for which the hardware's capacities say nothing."""
 Row = tuple[int, ...]
 """A best bid and offer: input, time, symbol, bid price and size, ask price and size."""
 
@@ -108,8 +110,18 @@ def lent(frames: np.ndarray) -> np.ndarray:
     return packets
 
 
+def without_room(engine: Engine) -> dict[str, int]:
+    """What the software had no room for in books whose hardware may have had it, by counter."""
+    counted = engine.counters
+    return {name: counted[name] for name in ROOM_COUNTERS if counted[name]}
+
+
 def software(profile: Profile, frames: np.ndarray, base: Config | None = None) -> Expected:
-    """The software's engine after frames, with what it sent and saw."""
+    """The software's engine after frames, with what it sent and saw.
+
+    Raises `DifferenceError` where the session is beyond the profile, or beyond what ``base`` gives
+    the software room for: that is no session in which the two could be compared.
+    """
     base = base or Config(capacity=Capacity(symbols=4096))
     rows: list[np.ndarray] = []
     engine = Engine(
@@ -126,6 +138,10 @@ def software(profile: Profile, frames: np.ndarray, base: Config | None = None) -
     ]
     cells = engine.block.cell["value"]
     result = profile_config.result_of(profile, cells, engine.rejects_by_code)
+    if left_out := without_room(engine):
+        raise DifferenceError(
+            f"the software's own tables were too small, its books are incomplete: {left_out}"
+        )
     if any(result["overflows"].values()) or result["rejects_beyond"]:
         raise DifferenceError(f"the session is beyond the profile: {result}")
     refused = {name: n for name, n in result["rejects_by_check"].items() if n}
