@@ -1,21 +1,41 @@
 """The page about the hardware, and the structure that its drawing is of."""
 
 import json
+import random
 import re
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
+from itch_messages import run
+from silicon import market
+from streams import CAPACITY
+from tickpath import Config
+from tickpath.backend import Backend
 from tickpath.cli import main
-from tickpath_backends.hdl import bench, coverage, report, structure
+from tickpath.profile import Gate, Imbalance, Profile, Symbol, SymbolLimits
+from tickpath.replay import Plan, replay
+from tickpath.report import units
+from tickpath_backends.file import FileTransport
+from tickpath_backends.fpga_sim import SimExecutor
+from tickpath_backends.hdl import bench, coverage, report, report_replay, structure, verilated
 from tickpath_backends.hdl.coverage import Coverage
 from tickpath_backends.hdl.error import HdlError
 from tickpath_backends.hdl.verilated import HDL
 
 REPLAY = {
+    "schema": "tickpath.replay/1",
+    "backend": "fpga-sim",
+    "sources": ["/captures/<one>.pcap"],
+    "packets": 576,
+    "messages": 26_000,
     "latency_cycles": {"count": 96, "min": 19, "p50": 19, "p90": 25, "p99": 47, "max": 48},
     "latency_at_clock_ns": {"clock_mhz": 322.27, "min": 59.0, "p50": 59.0, "max": 148.9},
+    "orders": {"sent": 96, "rejected": 469},
+    "profile": {"rejects_by_check": {"position": 460, "price_collar": 9, "halt": 0}},
+    "chain": {"cycles": 106_771, "counters": {"tops": 24_835, "intents": 565}},
+    "findings": ["fpga-sim: AAPL left what the hardware holds"],
 }
 
 
@@ -75,9 +95,60 @@ def test_the_command_writes_the_page(sim, tmp_path):
     assert out.read_text().startswith("<!DOCTYPE html>")
     given.write_text("{}")
     done = CliRunner().invoke(main, command)
-    assert done.exit_code == 2 and "no latency_cycles" in done.output
+    assert done.exit_code == 2 and "no tickpath.replay/1" in done.output
+    given.write_text(json.dumps(REPLAY | {"backend": "software", "latency_cycles": None}))
+    done = CliRunner().invoke(main, command)
+    assert done.exit_code == 2 and "of backend software, which has no latency" in done.output
     with pytest.raises(HdlError, match="no replay's JSON"):
-        report.read_replay(tmp_path / "nothing.json")
+        report_replay.read(tmp_path / "nothing.json")
+
+
+def panel_of(text, title):
+    """The text of a panel, tags taken away."""
+    found = re.search(rf"<h2[^>]*>{title}.*?</section>", text, re.S)
+    assert found, title
+    return " ".join(re.sub(r"<[^>]+>", " ", found[0]).split())
+
+
+def test_a_replay_says_what_it_was_of(sim):
+    text = report.build(sim, REPLAY).render()
+    panel = panel_of(text, "A replay through fpga-sim")
+    assert "chain over &lt;one&gt;.pcap, cycle by cycle" in panel and "at 322.27 MHz" in panel
+    assert "messages 26,000 " in panel and "cycles for each message 4.11" in panel
+    assert "refused by count position 460 price collar 9" in panel and "halt" not in panel
+    assert "The replay: fpga-sim: AAPL left what the hardware holds" in text
+    card = REPLAY | {"backend": "alveo", "latency_at_clock_ns": {"clock_mhz": 299.8}}
+    panel = panel_of(report.build(sim, card).render(), "A replay through alveo")
+    assert "on a card over" in panel and "nanoseconds at 299.8 MHz" in panel
+
+
+@pytest.mark.skipif(verilated.why_not() is not None, reason=str(verilated.why_not()))
+def test_a_real_replay_is_on_the_page(sim, tmp_path):
+    """What the command prints is what the page takes: every figure of it is a cell."""
+    given = Profile(
+        symbols={name: Symbol(Imbalance(1, 1)) for name in ("AAPL", "MSFT")},
+        gate=Gate(unknown_trading_state="trade"),
+        limits=SymbolLimits(max_long=2_000, max_short=2_000),
+    )
+    path, out = tmp_path / "market.itch", tmp_path / "replay.json"
+    path.write_bytes(run(market(random.Random(81), 2_000)))
+    backend = Backend("fpga-sim", FileTransport, SimExecutor)
+    result = replay(backend, Config(capacity=CAPACITY), Plan([path]), profile=given)
+    out.write_text(json.dumps(result))
+    panel = panel_of(report.build(sim, report_replay.read(out)).render(), "A replay through")
+    cycles, in_ns = result["latency_cycles"], result["latency_at_clock_ns"]
+    assert cycles["count"] == result["orders"]["sent"] > 3 and "market.itch" in panel
+    keys = ("min", "p50", "p90", "p99", "p99_9", "p99_99", "max", "mean")
+    for show, row in ((units.whole, cycles), (units.nanoseconds, in_ns)):
+        cells = " ".join(show(row[key]) for key in keys)
+        assert f"word to word {cycles['count']} {cells}" in panel
+    for name, value in (
+        ("messages", result["messages"]),
+        ("cycles of the core", result["chain"]["cycles"]),
+        ("orders sent", result["orders"]["sent"]),
+        ("intents refused", result["orders"]["rejected"]),
+    ):
+        assert value > 3 and f"{name} {value:,}" in panel
 
 
 # ---------------------------------------------------------------- structure

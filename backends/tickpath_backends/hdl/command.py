@@ -105,15 +105,16 @@ def sim(blocks: tuple[str, ...], out: str, seed: int, waves: bool, as_json: bool
 @click.option(
     "--sim", metavar="DIR", default="out/hdl", show_default=True, help="Where hdl sim wrote."
 )
-@click.option("--replay", metavar="FILE", help="JSON of a replay through fpga-sim.")
+@click.option("--replay", metavar="FILE", help="JSON of a replay through fpga-sim or alveo.")
 @guarded
 def report(out: str, sim: str, replay: str | None) -> int:
     """Write one HTML page: blocks, cycles by stage, a replay's percentiles, area, coverage."""
     from tickpath.report import ReportError
     from tickpath_backends.hdl import report as pages
+    from tickpath_backends.hdl import report_replay
     from tickpath_backends.hdl.error import HdlError
 
-    page = pages.build(Path(sim), pages.read_replay(replay) if replay else None)
+    page = pages.build(Path(sim), report_replay.read(replay) if replay else None)
     try:
         Path(out).parent.mkdir(parents=True, exist_ok=True)
         click.echo(page.write(out))

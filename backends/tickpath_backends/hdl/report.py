@@ -13,11 +13,10 @@ from typing import Any, NamedTuple
 
 from tickpath.report import units
 from tickpath.report.markup import Html, Page, joined, table, tag
-from tickpath.report.panels import card, cards, environment_panel, findings_banner, latency_table
-from tickpath_backends.hdl import bench, coverage, structure
+from tickpath.report.panels import card, cards, findings_banner
+from tickpath_backends.hdl import bench, coverage, report_replay, structure
 from tickpath_backends.hdl.chain_model import CLOCK_MHZ
 from tickpath_backends.hdl.diagram import drawing
-from tickpath_backends.hdl.error import HdlError
 from tickpath_backends.hdl.verilated import HDL
 
 PERIOD_NS = 1e3 / CLOCK_MHZ
@@ -49,17 +48,6 @@ CROSSINGS = (
 )
 
 
-def read_replay(path: str | Path) -> dict[str, Any]:
-    """A replay's JSON, which has to be of ``fpga-sim``.  Raises `HdlError`."""
-    try:
-        found = json.loads(Path(path).read_text())
-    except (OSError, ValueError) as error:
-        raise HdlError(f"{path}: no replay's JSON: {error}") from None
-    if not isinstance(found, dict) or not found.get("latency_cycles"):
-        raise HdlError(f"{path}: no latency_cycles in it; run: tickpath replay --backend fpga-sim")
-    return found
-
-
 def build(sim: Path, replay: Mapping[str, Any] | None = None) -> Page:
     """The page, with what the benches left in ``sim``'s directories.  Raises `HdlError`."""
     covered = {name: coverage.read(sim / name) for name in bench.BENCHES}
@@ -70,12 +58,13 @@ def build(sim: Path, replay: Mapping[str, Any] | None = None) -> Page:
         subtitle=f"Ethernet words in, order words out, at a core clock of {CLOCK_MHZ} MHz "
         f"({PERIOD_NS:.3f} ns): {NOT_PLACED}",
     )
-    page.add(findings_banner(_findings(covered, synthesis), "Every bin that can be hit was hit."))
+    found = _findings(covered, synthesis) + report_replay.findings(replay)
+    page.add(findings_banner(found, "Every bin that can be hit was hit."))
     page.add(_headline(seen))
     _diagram(page, seen)
     _cycles(page, seen)
     _crossings(page, seen)
-    _replay(page, replay)
+    report_replay.panel(page, replay)
     _area(page, synthesis)
     _coverage(page, covered)
     return page
@@ -206,32 +195,6 @@ def _crossings(page: Page, seen: Mapping[str, Any]) -> None:
         "order's first. Without MAC, PCS and transceiver.",
         table(("", "least", "most", "words"), rows),
     )
-
-
-def _replay(page: Page, replay: Mapping[str, Any] | None) -> None:
-    title = "A replay through fpga-sim"
-    if replay is None:
-        page.left_out(
-            title,
-            "none was given: tickpath hdl report --replay FILE, the JSON of a "
-            "tickpath replay --backend fpga-sim --json",
-        )
-        return
-    cycles = replay["latency_cycles"]
-    at_clock = {"count": cycles.get("count"), **(replay.get("latency_at_clock_ns") or {})}
-    source = (replay.get("input") or {}).get("path") or replay.get("path") or ""
-    page.panel(
-        title,
-        f"The Verilated chain over a session{' of ' + str(source) if source else ''}, cycle by "
-        "cycle: from the last word of the triggering message to the order's first one, with what "
-        "waits. Words follow each other without the wire's idle time.",
-        tag("h3", "cycles"),
-        latency_table({"word to word": cycles}, units.whole),
-        tag("h3", f"nanoseconds at {CLOCK_MHZ} MHz", style="margin-top:14px"),
-        latency_table({"word to word": at_clock}, units.nanoseconds),
-    )
-    if replay.get("environment"):
-        environment_panel(page, replay["environment"])
 
 
 _AREA = ("lut_logic", "lut_ram", "ff", "carry4", "bram18", "uram", "dsp")
