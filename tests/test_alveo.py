@@ -10,13 +10,15 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 import alveo_double
 from itch_messages import run, split
-from silicon import market, profile
+from silicon import filled, market, profile
 from streams import CAPACITY
 from tickpath import Config
 from tickpath.backend import Backend, BackendError
+from tickpath.config import Fix44Orders, Orders
 from tickpath.profile import Gate, Imbalance, Profile, Symbol, SymbolLimits
 from tickpath.replay import Plan, replay
 from tickpath_backends import alveo_card, build, native
@@ -24,6 +26,7 @@ from tickpath_backends.alveo import AlveoExecutor
 from tickpath_backends.alveo_card import Card
 from tickpath_backends.file import FileTransport
 from tickpath_backends.fpga_sim import SimExecutor
+from tickpath_backends.hdl import fix_order
 from tickpath_backends.hdl.chain_model import frames_of
 from tickpath_backends.hdl.error import HdlError
 from tickpath_backends.hdl.registers import Protocol
@@ -96,6 +99,30 @@ def test_orders_and_refusals_are_the_softwares(card, tmp_path):
         refused |= {name for name, n in found["profile"]["rejects_by_check"].items() if n}
         assert result["card"]["verdicts_dropped"] == result["card"]["copies_dropped"] == 0
     assert sent > 20 and len(refused) > 3
+
+
+@needs_double
+def test_orders_in_fix_are_the_softwares(card, tmp_path):
+    """A kernel that writes FIX: the same orders but for the zeros in front of numbers."""
+    draw = random.Random(72)
+    kernel = alveo_double.library(PROTOCOL=int(Protocol.FIX44))
+    orders = Orders(protocol="fix44", fix44=filled(Fix44Orders("TRADER", "EXCHANGE")))
+    sent, refused = 0, set()
+    for n in range(3):
+        given = structs.replace(profile(draw), orders=orders)
+        path = tmp_path / f"{n}.itch"
+        path.write_bytes(run(market(draw, 3_000)))
+        software, _ = outcome(SoftwareExecutor, given, path, tmp_path)
+        software["orders"] = [fix_order.widened(each) for each in software["orders"]]
+        card.attach(kernel, seed=n + 1)
+        found, result = outcome(AlveoExecutor, given, path, tmp_path)
+        assert found == software and len(found["orders"]) == found["sent"]
+        assert result["latency_cycles"]["count"] == found["sent"]
+        sent += found["sent"]
+        refused |= {name for name, n in found["profile"]["rejects_by_check"].items() if n}
+    assert sent > 10 and len(refused) > 2
+    with pytest.raises(BackendError, match="sends FIX44, the configuration OUCH50"):
+        AlveoExecutor(SMALL, profile=trading())
 
 
 def trading():

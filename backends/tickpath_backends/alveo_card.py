@@ -141,7 +141,6 @@ class Card(Chain):
         """Look what is loaded, reset it, tell it where the buffers are."""
         self._expect("MOVER_IDENTITY", mover_registers.IDENTITY)
         self._expect("MOVER_VERSION", mover_registers.VERSION)
-        self._expect("RECORD_WORDS", self._record.itemsize // 8)
         self._put("ACTION", 1 << Action.RESET)
         began = time.monotonic()
         while not self._get("STATE") >> State.READY & 1:
@@ -157,6 +156,7 @@ class Card(Chain):
         if profile != self.protocol:
             name = Protocol(profile).name if profile in list(Protocol) else profile
             raise HdlError(f"the xclbin sends {name}, the configuration {self.protocol.name}")
+        self._expect("RECORD_WORDS", self._record.itemsize // 8)
         for name, address in (
             ("FRAMES_ADDRESS", frames_address),
             ("RECORDS_ADDRESS", records_address),
