@@ -156,11 +156,13 @@ def test_two_halves_are_of_one_moment(back):
 
 
 def test_what_the_book_and_the_front_count_is_read_through(back):
-    for name, words, select in (("BOOK_COUNTS", 16, "book"), ("FRONT_COUNTS", 64, "front")):
+    for name, words, select in (("BOOK_COUNTS", 16, "book"), ("FRONT_COUNTS", 63, "front")):
         for n in range(words):
             back.given[f"{select}_value"] = 7000 + n
             assert back.value(name, n) == 7000 + n
             assert back.taken[f"{select}_select"] == n
+    back.given["front_value"] = 0xFEDCBA98
+    assert back.value("CROSSING_LOST") == 0xFEDCBA98 and back.taken["front_select"] == 63
     back.given["book_peak"], back.given["book_dropped"] = 11, 12
     back.given["book_lost"] = 1
     names = ("BOOK_QUEUE_PEAK", "BOOK_QUEUE_DROPPED", "BOOK_STATUS")

@@ -5,7 +5,7 @@
 // verilator lint_off UNUSEDPARAM
 package register_map;
   localparam logic [31:0] ID = 32'h5449434b;
-  localparam logic [31:0] MAP_VERSION = 32'h10001;
+  localparam logic [31:0] MAP_VERSION = 32'h10002;
   localparam int ADDRESS_BITS = 12;
   localparam int STAGE_BITS = 1032;
   localparam int IDENTITY_AT = 32'h0;
@@ -61,7 +61,9 @@ package register_map;
   localparam int BOOK_COUNTS_AT = 32'h600;
   localparam int BOOK_COUNTS_WORDS = 16;
   localparam int FRONT_COUNTS_AT = 32'h700;
-  localparam int FRONT_COUNTS_WORDS = 64;
+  localparam int FRONT_COUNTS_WORDS = 63;
+  localparam int CROSSING_LOST_AT = 32'h7fc;
+  localparam int CROSSING_LOST_WORDS = 1;
   localparam logic [7:0] OPERATION_COMMIT = 8'h1;
   localparam logic [7:0] OPERATION_FETCH = 8'h2;
   localparam logic [7:0] TABLE_TRIGGER = 8'h0;

@@ -163,7 +163,7 @@ module alveo_kernel #(
       .top_bid_sz(), .top_ask_px(), .top_ask_sz(), .top_bid_changed(), .top_ask_changed(),
       .top_flags(), .top_rescanned(), .top_sideband(), .verdict_valid(verdict_valid),
       .verdict(verdict), .verdict_intent(intent), .input_number(), .engine_time(), .word_peak(),
-      .operations_waiting(waiting), .s_axil_awaddr(awaddr), .s_axil_awprot(3'd0),
+      .operations_waiting(waiting), .crossing_lost(32'd0), .s_axil_awaddr(awaddr), .s_axil_awprot(3'd0),
       .s_axil_awvalid(awvalid), .s_axil_awready(awready), .s_axil_wdata(wdata),
       .s_axil_wstrb(wstrb), .s_axil_wvalid(wvalid), .s_axil_wready(wready),
       .s_axil_bresp(bresp), .s_axil_bvalid(bvalid), .s_axil_bready(bready),

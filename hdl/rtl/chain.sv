@@ -1,4 +1,5 @@
 `include "layout.svh"
+`include "registers.svh"
 `include "parse_counts.svh"
 // The whole path: words of Ethernet frames in, words of orders out, and the host's registers.
 //
@@ -71,6 +72,8 @@ module chain #(
     output logic [47:0]     engine_time,
     output logic [31:0]     word_peak,
     output logic [15:0]     operations_waiting,  // in front of the book, and in it
+    // what stands in front of the chain
+    input  logic [31:0]     crossing_lost,       // frames, as clock_crossing.sv counts them
     // the host
     input  logic [11:0] s_axil_awaddr,
     input  logic [2:0]  s_axil_awprot,
@@ -169,6 +172,12 @@ module chain #(
       .count_value(book_value), .fifo_lost(lost), .fifo_dropped(book_dropped),
       .fifo_peak(book_peak), .ready(book_ready));
 
+  // ------------------------------------------------ what the host reads of the front
+  // The crossing's count is the last word of the front's, so that it takes no way of its own.
+  logic reads_crossing;
+  wire [31:0] told_of_front = reads_crossing ? crossing_lost : front_value[31:0];
+  always_ff @(posedge clk) reads_crossing <= front_select == register_map::CROSSING_LOST_AT[7:2];
+
   // ------------------------------------------------ back
   logic [31:0] cycle;
   wire behind_a_gap = top_valid & told.tag[TAG_BITS];
@@ -189,7 +198,7 @@ module chain #(
       .cfg_symbol(cfg_symbol), .cfg_cent(cfg_cent), .book_select(book_select),
       .book_value(book_value), .book_peak(book_peak), .book_dropped(book_dropped),
       .book_lost(lost), .book_ready(ready), .front_select(front_select),
-      .front_value(front_value[31:0]), .verdict_valid(verdict_valid), .verdict(verdict),
+      .front_value(told_of_front), .verdict_valid(verdict_valid), .verdict(verdict),
       .verdict_intent(verdict_intent), .m_axis_tdata(m_axis_tdata), .m_axis_tkeep(m_axis_tkeep),
       .m_axis_tvalid(m_axis_tvalid), .m_axis_tready(m_axis_tready), .m_axis_tlast(m_axis_tlast),
       .s_axil_awaddr(s_axil_awaddr), .s_axil_awprot(s_axil_awprot),

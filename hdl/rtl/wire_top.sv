@@ -7,7 +7,8 @@
 // Frames cross into the core clock and never wait: the core takes more words than the wire brings.
 // Orders cross back and wait there, as the serialiser's queue lets them.  The host's registers are
 // in the core clock.  Latency: the chain's cycles, and the two crossings in nanoseconds beside them
-// (clock_crossing.sv).
+// (clock_crossing.sv).  Frames that were lost on the way in are counted in the word clock; the count
+// crosses in Gray code and is the host's register CROSSING_LOST.
 module wire_top #(
     parameter int PROTOCOL    = 0,
     parameter int DW          = 64,
@@ -81,6 +82,7 @@ module wire_top #(
       .top_ask_px(), .top_ask_sz(), .top_bid_changed(), .top_ask_changed(), .top_flags(),
       .top_rescanned(), .top_sideband(), .verdict_valid(), .verdict(), .verdict_intent(),
       .input_number(), .engine_time(), .word_peak(), .operations_waiting(),
+      .crossing_lost(core_frames_lost),
       .s_axil_awaddr(s_axil_awaddr), .s_axil_awprot(s_axil_awprot),
       .s_axil_awvalid(s_axil_awvalid), .s_axil_awready(s_axil_awready),
       .s_axil_wdata(s_axil_wdata), .s_axil_wstrb(s_axil_wstrb), .s_axil_wvalid(s_axil_wvalid),

@@ -65,7 +65,7 @@ BENCHES = {
         8,
         "kernel",
     ),
-    "wire": Bench("wire_top", _WIRE, _CHAIN, 5, "wire"),
+    "wire": Bench("wire_top", _WIRE, _CHAIN, 6, "wire"),
     "clock_crossing": Bench("clock_crossing", _CROSSING, {"WAITS": 0}, 59, "clock_crossing"),
     "chain": Bench("chain", chain_model.SOURCES, _CHAIN, 20, "chain"),
     "chain_128": Bench("chain", chain_model.SOURCES, _CHAIN | {"DW": 128}, 20, "chain"),

@@ -21,11 +21,12 @@ from hdl.tb.chain.scoreboard import Bench, software
 
 from tickpath_backends.hdl.chain_model import LATENCY
 from tickpath_backends.hdl.coverage import Coverage
+from tickpath_backends.hdl.parse_reference import COUNTERS
 
 WORD_PS, CORE_PS = 6400, 3104
 SPEED = 10e9
 COVERED = Coverage("wire")
-COVERED.declare("run", ("line rate", "core reset", "wire reset", "alone"))
+COVERED.declare("run", ("line rate", "core reset", "wire reset", "alone", "frames lost"))
 LEAST_PS = (WORD_PS + 2 * CORE_PS) + LATENCY * CORE_PS + (CORE_PS + 2 * WORD_PS)
 MOST_PS = (WORD_PS + 3 * CORE_PS) + LATENCY * CORE_PS + (CORE_PS + 3 * WORD_PS)
 """From the beginning of the cycle of the word with a message's last byte to that of its order's
@@ -40,7 +41,8 @@ class Wire(Bench):
         self.dut, self.clk = dut, dut.core_clk
         for name in ("s_axil", "s_axis", "m_axis"):
             logging.getLogger(f"cocotb.{dut._name}.{name}").setLevel(logging.WARNING)
-        Clock(dut.core_clk, CORE_PS, "ps").start()
+        self.core = Clock(dut.core_clk, CORE_PS, "ps")
+        self.core.start()
         Clock(dut.word_clk, WORD_PS, "ps").start()
         self.came, self.left = [], []
 
@@ -192,6 +194,35 @@ async def a_reset_of_one_side(dut, which):
     await bench.rest()
     assert bench.orders() == expected.orders and len(expected.orders) > 3
     COVERED.hit("run", f"{which} reset")
+
+
+@cocotb.test()
+async def frames_that_the_crossing_loses_are_in_a_register(dut):
+    """The core's clock stands while frames come: the host reads how many were lost, then and later.
+
+    The count of the crossing has no reset, so that a test before this one may have left some.
+    """
+    draw = random.Random("lost")
+    given = stimuli.profile(draw)
+    frames = stimuli.framed(stimuli.market(draw, 60), draw)
+    bench, _ = await begun(dut, given, frames)
+    before = await bench.read("CROSSING_LOST")
+    assert before == int(dut.core_frames_lost.value)
+    lost = []
+    for count in (2, 5):
+        bench.core.stop()
+        bench.send(frames[:count])
+        while not bench.mac.rx.empty() or bench.mac.rx.current_frame is not None:
+            await Timer(100 * WORD_PS, "ps")
+        bench.core.start()
+        await bench.rest()
+        lost.append(await bench.read("CROSSING_LOST") - before)
+        assert lost[-1] == int(dut.core_frames_lost.value) - before
+    # What fits into the crossing is less than two frames, of which the second is cut.
+    assert len(frames) >= 5 and 1 <= lost[0] <= 2 and lost[1] - lost[0] >= 4, lost
+    counted = {name: await bench.read("FRONT_COUNTS", n) for name, n in COUNTERS.items()}
+    assert counted["frames_lost"] == 0, "those that the chain itself has no room for"
+    COVERED.hit("run", "frames lost")
 
 
 @cocotb.test()
