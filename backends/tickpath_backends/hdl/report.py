@@ -123,7 +123,9 @@ def _headline(seen: Mapping[str, Any]) -> Html:
     sums = [coverage.totals(each) for each in seen.values()]
     if sums:
         hit, bins = (sum(each[n] for each in sums) for n in (0, 1))
-        parts.append(card("functional coverage", f"{hit:,} of {bins:,}", f"{len(sums)} benches"))
+        parts.append(
+            card("functional coverage", f"{hit:,} of {bins:,}", f"in {len(sums)} of the benches")
+        )
     return cards(parts) if parts else Html("")
 
 
