@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from itch_messages import run, split
-from scenes import add
+from itch_messages import message, run, split
+from scenes import TS, add, execute
 from silicon import market, profile
 from streams import CAPACITY
 from tickpath import Config
@@ -72,6 +72,48 @@ def test_an_overflow_stops_it_too(tmp_path):
     given = Profile(symbols={"AAPL": Symbol(Imbalance(1, 1))}, gate=gate)
     found = outcome("fpga-hls", given, path, tmp_path)
     assert found["profile"]["symbols"]["AAPL"]["stopped"] and not found["orders"]
+
+
+def prints(draw, count):
+    """Executions, trades against hidden orders and broken trades of one symbol, at any price."""
+    messages, matches = [], []
+    for n in range(1, count + 1):
+        price = draw.randrange(1, 2_000_000_000)
+        kind, shares = draw.randrange(4), draw.randrange(1, 1_000_000)
+        if kind == 3 and matches:
+            number = matches.pop(draw.randrange(len(matches)))
+            messages.append(message("B", 1, TS, match_number=number))
+            continue
+        matches.append(n)
+        if kind:
+            messages.append(add(n, "BS"[n % 2], shares, price))
+            messages.append(execute(n, shares, match=n))
+        else:
+            given = {"side": "B", "shares": shares, "stock": "AAPL", "price": price}
+            messages.append(message("P", 1, TS, match_number=n, **given))
+    return messages
+
+
+@pytest.mark.parametrize("is_wrong", [False, True])
+def test_indicators_are_the_engines(is_wrong, tmp_path):
+    """Print by print; a reciprocal that is not the divisor's shows."""
+    from tickpath_backends.fpga_hls import HlsExecutor
+
+    def executor(config, **options):
+        made = HlsExecutor(config, **options)
+        if is_wrong:
+            made._functions[-1].frame.inputs[1]["reciprocal"] >>= 1
+        return made
+
+    path = tmp_path / "prints.itch"
+    path.write_bytes(run(prints(random.Random(63), 600)))
+    given = Profile(symbols={"AAPL": Symbol(tick=0.0001)})
+    made = Backend("fpga-hls", FileTransport, executor)
+    result = replay(made, SMALL, Plan([path]), profile=given)
+    seen = result["indicators"]
+    assert seen["prints"] > 300 and seen["broken"] > 80
+    assert (seen["different"] > 100) == is_wrong == bool(seen["resumed"])
+    assert any("indicators of DSLX" in each for each in result["findings"]) == is_wrong
 
 
 def test_what_it_does_not_do_is_said():

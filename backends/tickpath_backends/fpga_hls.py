@@ -7,6 +7,8 @@ that takes each new top of book through the DSLX functions ``trigger_step``, ``r
 engine's send buffer itself: neither the engine's gate nor its encoder sees it.  What the functions
 hand from one message to the next (exposures, buckets) stands in the strategy's cells behind the
 profile's own, so that snapshots have it; nothing is released, because nobody answers orders.
+Beside that every print of a symbol of the profile goes through the DSLX indicators, which are
+compared with the engine's (`hdl.dslx_indicators`); one that differs is a finding.
 
 The same profile gives the same orders, byte for byte, and the same refusals by check as on the
 software executor.  Not equal are the state digest (own orders and the gate's state are in other
@@ -20,7 +22,7 @@ import msgspec
 import numpy as np
 from numba import njit
 
-from tickpath import fix, stamps, view
+from tickpath import event, fix, stamps, view
 from tickpath.backend import BackendError
 from tickpath.config import Config
 from tickpath.counters import Counter
@@ -50,7 +52,7 @@ from tickpath.profile_trigger import (
 from tickpath.risk import MAX_PRICE, Reject
 from tickpath.wire import hot
 from tickpath.wire.moldudp64 import MOLDUDP64
-from tickpath_backends.hdl import fix_order, xls
+from tickpath_backends.hdl import dslx_indicators, fix_order, xls
 from tickpath_backends.hdl.compiled import Compiled, compiled
 from tickpath_backends.hdl.dslx_decode import Decoder
 from tickpath_backends.hdl.error import HdlError
@@ -209,7 +211,9 @@ def _write_with(encoder: Compiled, is_fix: bool) -> Any:
     return write
 
 
-def _strategy_with(trigger: Compiled, parameters: np.ndarray, judge: Any, write: Any) -> Any:
+def _strategy_with(
+    trigger: Compiled, parameters: np.ndarray, judge: Any, write: Any, indicators: Any
+) -> Any:
     """The strategy: see the module's head."""
     top, _, held = trigger.inputs
     a_top, _, a_held = trigger.at
@@ -226,6 +230,8 @@ def _strategy_with(trigger: Compiled, parameters: np.ndarray, judge: Any, write:
         if at == 0:
             return
         n = (at - ROWS) // ROW
+        if kind == event.TRADE:
+            indicators(eng, book, cells, n)
         bid_px, bid_sz = view.bid_px(eng, book), view.bid_sz(eng, book)
         ask_px, ask_sz = view.ask_px(eng, book), view.ask_sz(eng, book)
         note_overflows(cells, at, bid_px, bid_sz, ask_px, ask_sz)
@@ -272,7 +278,8 @@ class HlsExecutor:
         if config.orders.protocol not in _ENCODERS:
             known = ", ".join(_ENCODERS)
             raise BackendError(f"fpga-hls: orders.protocol: the DSLX encoders write {known}")
-        cells = CELLS + 1 + _STATE * len(profile.symbols)
+        behind = CELLS + 1 + _STATE * len(profile.symbols)
+        cells = behind + dslx_indicators.cells_of(len(profile.symbols))
         strategy = msgspec.structs.replace(config.strategy, cells=cells)
         config = msgspec.structs.replace(config, strategy=strategy)
         try:
@@ -280,9 +287,10 @@ class HlsExecutor:
             trigger = compiled("trigger", "trigger_step")
             risk = compiled("risk", "risk_step")
             encoder = compiled(*_ENCODERS[config.orders.protocol])
+            prints = [compiled("indicators", n) for n in ("vwap_step", "vwap_undo", "ema_step")]
         except HdlError as error:
             raise BackendError(f"fpga-hls: {error}") from None
-        self._functions = trigger, risk, encoder
+        self._functions = trigger, risk, encoder, *prints
         """Their memory, which lives as long as the executor does."""
         names = [*profile.symbols]
         self._parameters = _records(
@@ -297,7 +305,11 @@ class HlsExecutor:
         judge = _judge_with(risk, self._limits, unknown_trades)
         is_fix = config.orders.protocol == "fix44"
         write = _write_with(encoder, is_fix)
-        options["strategy"] = _strategy_with(trigger, self._parameters, judge, write)
+        for name, value in dslx_indicators.divisor_of(config.indicators.ema_window).items():
+            prints[-1].frame.inputs[1][name] = value
+        self._indicators_at = behind
+        indicators = dslx_indicators.indicators_with(*prints, behind)
+        options["strategy"] = _strategy_with(trigger, self._parameters, judge, write, indicators)
         self.engine = Engine(config, **options)
         self._decoder = Decoder(fields, config)
         template = encoder.frame.inputs[0]["value"][0]
@@ -317,6 +329,17 @@ class HlsExecutor:
         constant_sum["value"] = fix_order.constant_sum(head)
         stamp["sending_time"][0] = np.frombuffer(fix.NO_TIME.encode()[::-1], np.uint8)
         return head
+
+    def add_result(self, result: dict[str, Any]) -> None:
+        """How many prints went through the indicators, and whether any came out another."""
+        cells = self.engine.block.cell["value"]
+        seen = dslx_indicators.result_of(cells, self._indicators_at)
+        result["indicators"] = seen
+        if seen["different"]:
+            result["findings"].append(
+                f"fpga-hls: after {seen['different']:,} of {seen['prints'] + seen['broken']:,} "
+                "prints the indicators of DSLX were others than the engine's"
+            )
 
     @staticmethod
     def why_not() -> str | None:
