@@ -215,3 +215,34 @@ def test_acknowledged_inputs_that_a_new_active_does_not_have(story):
     )
     assert story.judge.records_lost == 10
     assert story.judge.judge() == []
+
+
+def resting(story, monkeypatch, epochs, compared) -> list[str]:
+    """What `at_rest` says where the rings' epoch is one of these each time that it is looked at."""
+    group, numbers, said = story.judge.group, iter(epochs), iter(compared)
+    group.until = lambda done, *_: done()
+    group.active = lambda: "a"
+    group.epochs = lambda: {"a": next(numbers)}
+
+    def compare(active: str, found: list[str]) -> list[str]:
+        found.append("twice: ...")
+        return next(said)
+
+    monkeypatch.setattr(story.judge, "_compared", compare)
+    return story.judge.at_rest()
+
+
+def test_what_differs_while_the_role_moves_is_compared_again(story, monkeypatch):
+    found = resting(story, monkeypatch, [1, 2, 2, 2], [["positions: ..."], []])
+    assert found == ["twice: ..."] * 2, "what happened is found whoever leads"
+
+
+def test_what_differs_at_rest_is_found(story, monkeypatch):
+    found = resting(story, monkeypatch, [1, 1], [["positions: ..."]])
+    assert found == ["twice: ...", "positions: ..."]
+
+
+def test_a_role_that_never_rests_is_a_finding(story, monkeypatch):
+    found = resting(story, monkeypatch, range(6), [["positions: ..."]] * 3)
+    assert found[-1] == "at rest: the role moved again and again, 3 times"
+    assert "positions: ..." not in found
