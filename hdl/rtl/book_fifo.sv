@@ -13,7 +13,8 @@
 // a delete then takes 6.3 cycles, so about one in six of the sweep (tests/test_hdl_book_fifo.py).
 module book_fifo #(
     parameter int W     = 300,
-    parameter int DEPTH = 16384  // a power of two
+    parameter int DEPTH = 16384, // a power of two
+    parameter bit PASSES = 1     // 0: what comes is seen a cycle later, so no path leads through
 ) (
     input  logic         clk,
     input  logic         rst,
@@ -37,15 +38,26 @@ module book_fifo #(
   logic c1, c2;
   logic [W-1:0] q1, q2;
   wire empty = front_n == 0 & mem_n == 0 & coming_n == 0;
-  assign out_valid = front_n != 0 | (empty & in_valid);
+  assign out_valid = front_n != 0 | (PASSES & empty & in_valid);
   assign out_data = front_n != 0 ? front[front_r] : in_data;
-  wire passes = empty & in_valid & out_ready;
-  wire to_front = in_valid & ~passes & mem_n == 0 & coming_n == 0 & front_n != FRONT;
-  wire to_mem = in_valid & ~passes & ~to_front & mem_n != DEPTH;
-  wire drops = in_valid & ~passes & ~to_front & ~to_mem;
+  // What comes may come late, and whether it is taken: sums stand ready.
+  wire has_room = mem_n == 0 & coming_n == 0 & front_n != FRONT;
+  wire to_front = in_valid & has_room & ~(PASSES & empty & out_ready);
+  wire to_mem = in_valid & ~has_room & mem_n != DEPTH;
+  wire drops = in_valid & ~has_room & mem_n == DEPTH;
   wire fetch = mem_n != 0 & front_n + coming_n < FRONT;
   wire leaves = front_n != 0 & out_ready;
   wire enters = to_front | c2;
+  // Less one is the inverse of the inverse and one: sums that a mapper does not make one of.
+  wire [AW:0] mem_more = mem_n + 1'b1;
+  wire [AW:0] mem_less = ~(~mem_n + 1'b1);
+  wire [AW-1:0] mem_w_next = mem_w + 1'b1;
+  function automatic logic [2:0] next_of(input logic [2:0] n);
+    next_of = {n[2] ^ &n[1:0], n[1] ^ n[0], ~n[0]};
+  endfunction
+  function automatic logic [3:0] less_one(input logic [3:0] n);
+    less_one = {n[3] ^ ~|n[2:0], n[2] ^ ~|n[1:0], n[1] ^ ~n[0], ~n[0]};
+  endfunction
   wire [31:0] waiting = mem_n + front_n + coming_n;
   always_ff @(posedge clk) begin
     if (to_mem) mem[mem_w] <= in_data;
@@ -53,13 +65,15 @@ module book_fifo #(
     q2 <= q1;
     if (enters) front[front_w] <= c2 ? q2 : in_data;
     {c1, c2} <= {fetch, c1};
-    mem_w <= mem_w + to_mem;
+    if (to_mem) mem_w <= mem_w_next;
     mem_r <= mem_r + fetch;
-    mem_n <= mem_n + to_mem - fetch;
+    if (to_mem & ~fetch) mem_n <= mem_more;
+    if (fetch & ~to_mem) mem_n <= mem_less;
     coming_n <= coming_n + fetch - c2;
-    front_w <= front_w + enters;
-    front_r <= front_r + leaves;
-    front_n <= front_n + enters - leaves;
+    if (enters) front_w <= next_of(front_w);
+    if (leaves) front_r <= next_of(front_r);
+    if (enters & ~leaves) front_n <= {front_n[3] ^ &front_n[2:0], next_of(front_n[2:0])};
+    else if (leaves & ~enters) front_n <= less_one(front_n);
     if (waiting > peak) peak <= waiting;
     if (drops) begin
       lost <= 1'b1;

@@ -5,9 +5,10 @@
 //
 // All headers behind the Ethernet type are multiples of four bytes, and so is its distance from
 // two bytes before the frame: the frame is walked in such pieces of four, DW/32 in a word, each of
-// which `here` names.  The walk goes on as far as the headers' lengths allow; what they say is
-// judged from registers one cycle later (`verdict`), and why a frame is passed over is counted once
-// it is over (`passed`), because a frame that ends too early is that before it is anything else.
+// which has a bit of its own in `here`.  The walk goes on as far as the headers' lengths allow; what
+// they say is judged from registers one cycle later (`verdict`), and why a frame is passed over is
+// counted once it is over (`passed`), because a frame that ends too early is that before it is
+// anything else.
 //
 // Taken as the software does: lengths have to agree, no fragments; checksums are not looked at (a
 // capture has them before they are filled in, and the MAC has checked the frame).  A word is walked
@@ -80,16 +81,16 @@ module ethernet_filter #(
   localparam int PORT_LOW = 8 * (2 - layout::FRAME_UDP_DESTINATION_PORT_AT % 4);
   localparam int UDP_LENGTH_LOW = 8 * (2 - layout::FRAME_UDP_LENGTH_AT % 4);
   localparam int MAX_TAGS = 4;
+  // In narrow words the word before the messages has pieces only that are followed by the next one,
+  // whatever stands in them: where the walk will be is known from where it is.
+  localparam bit IS_NARROW = MOLD_LAST - 2 * PIECES + 1 >= UDP;
 
   function automatic logic is_tag(input logic [15:0] ether_type);
     is_tag = ether_type == layout::FRAME_ETHER_TYPE_VLAN | ether_type == layout::FRAME_ETHER_TYPE_QINQ
         | ether_type == layout::FRAME_ETHER_TYPE_QINQ_OLD;
   endfunction
 
-  // Small steps in look-up tables: a carry chain is slower than these are.
-  function automatic logic [4:0] next_of(input logic [4:0] n);
-    next_of = {n[4] ^ &n[3:0], n[3] ^ &n[2:0], n[2] ^ &n[1:0], n[1] ^ n[0], ~n[0]};
-  endfunction
+  // A small step in look-up tables: a carry chain is slower.
   function automatic logic [3:0] less_one(input logic [3:0] n);
     less_one = {n[3] ^ ~|n[2:0], n[2] ^ ~|n[1:0], n[1] ^ ~n[0], ~n[0]};
   endfunction
@@ -101,14 +102,15 @@ module ethernet_filter #(
 
   // ------------------------------------------------------------ the walk
   logic first;
-  logic [4:0] here_q;
+  logic [REST:0] here_q;
   logic [2:0] tags_q;
   logic [3:0] options, options_q;
   logic [15:0] tail;  // the last two bytes of the word before
   logic [16:0] length_q;
   logic has_type_q, is_ipv6_q, is_other_q, has_ip_q, has_mold_q;
 
-  logic [4:0] here;
+  logic [REST:0] here, after;
+  logic takes_tag, is_ip_type;
   logic [2:0] tags;
   logic has_type, is_ipv6, is_other, has_ip, has_mold;
   logic has_udp, has_sequence, has_count;
@@ -119,6 +121,7 @@ module ethernet_filter #(
   logic [31:0] address, address_q;
   logic [159:0] header, header_q;  // of the MoldUDP64 packet
   logic [31:0] piece;
+  logic [PIECES-1:0] ends_at;      // so many pieces behind this word is the header's last one
   logic [PIECES-1:0] start_piece;  // the last piece of the header is this one of the word
   logic [7:0] lanes[0:B+1];  // two bytes of the word before, then the word
 
@@ -136,56 +139,62 @@ module ethernet_filter #(
          udp_length_q, header_q};
     {has_udp, has_sequence, has_count} = '0;
     piece = '0;
+    after = '0;
+    {takes_tag, is_ip_type} = '0;
     for (int j = 0; j < PIECES; j = j + 1) begin
       piece = {lanes[4*j], lanes[4*j+1], lanes[4*j+2], lanes[4*j+3]};
       if (has[4*j+2]) begin
-        if (here == LENGTH_HERE) begin
+        if (here[LENGTH_HERE]) begin
           {version, header_words} = piece[VERSION_LOW+:8];
           total = piece[TOTAL_LOW+:16];
         end
-        if (here == FRAGMENT_HERE) is_fragment = piece[FRAGMENT_LOW+:14] != 0;
-        if (here == PROTOCOL_HERE) protocol = piece[PROTOCOL_LOW+:8];
-        if (here == ADDRESS_HERE) address = piece;
-        if (here == PORT_HERE) port = piece[PORT_LOW+:16];
-        if (here == UDP_LENGTH_HERE) udp_length = piece[UDP_LENGTH_LOW+:16];
+        if (here[FRAGMENT_HERE]) is_fragment = piece[FRAGMENT_LOW+:14] != 0;
+        if (here[PROTOCOL_HERE]) protocol = piece[PROTOCOL_LOW+:8];
+        if (here[ADDRESS_HERE]) address = piece;
+        if (here[PORT_HERE]) port = piece[PORT_LOW+:16];
+        if (here[UDP_LENGTH_HERE]) udp_length = piece[UDP_LENGTH_LOW+:16];
         for (int k = 0; k <= MOLD_LAST - MOLD; k = k + 1)
-          if (here == MOLD + k) header[32*(MOLD_LAST-MOLD-k)+:32] = piece;
-        if (here == ETHER) begin
-          if (is_tag(piece[15:0]) & tags != MAX_TAGS) tags = tags + 3'd1;
-          else begin
-            has_type = 1'b1;
-            is_ipv6 = piece[15:0] == layout::FRAME_ETHER_TYPE_IPV6;
-            is_other = ~is_ipv6 & piece[15:0] != layout::FRAME_ETHER_TYPE_IPV4;
-            here = piece[15:0] == layout::FRAME_ETHER_TYPE_IPV4 ? 5'(IP) : 5'(REST);
-          end
-        end else if (here == IP_END - 1) begin
+          if (here[MOLD+k]) header[32*(MOLD_LAST-MOLD-k)+:32] = piece;
+        is_ip_type = piece[15:0] == layout::FRAME_ETHER_TYPE_IPV4;
+        takes_tag = here[ETHER] & (is_tag(piece[15:0]) & tags != MAX_TAGS);
+        if (takes_tag) tags = {tags[2] ^ &tags[1:0], tags[1] ^ tags[0], ~tags[0]};
+        if (here[ETHER] & ~takes_tag) begin
+          has_type = 1'b1;
+          is_ipv6 = piece[15:0] == layout::FRAME_ETHER_TYPE_IPV6;
+          is_other = ~is_ipv6 & ~is_ip_type;
+        end
+        if (here[IP_END-1]) begin
           has_ip = 1'b1;
           options = options_of(header_words);
-          here = options == 0 ? 5'(UDP) : 5'(OPTION);
-        end else if (here == OPTION) begin
-          options = less_one(options);
-          if (options == 0) here = 5'(UDP);
-        end else if (here == MOLD_LAST) begin
+        end
+        if (here[OPTION]) options = less_one(options);
+        if (here[UDP_END-1]) has_udp = 1'b1;
+        if (here[MOLD_LAST]) begin
           {has_mold, has_count} = '1;
           has_sequence = j != 0;  // else its last bytes came with the word before
-          here = 5'(REST);
-        end else if (here != REST) begin
-          if (here == UDP_END - 1) has_udp = 1'b1;
-          here = next_of(here);
         end
+        after = here << 1;
+        after[ETHER] = after[ETHER] | takes_tag;
+        after[IP] = here[ETHER] & is_ip_type;
+        after[OPTION] = (here[IP_END-1] | here[OPTION]) & options != 0;
+        after[UDP] = (here[IP_END-1] | here[OPTION]) & options == 0;
+        after[REST] = here[REST] | here[MOLD_LAST] | (here[ETHER] & ~takes_tag & ~is_ip_type);
+        here = after;
       end
     end
     // From the UDP header on every piece is followed by the next.
+    for (int j = 0; j < PIECES; j = j + 1)
+      ends_at[j] = IS_NARROW ? here_q[MOLD_LAST-j-PIECES] : here[MOLD_LAST-j];
     {is_next, next_lane} = '0;
     for (int j = 0; j < PIECES; j = j + 1)
-      if (fresh & ~last & here == MOLD_LAST - j) begin
+      if (fresh & ~last & has[B-2] & ends_at[j]) begin
         is_next = 1'b1;
-        next_lane = LB'(4 * j + 2);
+        next_lane = next_lane | LB'(4 * j + 2);
       end
     start_count = '0;
     for (int j = 0; j < PIECES; j = j + 1)
       if (start_piece[j]) start_count = start_count | {lanes[4*j+2], lanes[4*j+3]};
-    if (here == MOLD_LAST & has[B]) begin
+    if (ends_at[0] & has[B]) begin
       has_sequence = 1'b1;
       header[31:16] = {lanes[B], lanes[B+1]};
     end
@@ -196,11 +205,11 @@ module ethernet_filter #(
     if (fresh) begin
       first <= last;
       starts <= is_next;
-      for (int j = 0; j < PIECES; j = j + 1) start_piece[j] <= here == MOLD_LAST - j;
+      start_piece <= ends_at;
       if (first) tag <= tag + 16'd1;
       tail <= {lanes[B], lanes[B+1]};
       length_q <= (first ? 17'd0 : length_q) + 17'(bytes);
-      {here_q, tags_q, options_q} <= {last ? 5'd0 : here, tags, options};
+      {here_q, tags_q, options_q} <= {last ? (REST + 1)'(1) : here, tags, options};
       {has_type_q, is_ipv6_q, is_other_q, has_ip_q, has_mold_q} <=
           {has_type, is_ipv6, is_other, has_ip, has_mold};
       {version_q, header_words_q, total_q, is_fragment_q, protocol_q, address_q, port_q} <=
@@ -215,7 +224,7 @@ module ethernet_filter #(
     if (rst) begin
       {judged, sequence_done, count_done, over_1} <= '0;
       first <= 1'b1;
-      here_q <= '0;
+      here_q <= (REST + 1)'(1);
       starts <= 1'b0;
       tag <= '0;
     end
@@ -235,11 +244,16 @@ module ethernet_filter #(
   assign payload = payload_now;
   logic over_1, bad_1;
   wire [16:0] ip_bytes = {11'd0, header_words_q, 2'd0};
-  wire is_invalid = version_q != 4 | header_words_q < layout::FRAME_IPV4_LENGTH / 4 | total_q < ip_bytes;
+  // Bytes behind the IP header; negative: in bit 16.  In narrow words its length is known long before
+  // that of UDP, or before the header is over.
+  wire [16:0] ip_room_now = {1'b0, total_q} - ip_bytes;
+  logic [16:0] ip_room_q;
+  wire [16:0] ip_room = IS_NARROW ? ip_room_q : ip_room_now;
+  wire is_invalid = version_q != 4 | header_words_q < layout::FRAME_IPV4_LENGTH / 4 | ip_room[16];
   wire is_udp = protocol_q == layout::FRAME_IP_PROTOCOL_UDP;
-  wire is_udp_wrong = total_q < ip_bytes + layout::FRAME_UDP_LENGTH
+  wire is_udp_wrong = ip_room < layout::FRAME_UDP_LENGTH
       | udp_length_q < layout::FRAME_UDP_LENGTH
-      | ip_bytes + udp_length_q > {1'b0, total_q};
+      | {1'b0, udp_length_q} > ip_room;
   wire is_mold_short = udp_length_q < MOLD_MIN;
   always_comb begin
     line_now = '0;
@@ -284,6 +298,7 @@ module ethernet_filter #(
     verdict <= judged;
     wanted <= ~is_invalid & ~is_fragment_q & is_udp & ~is_udp_wrong & |hits & ~is_mold_short;
     line <= line_now;
+    ip_room_q <= ip_room_now;
     {over_2, bad_2, invalid_2, fragment_2, udp_2} <=
         {over_1, bad_1, is_invalid, is_fragment_q, is_udp};
     tcp_2 <= protocol_q == layout::FRAME_IP_PROTOCOL_TCP;

@@ -66,10 +66,10 @@ module parse #(
   localparam int LB = $clog2(B);
   localparam int ROWS = (layout::MESSAGE_BYTES + B - 1) / B;
   logic fresh, starts, judged, verdict, wanted, sequence_done, count_done;
-  logic over, over_bad, over_damaged, decides, decided, take, stale;
+  logic over, over_bad, over_damaged, decides, decided, take, skips, stale;
   logic is_next;
   logic [LB-1:0] next_lane, lane, begin_lane;
-  logic [15:0] start_count, payload, message_count, tag, skip, length;
+  logic [15:0] start_count, payload, message_count, tag, length;
   logic [$clog2(LINES)-1:0] line, stale_line;
   logic [79:0] session;
   logic [63:0] sequence_number;
@@ -92,7 +92,7 @@ module parse #(
       .clk(clk), .rst(rst), .orders_live(orders_live), .judged(judged), .verdict(verdict),
       .wanted(wanted), .line(line), .sequence_done(sequence_done), .count_done(count_done),
       .session(session), .sequence_number(sequence_number), .message_count(message_count),
-      .message(taken), .decides(decides), .decided(decided), .take(take), .skip(skip),
+      .ended(message), .message(taken), .decides(decides), .decided(decided), .take(take), .skips(skips),
       .stale(stale), .stale_line(stale_line), .events(line_events), .duplicates(duplicates),
       .gap_messages(gap_messages));
   mold_splitter #(.DW(DW), .ROWS(ROWS)) splitter (
@@ -128,12 +128,11 @@ module parse #(
   localparam int TIME_LOW =
       8 * (layout::ITCH50_SYSTEM_EVENT_TIMESTAMP_AT + layout::ITCH50_SYSTEM_EVENT_TIMESTAMP_BYTES);
   layout::decoded_t fields;
-  logic [15:0] skipped;
   itch_fields decode (
       .message(bytes[DW*ROWS-1-:8*layout::MESSAGE_BYTES]), .length(length), .out(fields));
   wire [15:0] own_locate = bytes[DW*ROWS-LOCATE_LOW+:16];
   wire [47:0] now = bytes[DW*ROWS-TIME_LOW+:48];
-  wire is_new = message & take & skipped == skip;
+  wire is_new = message & take & ~skips;
   wire is_known = fields.kind != layout::KIND_UNKNOWN & fields.kind != layout::KIND_MALFORMED;
   wire is_late = now < engine_time;
   wire [47:0] time_now = is_known & ~is_late ? now : engine_time;
@@ -147,6 +146,14 @@ module parse #(
          | (fields.kind == layout::KIND_OPERATION & fields.op == layout::OP_ADD));
   assign taken = is_new;
 
+  // The number of inputs: what its low bits carry comes seldom enough for a sum of its own.
+  localparam int NB = 6;
+  logic [NB-1:0] number_low;
+  logic [63-NB:0] number_high, number_more;
+  wire [NB:0] numbered = {1'b0, number_low} + (NB + 1)'(1) + (NB + 1)'(stale);
+  wire [NB:0] counted = {1'b0, number_low} + (NB + 1)'(is_new) + (NB + 1)'(stale);
+  assign input_number = {number_high, number_low};
+
   always_ff @(posedge clk) begin
     out_valid <= is_operation & is_ours;
     out_action <= is_action & is_ours;
@@ -155,16 +162,15 @@ module parse #(
     {out_order_ref, out_new_order_ref} <= {fields.order_ref, fields.new_order_ref};
     {out_is_sell, out_price, out_shares} <= {fields.is_sell, fields.price, fields.shares};
     out_state <= fields.state;
-    out_sideband <= {time_now, input_number + 64'd1 + 64'(stale), tag};
+    out_sideband <= {time_now, numbered[NB] ? number_more : number_high, numbered[NB-1:0], tag};
     {out_gapped, out_gapped_line, out_damaged} <= {stale, stale_line, over_damaged};
-    input_number <= input_number + 64'(is_new) + 64'(stale);
+    number_low <= counted[NB-1:0];
+    if (counted[NB]) number_high <= number_more;
+    number_more <= number_high + 1'b1;
     if (is_new) engine_time <= time_now;
-    // Those that the line knows already come first.
-    if (judged) skipped <= '0;
-    else if (message & skipped != skip) skipped <= skipped + 16'd1;
     if (rst) begin
       {out_valid, out_action, out_gapped, out_damaged} <= '0;
-      {input_number, engine_time, skipped} <= '0;
+      {number_low, number_high, engine_time} <= '0;
     end
   end
 

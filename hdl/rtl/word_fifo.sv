@@ -47,36 +47,44 @@ module word_fifo #(
   wire drops = dropping | (~midway & (full | ~ready));
   wire cuts = ~dropping & midway & full & ~in_last;
   wire enters = in_valid & ~drops;
-  wire leaves = out_valid & out_ready;
-  // A word passes where none waits; else the queue's first goes to the head when there is room.
+  // A word passes where none waits, or goes to the head; behind others it waits in the queue, whose
+  // first goes to the head when there is room.  The parser's `out_ready` comes late: sums stand ready.
   wire is_free = ~has_head & ~has_queue;
   assign out_valid = has_head | (is_free & enters);
-  assign out_has = has_head ? head_has : {in_keep, 1'b1};
+  wire [B:0] word_has = {in_keep, 1'b1};
+  assign out_has = has_head ? head_has : word_has;
   assign {out_bad, out_last, out_bytes, out_data} = has_head ? head : word;
-  wire queues = enters & ~(is_free & out_ready);
+  wire queues = enters & (has_queue | (has_head & ~out_ready));
   wire loads = ~has_head | out_ready;
   logic queue_valid;
   logic [DW+BW+1:0] queue_word;
   logic [B:0] head_has;
   logic [AW:0] queued;
-  wire [AW:0] queued_next = queued + (AW + 1)'(queues) - (AW + 1)'(queue_valid & loads);
-  wire [AW:0] waiting_next = waiting + (AW + 1)'(enters) - (AW + 1)'(leaves);
+  wire leaves = out_valid & out_ready;
+  wire unqueues = queue_valid & loads;
+  // Less one is the inverse of the inverse and one: sums that a mapper does not make one of.
+  wire [AW:0] queued_more = queued + 1'b1;
+  wire [AW:0] queued_less = ~(~queued + 1'b1);
+  wire [AW:0] waiting_more = waiting + 1'b1;
+  wire [AW:0] waiting_less = ~(~waiting + 1'b1);
   // verilator lint_off PINCONNECTEMPTY
-  book_fifo #(.W(DW + BW + 2), .DEPTH(DEPTH)) words (
+  book_fifo #(.W(DW + BW + 2), .DEPTH(DEPTH), .PASSES(0)) words (
       .clk(clk), .rst(rst), .in_valid(queues), .in_data(word), .out_valid(queue_valid),
       .out_ready(loads), .out_data(queue_word), .lost(), .dropped(), .peak());
   // verilator lint_on PINCONNECTEMPTY
   always_ff @(posedge clk) begin
     if (loads) begin
-      has_head <= queue_valid;
-      head <= queue_word;
-      for (int i = 0; i <= B; i = i + 1) head_has[i] <= queue_word[DW+:BW] >= BW'(i);
+      has_head <= has_queue ? queue_valid : enters & ~(is_free & out_ready);
+      head <= has_queue ? queue_word : word;
+      for (int i = 0; i <= B; i = i + 1)
+        head_has[i] <= has_queue ? queue_word[DW+:BW] >= BW'(i) : word_has[i];
     end
-    queued <= queued_next;
-    // Without waiting for the sum: the parser's `out_ready` comes late.
+    if (queues & ~unqueues) queued <= queued_more;
+    if (unqueues & ~queues) queued <= queued_less;
     has_queue <= queues | queued > 1 | (queued != 0 & ~loads) | (queued != 0 & ~queue_valid);
     if (32'(waiting) > peak) peak <= 32'(waiting);
-    waiting <= waiting_next;
+    if (enters & ~leaves) waiting <= waiting_more;
+    if (leaves & ~enters) waiting <= waiting_less;
     full <= waiting >= (AW + 1)'(DEPTH - 4);  // a cycle late
     lost <= in_valid & ~dropping & (drops | cuts);
     if (in_valid) begin

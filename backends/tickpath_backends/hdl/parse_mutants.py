@@ -20,7 +20,7 @@ MUTANTS = (
     Mutant(
         "UDP longer than IP",
         "ethernet_filter",
-        "| ip_bytes + udp_length_q > {1'b0, total_q};",
+        "| {1'b0, udp_length_q} > ip_room;",
         ";",
     ),
     Mutant(
@@ -32,7 +32,7 @@ MUTANTS = (
     Mutant(
         "one option too few", "ethernet_filter", "options = less_one(options);", "options = '0;"
     ),
-    Mutant("known messages come again", "line_check", "skip <= old;", "skip <= '0;"),
+    Mutant("known messages come again", "line_check", "~is_ahead & behind != 0;", "1'b0;"),
     Mutant("all of a gap is believed", "line_check", "is_far & is_seen_far &", "1'b0 &"),
     Mutant(
         "far is one too near",
@@ -53,7 +53,10 @@ MUTANTS = (
         "is_same <= 1'b1;",
     ),
     Mutant(
-        "an end is 65,535 messages", "line_check", "is_end ? 16'd0 : message_count", "message_count"
+        "an end is 65,535 messages",
+        "line_check",
+        "is_empty = is_end | is_beat;",
+        "is_empty = is_beat;",
     ),
     Mutant(
         "a packet's lines mixed",
@@ -73,11 +76,13 @@ MUTANTS = (
         "none_left <= (start ? start_count : left) == 16'd1;",
         "none_left <= (start ? start_count : left) == 16'd0;",
     ),
-    Mutant("a block beyond the payload", "mold_splitter", "{1'b0, says} <= slack;", "1'b1;"),
+    Mutant(
+        "a block beyond the payload", "mold_splitter", "{1'b0, length_open} > slack_q;", "1'b0;"
+    ),
     Mutant(
         "a small block is not seen",
         "mold_splitter",
-        "& has_rest & is_small & here_masks[says[LB:0]];",
+        "& is_tiny & fits[says[LB-1:0]];",
         "& 1'b0;",
     ),
     Mutant(
@@ -88,9 +93,14 @@ MUTANTS = (
     Mutant(
         "lane of the word before", "aligner", "begun = swapped << {lane, 3'd0};", "begun = swapped;"
     ),
-    Mutant("a gap takes no number", "parse", "64'(is_new) + 64'(stale);", "64'(is_new);"),
+    Mutant(
+        "a gap takes no number",
+        "parse",
+        "(NB + 1)'(is_new) + (NB + 1)'(stale);",
+        "(NB + 1)'(is_new);",
+    ),
     Mutant("time goes back", "parse", "is_known & ~is_late ? now", "is_known ? now"),
-    Mutant("known ones are not passed over", "parse", "take & skipped == skip;", "take;"),
+    Mutant("known ones are not passed over", "parse", "take & ~skips;", "take;"),
     Mutant(
         "locate 0 is a symbol",
         "symbol_filter",
