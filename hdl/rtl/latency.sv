@@ -22,7 +22,9 @@ module latency #(
   localparam int AW = $clog2(BUCKETS);
   (* ram_style = "distributed" *) logic [31:0] counts[0:BUCKETS-1];
   logic [BUCKETS-1:0] used;
-  logic valid, counts_it;
+  logic valid, counts_it, was_beyond;
+  // Sums of 64 bits in halves: the high one counts what the low one carries.
+  wire [32:0] sum_low = {1'b0, clear ? 32'd0 : sum[31:0]} + {1'b0, valid ? cycles : 32'd0};
   logic [31:0] cycles, was;
   logic [AW-1:0] counted_bucket;
   wire [AW-1:0] bucket = cycles[AW-1:0];
@@ -38,15 +40,19 @@ module latency #(
     if (counts_it & ~clear) counts[counted_bucket] <= was + 32'd1;
     used <= (clear ? {BUCKETS{1'b0}} : used);
     if (counts_it & ~clear) used[counted_bucket] <= 1'b1;
-    over <= (clear ? 32'd0 : over) + 32'(valid & beyond);
-    count <= (clear ? 64'd0 : count) + 64'(valid);
-    sum <= (clear ? 64'd0 : sum) + (valid ? 64'(cycles) : 64'd0);
+    was_beyond <= valid & beyond;
+    over <= clear ? 32'd0 : over + 32'(was_beyond);
+    count[31:0] <= (clear ? 32'd0 : count[31:0]) + 32'(valid);
+    if (valid & &count[31:0]) count[63:32] <= count[63:32] + 32'd1;
+    sum[31:0] <= sum_low[31:0];
+    if (sum_low[32]) sum[63:32] <= sum[63:32] + 32'd1;
+    if (clear) {sum[63:32], count[63:32]} <= '0;
     if (valid & (clear | cycles > most)) most <= cycles;
     else if (clear) most <= '0;
     if (valid & (clear | cycles < least)) least <= cycles;
     else if (clear) least <= '1;
     if (rst) begin
-      {valid, counts_it, over, count, sum, most} <= '0;
+      {valid, counts_it, was_beyond, over, count, sum, most} <= '0;
       used <= '0;
       least <= '1;
     end

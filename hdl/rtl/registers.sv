@@ -81,9 +81,14 @@ module registers #(
   always_ff @(posedge clk) begin
     counted <= events;
     counted[register_map::COUNTER_BUS_ERRORS] <= bad_read | bad_write;
-    for (int i = 0; i < N; i = i + 1)
-      counts[i] <= (clear_counts ? 64'd0 : counts[i]) + 64'(counted[i]);
-    cycle <= cycle + 64'd1;
+    // The high half counts where the low one comes to its end: no carry has to go through both.
+    for (int i = 0; i < N; i = i + 1) begin
+      counts[i][31:0] <= (clear_counts ? 32'd0 : counts[i][31:0]) + 32'(counted[i]);
+      if (counted[i] & &counts[i][31:0]) counts[i][63:32] <= counts[i][63:32] + 32'd1;
+      if (clear_counts) counts[i][63:32] <= '0;
+    end
+    cycle[31:0] <= cycle[31:0] + 32'd1;
+    if (&cycle[31:0]) cycle[63:32] <= cycle[63:32] + 32'd1;
     if (rst) {counted, counts, cycle} <= '0;
   end
 
