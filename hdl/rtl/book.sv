@@ -284,13 +284,14 @@ module book #(
   logic comes7, goes7;
   logic [5:0] huge_sym_b, huge_sym_a;
   logic huge_b, huge_a;
-  wire [17:0] live_next = live + 18'(comes7) - 18'(goes7);
+  wire [17:0] live_next = live + {{17{goes7 & ~comes7}}, goes7 ^ comes7};
+  wire is_most = |live[17:$clog2(MOST_LIVE)];  // MOST_LIVE and more: the next one is too many
   always_ff @(posedge clk) begin
     status7 <= status6;
     out_status <= ~v[7] ? '0 : `OP(7) == LOOK ? lost_status : status7;
     {comes7, goes7} <= {accepted6 & ~recall, red6 & gone6 & ~recall};
     live <= live_next;
-    if (v[7] & (status7[3] | comes7 & ~goes7 & live_next > MOST_LIVE)) full_flags[`SYM(7)] <= 1'b1;
+    if (v[7] & (status7[3] | comes7 & ~goes7 & is_most)) full_flags[`SYM(7)] <= 1'b1;
     if (v[7] & status7[7]) odd_flags[`SYM(7)] <= 1'b1;
     if (huge_b) level_flags[huge_sym_b] <= 1'b1;
     if (huge_a) level_flags[huge_sym_a] <= 1'b1;

@@ -24,15 +24,17 @@ module cache_match #(
     output logic [N*QW-1:0]      grown
 );
   localparam int E = 1 + KW + QW;
-  wire [QW-1:0] red_operand = net ? {{(QW-DW-1){difference[DW]}}, difference}
-                                  : ~{{(QW-DW){1'b0}}, red_qty};
+  // `net` comes late: both sums stand ready.
+  logic [N*QW-1:0] lessened, netted;
   always_comb
     for (int i = 0; i < N; i = i + 1) begin
       red_eq[i]    = row[i*E+E-1] && row[i*E+QW+:KW] == red_key;
       ins_eq[i]    = row[i*E+E-1] && row[i*E+QW+:KW] == ins_key;
       ins_after[i] = row[i*E+E-1] && row[i*E+QW+:KW] < ins_key;
       empties[i]   = row[i*E+:QW] == {{(QW-DW){1'b0}}, red_qty};
-      reduced[i*QW+:QW] = row[i*E+:QW] + red_operand + {{(QW-1){1'b0}}, ~net};
+      lessened[i*QW+:QW] = row[i*E+:QW] - {{(QW-DW){1'b0}}, red_qty};
+      netted[i*QW+:QW] = row[i*E+:QW] + {{(QW-DW-1){difference[DW]}}, difference};
+      reduced[i*QW+:QW] = net ? netted[i*QW+:QW] : lessened[i*QW+:QW];
       grown[i*QW+:QW]   = row[i*E+:QW] + {{(QW-DW){1'b0}}, ins_qty};
     end
 endmodule

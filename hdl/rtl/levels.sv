@@ -36,17 +36,23 @@ module levels #(
   logic e1, e2, e3, e4, e5, e6;
   logic [AW-1:0] a1, a2, a3, a4, a5, a6;
   logic [1:0] k1, k2, k3;
-  logic [QW-1:0] d1, d2, d3;
-  logic m1, m2, m3, m4;
+  logic [QW-1:0] d1, d2, d3, x3;  // x3: d3, or its inverse where it is taken off
+  logic m0, m1, m2, m3, m4;
   logic [QW-1:0] q, q4, q5, q6, q7;
+  wire is1 = e3 && a3 == a2;
+  wire is2 = e4 && a4 == a2;
+  wire is3 = e5 && a5 == a2;
+  wire is4 = e6 && a6 == a2;
   logic some4, some5;
   ram #(.W(QW), .AW(AW)) quantities (
       .clk(clk), .we(clr | e4), .wa(clr ? clr_a : a4), .wd(clr ? {QW{1'b0}} : q4),
       .ra(en ? {sym, pos} : {e_sym, e_pos}), .q(q));
   assign e_qty = q;
-  wire [QW-1:0] was = m1 ? q4 : m2 ? q5 : m3 ? q6 : m4 ? q7 : q;
+  // The youngest of the changes ahead, of which one flag at most is set.
+  wire [QW-1:0] was = ({QW{m1}} & q4) | ({QW{m2}} & q5) | ({QW{m3}} & q6) | ({QW{m4}} & q7)
+                    | ({QW{m0}} & q);
   wire more = k3 == MORE;
-  wire [QW-1:0] sum = was + (more ? d3 : ~d3) + {{(QW - 1) {1'b0}}, ~more};
+  wire [QW-1:0] sum = was + x3 + {{(QW - 1) {1'b0}}, ~more};
 
   (* ram_style = "distributed" *) logic [31:0] words[0:(1<<(AW-5))-1];
   (* ram_style = "distributed" *) logic [31:0] groups[0:(1<<SW)-1];
@@ -62,10 +68,12 @@ module levels #(
     {a2, a3, a4, a5, a6} <= {a1, a2, a3, a4, a5};
     {k1, k2, k3} <= {kind, k1, k2};
     {d1, d2, d3} <= {qty, d1, d2};
-    m1 <= e3 && a3 == a2;
-    m2 <= e4 && a4 == a2;
-    m3 <= e5 && a5 == a2;
-    m4 <= e6 && a6 == a2;
+    x3 <= k2 == MORE ? d2 : ~d2;
+    m1 <= is1;
+    m2 <= is2 & ~is1;
+    m3 <= is3 & ~(is1 | is2);
+    m4 <= is4 & ~(is1 | is2 | is3);
+    m0 <= ~(is1 | is2 | is3 | is4);
     q4 <= k3 == NONE ? '0 : sum;
     some4 <= more | (k3 != NONE && was != d3);
     {q5, q6, q7} <= {q4, q5, q6};

@@ -59,6 +59,19 @@ module rescan #(
       for (k = W - 1; k >= 0; k = k - 1) if (x[k]) lowest = k[BL-1:0];
     end
   endfunction
+  // In groups, none of which waits for the one before: a borrow would.
+  localparam int G = W < 8 ? W : 8;
+  function automatic logic [W-1:0] but_lowest(input logic [W-1:0] x);
+    logic [W/G-1:0] some, earlier;
+    integer g, k;
+    begin
+      for (g = 0; g < W / G; g = g + 1) some[g] = |x[G*g+:G];
+      for (g = 0; g < W / G; g = g + 1) earlier[g] = |(some & ~({(W / G) {1'b1}} << g));
+      for (g = 0; g < W / G; g = g + 1)
+        for (k = 0; k < G; k = k + 1)
+          but_lowest[G*g+k] = x[G*g+k] & (earlier[g] | |(x[G*g+:G] & ~({G{1'b1}} << k)));
+    end
+  endfunction
   always_comb
     for (int w = 0; w < 8; w = w + 1)
       mine[w] = row_valid[w] && row_order[w][OW-1-:6] == symbol && row_order[w][75] == sell;
@@ -101,7 +114,7 @@ module rescan #(
       end
       ROWS: begin
         sub <= sub + GW'(reads);
-        if (reads & &sub) left <= left & (left - 1'b1);
+        if (&sub) left <= but_lowest(left);
         if (hit) begin
           {ways, held} <= {mine, row_order};
           found[hit_bit] <= 1'b1;

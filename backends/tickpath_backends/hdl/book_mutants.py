@@ -26,7 +26,7 @@ MUTANTS = (
         for d in range(3, 7)
     ),
     *(
-        Mutant(f"level not forwarded at {d}", "levels", f"m{d} <= e{d + 2} &&", f"m{d} <= 1'b0 &&")
+        Mutant(f"level not forwarded at {d}", "levels", f"is{d} = e{d + 2} &&", f"is{d} = 1'b0 &&")
         for d in range(1, 5)
     ),
     Mutant("bits not forwarded", "levels", "e5 && a5[AW-1:5] == a4[AW-1:5] ? word5 :", ""),
