@@ -287,10 +287,11 @@ class HlsExecutor:
             trigger = compiled("trigger", "trigger_step")
             risk = compiled("risk", "risk_step")
             encoder = compiled(*_ENCODERS[config.orders.protocol])
-            prints = [compiled("indicators", n) for n in ("vwap_step", "vwap_undo", "ema_step")]
+            vwap, undo = compiled("indicators", "vwap_step"), compiled("indicators", "vwap_undo")
+            average = compiled("indicators", "ema_step")
         except HdlError as error:
             raise BackendError(f"fpga-hls: {error}") from None
-        self._functions = trigger, risk, encoder, *prints
+        self._functions = trigger, risk, encoder, vwap, undo, average
         """Their memory, which lives as long as the executor does."""
         names = [*profile.symbols]
         self._parameters = _records(
@@ -306,9 +307,9 @@ class HlsExecutor:
         is_fix = config.orders.protocol == "fix44"
         write = _write_with(encoder, is_fix)
         for name, value in dslx_indicators.divisor_of(config.indicators.ema_window).items():
-            prints[-1].frame.inputs[1][name] = value
+            average.frame.inputs[1][name] = value
         self._indicators_at = behind
-        indicators = dslx_indicators.indicators_with(*prints, behind)
+        indicators = dslx_indicators.indicators_with(vwap, undo, average, behind)
         options["strategy"] = _strategy_with(trigger, self._parameters, judge, write, indicators)
         self.engine = Engine(config, **options)
         self._decoder = Decoder(fields, config)
