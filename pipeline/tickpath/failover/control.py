@@ -115,11 +115,11 @@ class Control:
             chunks = [view[at : at + CHUNK_BYTES] for at in range(0, len(view), CHUNK_BYTES)]
             digests = [hashlib.blake2b(each, digest_size=16).hexdigest() for each in chunks]
             first = json.dumps({**said, "chunks": digests} if chunks else said).encode()
-            *parts, last = who, b"", first, *chunks
-            for part in parts:
+            parts: list[bytes | memoryview] = [who, b"", first, *chunks]
+            for part in parts[:-1]:
                 self._socket.send(part, zmq.NOBLOCK | zmq.SNDMORE)
                 sent += 1
-            self._socket.send(last, zmq.NOBLOCK)
+            self._socket.send(parts[-1], zmq.NOBLOCK)
         except (zmq.ZMQError, MemoryError):
             self.counters["answers_not_sent"] += 1
             if sent:  # what has begun must end before another answer; its parts are too few
