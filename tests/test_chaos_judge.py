@@ -14,7 +14,7 @@ from tickpath.chaos.judge import Judge
 from tickpath.exchange.config import Exchange
 from tickpath.exchange.journal import Journal, Kind
 from tickpath.failover.gateway_store import GatewayStore
-from tickpath.wire.gateway import Outcome
+from tickpath.wire.gateway import NO_POSITION, Outcome
 from tickpath.wire.ouch50 import OUCH50_INBOUND
 
 OFFSET_NS = 1_000
@@ -215,6 +215,20 @@ def test_acknowledged_inputs_that_a_new_active_does_not_have(story):
     )
     assert story.judge.records_lost == 10
     assert story.judge.judge() == []
+
+
+def test_what_the_exchange_says_it_never_saw_is_passed_over(story):
+    story.handed(order(1), order(2), order(3))
+    story.received(order(1))
+    story.gateway.append_outcome(1, NO_POSITION, Outcome.UNKNOWN, order(1), 1)
+    assert story.judge.judge() == []
+    (finding,) = story.judge._missing()
+    assert finding.startswith("lost: 2 messages")
+    story.gateway.append_outcome(1, NO_POSITION, Outcome.NEVER_RECEIVED, order(2), 1)
+    story.received(order(3))
+    assert (story.judge.judge(), story.judge._missing()) == ([], [])
+    story.received(order(2))
+    assert "foreign: message 3 at the exchange is not the next of the stream" in story.judge.judge()
 
 
 def resting(story, monkeypatch, epochs, compared) -> list[str]:

@@ -24,6 +24,7 @@ from tickpath.failover.gateway_record import (
     HANDED,
     HANDED_FIELDS,
     HEADER,
+    OUTCOME,
     OUTCOME_FIELDS,
     read_record,
 )
@@ -112,6 +113,8 @@ class Evidence:
         self.handed: list[Handed] = []
         self.outcomes: dict[int, Outcome] = {}
         """By the position of the message."""
+        self.never_received: set[bytes] = set()
+        """Messages that were on a line which ended, and that the exchange says it never saw."""
         self.epochs: list[tuple[int, str]] = []
         """As the gateway took them, with the node."""
         self.findings: list[str] = []
@@ -170,6 +173,8 @@ class Evidence:
             _, _, position, reason, _ = OUTCOME_FIELDS.unpack_from(body)
             if position != NO_POSITION:
                 self.outcomes[position] = Outcome(reason)
+            elif reason == Outcome.NEVER_RECEIVED:
+                self.never_received.add(body[OUTCOME.length :])
 
     def reigns(self) -> list[Reign]:
         """Who became active, by what the nodes said; by epoch."""

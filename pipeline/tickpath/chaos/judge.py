@@ -116,13 +116,20 @@ class Judge:
         handed = self.evidence.handed
         if self._at >= len(handed):
             return False
+        if handed[self._at].raw in self.evidence.never_received:
+            return True  # and the judge sees that it did not come: it would be foreign
         outcome = self.evidence.outcomes.get(handed[self._at].position)
         return outcome is not None and outcome < NEVER_SENT_BELOW
 
     def _missing(self) -> list[str]:
         """What was taken and has not come; at rest there must be nothing."""
         left = self.evidence.handed[self._at :]
-        unsaid = [each for each in left if each.position not in self.evidence.outcomes]
+        unsaid = [
+            each
+            for each in left
+            if each.position not in self.evidence.outcomes
+            and each.raw not in self.evidence.never_received
+        ]
         if not unsaid:
             return []
         first = unsaid[0].position
