@@ -29,6 +29,9 @@ SESSION = "REHEARSAL"
 SYMBOLS = ("AAA=150", "BBB=20", "CCC=75")
 GROUP, RELAYED_GROUP = "239.255.79.1", "239.255.79.2"
 RING_BYTES = 1 << 24
+ORDERS = 1 << 22
+"""Order slots of a node: at `Layout.rate` references a second, for a group that lives two hours.
+A page of 1,024 of them is held while one of its orders lives."""
 LOOPBACK = "127.0.0.1"
 WIRE = "wire"
 _PORTS = {"orders": 26400, "requests": 26478, "feed": 26477, "gateway": 26500}
@@ -260,7 +263,7 @@ class Places:
         if layout.journals:
             node["journal"] = str(self.journal(name))
         return {
-            "capacity": {"symbols": 64, "orders": 1 << 17, "overflow_levels": 4096, "trades": 1024},
+            "capacity": {"symbols": 64, "orders": ORDERS, "overflow_levels": 4096, "trades": 1024},
             "strategy": {"name": STRATEGY},
             "risk": {"max_position": 1_000_000, "off": ["self_match", "price_collar"]},
             "trade": {
