@@ -17,6 +17,7 @@ from gateway_house import free_port
 from tickpath.exchange.server import Server
 from tickpath.failover.gateway_config import GatewayConfig
 from tickpath.failover.gateway_server import GatewayServer
+from tickpath.failover.member import Member
 from tickpath.failover.node import Node
 from tickpath.failover.node_config import NodeConfig, checked_node
 from tickpath.failover.witness_server import WitnessServer, WitnessSettings
@@ -223,3 +224,8 @@ def positions_of(node: Node) -> dict[str, int]:
         for symbol, b in node.engine.symbols.items()
         if table[b]["quantity"]
     }
+
+
+def gate_of(node: Node) -> tuple[Member, ...]:
+    """Whose acknowledgements a node's orders wait for; nobody's as well where it is shut."""
+    return node.leading.gate or ()

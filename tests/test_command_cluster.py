@@ -225,8 +225,9 @@ def test_all_is_well_and_the_role_is_handed_over_and_back(desk, tmp_path):
     assert nobody.exit_code == 1 and "c is not in sync" in nobody.stderr
     done = desk.run("switchover", "--config", a)
     assert done.exit_code == 0 and "handed over at record" in done.stdout, done.output
+    assert re.search(r"no order could leave for [\d.]+ ms; [\d.]+ ms from order", done.stdout)
     desk.settle("b")
-    done = desk.run("switchover", "--config", a, "--to", "a")
+    done = desk.run("switchover", "--config", a, "--to", "a", "--timeout", "20")
     assert done.exit_code == 0, done.output
     desk.settle("a")
     roles = desk.keys["a"].with_name("roles")

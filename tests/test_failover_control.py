@@ -1,6 +1,7 @@
 """Who may ask a node and who may change it: nodes over TCP, operators by a socket of this host."""
 
 import grp
+import hashlib
 import json
 import os
 import socket
@@ -19,7 +20,16 @@ from gateway_house import free_port
 from tickpath.config import ConfigError
 from tickpath.failover import questions as asked
 from tickpath.failover import role_event as told
-from tickpath.failover.control import MOST_PART_BYTES, Control, Words, ask
+from tickpath.failover.control import (
+    MOST_ANSWER_PARTS,
+    MOST_LATER,
+    MOST_PART_BYTES,
+    NOTHING,
+    Content,
+    Control,
+    Words,
+    ask,
+)
 from tickpath.failover.control_error import ControlError
 from tickpath.failover.curve import Keys, load_keys, write_keys
 from tickpath.failover.operator_control import OperatorControl, ask_operator
@@ -48,6 +58,8 @@ while True:
         print("limited", flush=True)
 """
 PIECE = bytes(range(256)) * 10_000
+CHUNKS = [memoryview(PIECE)[at : at + (1 << 20)] for at in range(0, len(PIECE), 1 << 20)]
+CONTENT = Content(CHUNKS, [hashlib.blake2b(each, digest_size=16).hexdigest() for each in CHUNKS])
 
 
 class Served:
@@ -75,10 +87,10 @@ def answering(heard: list) -> Callable:
         heard.append(question)
         match question:
             case asked.Snapshot():
-                return {"record_number": 7}, PIECE
+                return {"record_number": 7}, CONTENT
             case asked.StateDigest():
                 raise ControlError("no digest today")
-        return {"state": "STANDBY"}, b""
+        return {"state": "STANDBY"}, NOTHING
 
     return answer
 
@@ -225,6 +237,94 @@ def test_what_is_no_question_is_counted_and_answered(heard, address):
         control.close()
     assert heard == [asked.Status()]
     assert control.counters["malformed"] == len(BAD) + 3
+
+
+def test_parts_beyond_a_question_are_thrown_away_and_counted(heard, address):
+    control = Control(address, answering(heard))
+    context = zmq.Context()
+    raw = context.socket(zmq.DEALER)
+    raw.connect(f"tcp://{address}")
+    try:
+        with Served(control.serve):
+            raw.send_multipart([b"", b'{"ask":"status"}', *[b"more"] * 5_000])
+            assert raw.poll(5_000)
+            assert "no question" in json.loads(raw.recv_multipart()[1])["error"]
+            assert ask(address, ask="status")[0] == {"state": "STANDBY"}
+    finally:
+        context.destroy(linger=0)
+        control.close()
+    assert control.counters["parts_thrown_away"] == 4_999 and heard == [asked.Status()]
+
+
+def test_an_answer_of_too_many_parts_is_not_read_on(address):
+    context = zmq.Context()
+    node = context.socket(zmq.ROUTER)
+    node.bind(f"tcp://{address}")
+
+    def serve():
+        who, *_ = node.recv_multipart()
+        node.send_multipart([who, b"", b"{}", *[b"chunk"] * (MOST_ANSWER_PARTS + 1)])
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        with pytest.raises(ControlError, match=f"more than {MOST_ANSWER_PARTS} parts"):
+            ask(address, 5_000, ask="snapshot")
+    finally:
+        thread.join()
+        context.destroy(linger=0)
+
+
+class Slow:
+    """An answer that takes some turns, and fails where it has no words."""
+
+    def __init__(self, turns: int, words: dict | None) -> None:
+        self.turns, self.words, self.is_ended = turns, words, False
+
+    def answer(self):
+        self.turns -= 1
+        if self.turns > 0:
+            return None
+        if self.words is None:
+            raise ControlError("it came to nothing")
+        return self.words, NOTHING
+
+    def end(self):
+        self.is_ended = True
+
+
+def test_answers_that_take_a_while_keep_nobody_waiting(address):
+    made = []
+
+    def answer(question):
+        if isinstance(question, asked.Status):
+            return {"turns": made[0].turns}, NOTHING
+        made.append(Slow(1 << 62 if len(made) != 1 else 50, {"number": len(made)}))
+        return made[-1]
+
+    control = Control(address, answer)
+    context = zmq.Context()
+    raw = context.socket(zmq.DEALER)
+    raw.connect(f"tcp://{address}")
+    said = []
+    try:
+        with Served(control.serve):
+            for _ in range(MOST_LATER + 1):
+                raw.send_multipart([b"", b'{"ask":"snapshot"}'])
+            while len(said) < 2:
+                assert raw.poll(5_000)
+                said.append(json.loads(raw.recv_multipart()[1]))
+            assert ask(address, ask="status")[0]["turns"] > 0
+            made[0].words, made[0].turns = None, 1
+            assert raw.poll(5_000)
+            assert json.loads(raw.recv_multipart()[1]) == {"error": "it came to nothing"}
+    finally:
+        context.destroy(linger=0)
+        control.close()
+    refused = {"error": f"{MOST_LATER} answers are being made already: ask again"}
+    assert sorted(said, key=str) == [refused, {"number": 1}]
+    assert [each.is_ended for each in made] == [False, False, True, True, True]
+    assert control.counters["refused"] == 2
 
 
 @given(st.binary(max_size=300) | st.text(max_size=100).map(str.encode))

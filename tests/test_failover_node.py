@@ -5,7 +5,7 @@ import time
 import msgspec
 import pytest
 
-from node_hall import Hall, positions_of
+from node_hall import Hall, gate_of, positions_of
 from tickpath.failover.role_event import Force, HoldTrading, ResumeTrading, Switchover
 from tickpath.replica.journal_recover import identity_of
 from tickpath.replica.journal_ring import RingJournal
@@ -41,7 +41,8 @@ def begun(hall: Hall) -> None:
     b = hall.begin("b")
     hall.until(lambda: b.following.transport is not None and not b.role.ready(), "b is never ready")
     hall.until(
-        lambda: hall.nodes["a"]._gate and hall.nodes["a"]._gate[0].name == "b", "b never counts"
+        lambda: [each.name for each in gate_of(hall.nodes["a"])] == ["b"],
+        "b never counts",
     )
     before = hall.taken()
     hall.until(lambda: hall.taken() > before + 50, "no orders with a gate")
@@ -87,15 +88,21 @@ def test_a_third_node_follows_whoever_takes_over(tmp_path):
         """The one active node, once there are some who may take over from it."""
         names = hall.active()
         node = hall.nodes[names[0]] if len(names) == 1 else None
-        noted = node.role.in_sync.noted if node is not None and node._gate else None
-        return node if noted is not None and set(noted.in_sync) == set(node._gate) else None
+        noted = node.role.in_sync.noted if node is not None and gate_of(node) else None
+        return node if noted is not None and set(noted.in_sync) == set(gate_of(node)) else None
 
     try:
         begun(hall)
+        a, b = hall.nodes["a"], hall.nodes["b"]
+        given = a.counters["snapshots_given"], b.counters["snapshots_given"]
         c = hall.begin("c")
         hall.until(
             lambda: c.following.transport is not None and not c.role.ready(), "c is never ready"
         )
+        # The active does not stop for it where a standby can give one.
+        assert any(each.startswith("snapshot of b, record ") for each in hall.said["c"])
+        assert a.counters["snapshots_given"] == given[0]
+        assert b.counters["snapshots_given"] == given[1] + 1
         hall.until(leader, "nobody may take over")
         hall.nodes.pop(leader().settings.name)
         hall.until(leader, "nobody took over with a standby")
@@ -125,6 +132,9 @@ def test_a_switchover_loses_nothing(hall):
     before = hall.taken()
     hall.until(lambda: hall.taken() > before + 50, "b never traded")
     assert a.following.counters["places_lost"] == 0, hall.said
+    pause = b.status()["pause"]
+    assert pause["from"] == "a" and pause["epoch"] == b.role.epoch and pause["is_exact"]
+    assert 0 < pause["pause_ns"] <= pause["orders_ns"] and b.role.counters["notes_inherited"] == 1
     hall.until(lambda: a.following.transport is not None, "a does not follow")
     b.tell(HoldTrading())
     hall.until(lambda: not b.outbox.waiting_bytes and positions_of(b) == hall.positions())
@@ -208,7 +218,7 @@ def test_a_standby_that_diverged_keeps_its_state_for_study_and_loads_anothers(ha
     assert any("diverged behind record" in each for each in hall.said["b"])
     assert list((hall.path / "node-b").glob("diverged-*.snapshot"))
     hall.until(
-        lambda: a._gate and a._gate[0].name == "b" and a._gate[0].incarnation != incarnation,
+        lambda: any(each.name == "b" and each.incarnation != incarnation for each in gate_of(a)),
         "it does not count again",
     )
     a.tell(HoldTrading())

@@ -69,8 +69,11 @@ BEGIN = 1_000 * MS
 A, B, C = Member("a", 1), Member("b", 1), Member("c", 1)
 
 
-def note_of(epoch=1, active=A, in_sync=(B,), is_synchronous=True):
-    return Note(epoch, active, tuple(in_sync), is_synchronous).encode()
+def note_of(epoch=1, active=A, in_sync=(B,), is_synchronous=True, hands_over=False):
+    return Note(epoch, active, tuple(in_sync), is_synchronous, hands_over).encode()
+
+
+HANDING = note_of(hands_over=True)
 
 
 def standing(number=10, epoch=1, position=80, **more):
@@ -139,12 +142,28 @@ class Bench:
         assert self.role.in_sync.noted.in_sync == (member,)
         return self
 
+    def draining(self, to=None):
+        """Handing over, with the note of it recorded."""
+        self.paired()
+        assert kinds(self.step(Switchover(to))) == [RecordNote]
+        assert kinds(self.answer(RecordNote, Recorded, True)) == [Drain]
+        return self
+
+    def handed(self, **more):
+        """Active in epoch 2, which was handed over; its gate is shut."""
+        self.standby()
+        assert kinds(self.step(HandedOver("a", 1, 10))) == [Entered, Acquire]
+        self.answer(Acquire, Acquired, 2, self.now_ns, 50 * MS)
+        assert kinds(self.checked(HANDING, **more)) == [Promote, Entered]
+        return self
+
     def renewed(self, event=Tick(), after_ms=0):  # noqa: B008 - frozen
         """An event, with the lease renewed if that was asked for."""
         actions = self.step(event, after_ms)
-        for action in actions:
+        for action in actions.copy():
             if isinstance(action, Renew):
-                self.step(Renewed(action.request, self.now_ns, 50 * MS))
+                more = self.step(Renewed(action.request, self.now_ns, 50 * MS))
+                actions += [each for each in more if not isinstance(each, Extend)]
         return actions
 
 
@@ -367,10 +386,9 @@ def test_what_the_loop_does_too_late_is_undone():
     late = bench.asked[Freeze]
     bench.step(Beat(3, 1, 12, 12))
     assert bench.step(Frozen(late, standing())) == [Follow()]
-    bench = Bench(drain_timeout_ns=5 * MS).paired()
-    bench.step(Switchover("a"))
+    bench = Bench(drain_timeout_ns=5 * MS).draining("a")
     assert Undrain() in bench.renewed(after_ms=5)
-    assert bench.answer(Drain, Drained, 13, 96) == [Undrain()]
+    assert bench.answer(Drain, Drained, 13, 96)[0] == Undrain()
 
 
 def test_a_candidate_whose_lease_ends_before_it_is_decided():
@@ -709,18 +727,22 @@ def test_what_cannot_be_forced():
 
 def test_a_planned_switchover():
     bench = Bench().paired()
-    assert bench.step(Switchover("a")) == [Drain(bench.asked[Drain])]
+    note = Note(2, B, (A,), hands_over=True).encode()
+    assert bench.step(Switchover("a")) == [RecordNote(bench.asked[RecordNote], 2, note)]
+    assert bench.renewed(Acked(A, 2, 14, True), 5) == [], "trading goes on meanwhile"
+    assert bench.answer(RecordNote, Recorded, True) == [Drain(bench.asked[Drain])]
     assert bench.answer(Drain, Drained, 15, 96) == []
     (stop, entered) = bench.step(Acked(A, 2, 15, True))
     assert stop == StopSending(stop.request, "the role is handed over to a")
     assert entered == Entered("STOPPING", "the role is handed over to a")
-    (release,) = bench.step(Stopped(stop.request))
+    release, *others = bench.step(Stopped(stop.request))
     assert release == Release(release.request, 2)
-    assert bench.step(Released(release.request)) == [
+    assert others == [
         HandOver("a", 2, 15),
         Entered("STANDBY", "a is to take over"),
         Follow(),
     ]
+    assert bench.step(Released(release.request)) == []
     assert bench.step(after_ms=100) == [], "it is the other's turn"
     assert bench.step(Beat(3, 1, 16, 16)) == [
         Done("switchover", "handed over at record 15; epoch 3")
@@ -731,35 +753,73 @@ def test_the_other_side_of_a_switchover_waits_for_no_silence():
     bench = Bench().standby()
     assert bench.step(HandedOver("a", 1, 10)) == [
         Entered("CANDIDATE", "a hands the role over at 10"),
-        ReadStore(1),
+        Acquire(1, 50 * MS),
     ]
     assert bench.step(Beat(1, 2, 10, 10)) == [], "a late beat of the epoch that ended"
-    bench.answer(ReadStore, Stored, 1, None, note_of())
+    assert bench.answer(Acquire, Held, "a", 1) == [], "it is being given back"
+    assert bench.step(after_ms=0.9) == []
+    assert kinds(bench.step(after_ms=0.1)) == [Acquire]
     bench.answer(Acquire, Acquired, 2, bench.now_ns, 50 * MS)
     actions = bench.checked()
     assert kinds(actions) == [Promote, Entered], "the other is about to follow: it is waited for"
     assert kinds(bench.step(Acked(A, 2, 11, True))) == [RecordNote]
-    alone = Bench().standby()
-    alone.step(HandedOver("a", 1, 10))
-    alone.answer(ReadStore, Stored, 1, None, note_of())
-    alone.answer(Acquire, Acquired, 2, alone.now_ns, 50 * MS)
-    alone.checked()
+    alone = Bench().handed()
     assert RecordNote not in kinds(alone.step(after_ms=4.9))
     assert RecordNote in kinds(alone.step(after_ms=0.1))
+    assert alone.role.counters["notes_inherited"] == 1
+
+
+def test_the_note_that_hands_over_opens_the_gate():
+    bench = Bench().handed()
+    assert bench.step(Acked(A, 2, 11, True)) == [Require(bench.asked[Require], (A,), True)]
+    actions = bench.answer(Require, Required, 12)
+    own = Note(2, B, (A,)).encode()
+    assert kinds(actions) == [RecordNote, Resume]
+    assert actions[0] == RecordNote(bench.asked[RecordNote], 2, own)
+    bench.answer(RecordNote, StoreFailed, "no answer")
+    assert bench.role.is_active and bench.role.in_sync.gate == {A}, "its heirs stay in the gate"
+
+
+def test_heirs_that_are_not_heard_keep_the_gate_shut():
+    config = {"in_sync_members": 2}
+    bench = Bench(**config).standby()
+    bench.step(HandedOver("a", 1, 10))
+    bench.answer(Acquire, Acquired, 2, bench.now_ns, 50 * MS)
+    bench.checked(note_of(in_sync=(B, C), hands_over=True))
+    actions = bench.step(Acked(A, 2, 11, True))
+    assert Require not in kinds(actions), "c may take over too, and may not have what leaves"
+
+
+def test_a_note_that_hands_over_speaks_for_epochs_without_a_note():
+    """Of two that may have led, the note names one: who is no heir has missed the other."""
+    for hands_over, is_missed in ((True, True), (False, False)):
+        bench = Bench(member=C).standby()
+        bench.step(Force())
+        note = note_of(hands_over=hands_over)
+        bench.answer(ReadStore, Stored, 2, None, note)
+        bench.answer(Acquire, Acquired, 3, bench.now_ns, 50 * MS)
+        (promote, *_) = bench.checked(note, epoch=3)
+        assert promote.missed_epochs is is_missed
+
+
+def test_a_store_that_lost_the_note_of_a_switchover():
+    bench = Bench().standby()
+    bench.step(HandedOver("a", 1, 10))
+    bench.answer(Acquire, Acquired, 2, bench.now_ns, 50 * MS)
+    assert kinds(bench.checked(b"")) == [Follow, Release]
+    assert bench.role.attempt.reasons == ("the lease store has lost its note",)
 
 
 def test_handed_over_behind_what_is_applied_here():
     bench = Bench().standby()
-    bench.step(HandedOver("a", 1, 12))
-    bench.answer(ReadStore, Stored, 1, None, note_of())
+    assert kinds(bench.step(HandedOver("a", 1, 12))) == [Entered], "no lease is asked for"
     assert bench.role.ready() == ["applied up to 10, handed over at 12"]
     assert bench.step(HandedOver("a", 0, 12)) == []
     assert bench.role.counters["handovers_ignored"] == 1
 
 
 def test_nobody_takes_over():
-    bench = Bench().paired()
-    bench.step(Switchover())
+    bench = Bench().draining()
     bench.answer(Drain, Drained, 13, 96)
     bench.answer(StopSending, Stopped)
     bench.answer(Release, StoreFailed, "no answer")
@@ -770,12 +830,22 @@ def test_nobody_takes_over():
 
 
 def test_a_switchover_that_does_not_come_about():
-    bench = Bench().paired()
-    bench.step(Switchover())
+    bench = Bench().draining()
     bench.answer(Drain, Drained, 15, 96)
-    actions = [each for _ in range(10) for each in bench.renewed(Acked(A, 2, 14, True), 5)]
+    actions = [each for _ in range(11) for each in bench.renewed(Acked(A, 2, 14, True), 5)]
     reason = "the other has not acknowledged the last record yet, for too long"
     assert Undrain() in actions and Refused("switchover", (reason,)) in actions
+    assert bench.role.is_active and bench.role.handover is None
+    plain = Note(2, B, (A,)).encode()
+    assert plain in [each.note for each in actions if isinstance(each, RecordNote)]
+
+
+def test_a_switchover_whose_note_is_not_recorded():
+    bench = Bench(store_timeout_ns=10 * MS, drain_timeout_ns=20 * MS).paired()
+    bench.step(Switchover())
+    actions = [each for _ in range(7) for each in bench.renewed(Acked(A, 2, 14, True), 5)]
+    reason = "the note of it is not recorded yet, for too long"
+    assert Refused("switchover", (reason,)) in actions and Drain not in kinds(actions)
     assert bench.role.is_active and bench.role.handover is None
 
 
@@ -796,8 +866,7 @@ def test_switchovers_that_are_refused():
 
 
 def test_the_lease_ends_in_the_middle_of_a_switchover():
-    bench = Bench(drain_timeout_ns=500 * MS).paired()
-    bench.step(Switchover("a"))
+    bench = Bench(drain_timeout_ns=500 * MS).draining("a")
     bench.answer(Drain, Drained, 15, 96)
     assert kinds(bench.step(after_ms=41))[:1] == [StopSending]
     assert bench.role.handover is None and bench.role.counters["handovers_called_off"] == 1
@@ -808,14 +877,16 @@ def test_bad_health_hands_over_once():
     config = {"hand_over_when_unhealthy": True, "unhealthy_after_ns": 15 * MS}
     bench = Bench(**config).paired()
     bench.step(Health(is_feed_fresh=False, breakers_open=("slow",)))
-    actions = [each for _ in range(3) for each in bench.renewed(Acked(A, 2, 13, True), 10)]
+    actions = [each for _ in range(4) for each in bench.renewed(Acked(A, 2, 13, True), 10)]
     text = "handing over to a: its feed is stale; breaker slow is open"
-    assert Alarm("unhealthy", text) in actions and Drain in kinds(actions)
+    assert Alarm("unhealthy", text) in actions
+    handing = Note(2, B, (A,), hands_over=True).encode()
+    assert handing in [each.note for each in actions if isinstance(each, RecordNote)]
     bench = Bench(**config).paired()
     bench.step(Health(is_session_up=False))
     bench.step(Health())
     actions = [each for _ in range(3) for each in bench.renewed(Acked(A, 2, 13, True), 10)]
-    assert Drain not in kinds(actions)
+    assert RecordNote not in kinds(actions)
 
 
 # ---------------------------------------------------------------- operator
@@ -911,3 +982,35 @@ def test_notes():
 def test_what_is_no_event_is_an_error():
     with pytest.raises(TypeError, match="is no event of a role"):
         Bench().step("tick")
+
+
+# ---------------------------------------------------------------- the gateway is away
+
+
+def test_no_epoch_is_used_up_while_there_is_no_gateway():
+    bench = Bench().standby()
+    bench.step(Health(is_gateway_there=False))
+    assert kinds(bench.step(after_ms=50)) == [Entered]
+    for _ in range(20):
+        assert bench.step(after_ms=5) == []
+    assert bench.role.ready() == ["there is no connection to the gateway"]
+    assert bench.role.counters["takeovers_without_gateway"] > 10
+    bench.step(Health())
+    assert kinds(bench.step(after_ms=5)) == [ReadStore]
+
+
+def test_a_gateway_that_does_not_answer_is_asked_less_and_less():
+    bench, gaps, last_ns = Bench(retry_gateway_ns=60 * MS).standby(), [], None
+    bench.step(after_ms=50)
+    for epoch in range(2, 9):
+        while ReadStore not in bench.asked:
+            bench.step(after_ms=1)
+        if last_ns is not None:
+            gaps.append((bench.now_ns - last_ns) // MS)
+        bench.answer(ReadStore, Stored, epoch - 1, None, note_of())
+        bench.answer(Acquire, Acquired, epoch, bench.now_ns, 50 * MS)
+        bench.answer(AskGateway, GatewayFailed, "gone")
+        bench.asked.clear()
+        last_ns = bench.now_ns
+    assert gaps == [5, 10, 20, 40, 60, 60]
+    assert bench.role.counters["takeovers_without_answer"] == 7

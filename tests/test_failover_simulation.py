@@ -38,7 +38,14 @@ def test_any_mix_of_faults():
         *("settled by itself", "settled forced", "settled resumed", "orders", "losses"),
         *("handovers_done", "leases_ended_here", "leases_lost", "epochs_given_up", "forces"),
         *("notes_unanswered", "unknown_orders", "drills_passed", "lease_held", "late_answers"),
-        *("did Extend", "did Hold", "did Release", "beats_of_old_epochs", "stops"),
+        *(
+            "notes_inherited",
+            "did Extend",
+            "did Hold",
+            "did Release",
+            "beats_of_old_epochs",
+            "stops",
+        ),
     )
     assert not [way for way in ways if not reached[way]], reached
     assert reached["did Abort"] == 0
@@ -76,6 +83,8 @@ ROLE = [
     ("in_sync", "if self.gate is not None and wanted - self.gate:", "if False:"),
     ("in_sync", "if late or now_ns <", "if now_ns <"),
     ("in_sync", "dict.fromkeys(self._asked_gate - self.gate, number)", "{}"),
+    ("in_sync", "and wanted == self._inherited:", "and self._inherited and wanted:"),
+    ("eligibility", "note.epoch + note.hands_over <=", "note.epoch <="),
     ("in_sync", "        if is_noted:\n", "        if is_noted or self.gate is None:\n"),
 ]
 WORLD = [

@@ -20,11 +20,27 @@ if TYPE_CHECKING:
 OK, FINDING, USAGE = 0, 1, 2
 MOST_ANSWER_BYTES = 4096
 TIMEOUT_S = 30.0
+PAUSE_S = 2.0
+"""How long the first order behind a switchover is waited for."""
 ROLES = ("active", "standby", "ready")
 
 CONFIG = click.option(
     "--config", required=True, metavar="F.toml", help="Of a node of the group that runs here."
 )
+
+ANSWER = click.option(
+    "--timeout",
+    type=click.FloatRange(0.001, 3600),
+    default=10.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long a node's answer is waited for.",
+)
+
+
+def reaching(command: Callable[..., None]) -> Callable[..., None]:
+    """A command to a group: whose, and how long an answer may take."""
+    return CONFIG(ANSWER(command))
 
 
 @click.group()
@@ -58,24 +74,24 @@ def _done(work: Callable[[], int]) -> None:
     sys.exit(code)
 
 
-def _group(path: str) -> "Group":
+def _group(path: str, timeout_s: float) -> "Group":
     from tickpath.failover.cluster import Group
     from tickpath.failover.node_config import load
 
-    return Group(load(path))
+    return Group(load(path), timeout_s)
 
 
 # ---------------------------------------------------------------- what there is
 
 
 @cluster.command()
-@CONFIG
+@reaching
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def status(config: str, as_json: bool) -> None:
+def status(config: str, timeout: float, as_json: bool) -> None:
     """All nodes, the lease store, the gateway; exit code 1 where anything is not well."""
 
     def work() -> int:
-        said = _group(config).status()
+        said = _group(config, timeout).status()
         if as_json:
             click.echo(json.dumps(said))
         else:
@@ -105,6 +121,12 @@ def _show(said: dict[str, Any]) -> None:
             f"lease ({lease['store']}): epoch {lease['epoch']}, holder {lease['holder'] or '-'}, "
             f"may take over: {', '.join(lease['heirs']) or '-'}"
         )
+    if lease.get("note") is not None:
+        note = lease["note"]
+        click.echo(
+            f"its note, of epoch {note['epoch']}: active {note['active']}, in sync "
+            f"{', '.join(note['in_sync']) or '-'}{', hands over' * note['hands_over']}"
+        )
     if gateway is not None:
         click.echo(
             f"gateway: epoch {gateway['epoch']} of {gateway['holder'] or '-'}, session "
@@ -117,11 +139,11 @@ def _show(said: dict[str, Any]) -> None:
 # ---------------------------------------------------------------- what changes a node
 
 
-def _tell(config: str, of: str | None, ask: str, **word: Any) -> None:
+def _tell(config: str, timeout: float, of: str | None, ask: str, **word: Any) -> None:
     """Tell a node (the configuration's where none is named) and print what came of it."""
 
     def work() -> int:
-        group = _group(config)
+        group = _group(config, timeout)
         name = group.settings.name if of is None else of
         said = group.command(name, ask, TIMEOUT_S, **word)
         click.echo(f"{name}: {ask}: {said['text']}", err=not said["is_done"])
@@ -131,88 +153,101 @@ def _tell(config: str, of: str | None, ask: str, **word: Any) -> None:
 
 
 @cluster.command()
-@CONFIG
+@reaching
 @click.option("--to", metavar="NODE", help="By default the best standby.")
-def switchover(config: str, to: str | None) -> None:
+def switchover(config: str, timeout: float, to: str | None) -> None:
     """Hand the role over in an orderly way: no order is lost, none comes twice."""
 
     def work() -> int:
-        group = _group(config)
+        group = _group(config, timeout)
         name = group.active()
         said = group.command(name, "switchover", TIMEOUT_S, to=to)
         click.echo(f"{name}: {said['text']}", err=not said["is_done"])
+        if said["is_done"]:
+            click.echo(_pause(group.pause(group.active(), PAUSE_S)))
         return OK if said["is_done"] else FINDING
 
     _done(work)
+
+
+def _pause(said: dict[str, Any] | None) -> str:
+    """What a switchover cost, in words."""
+    if said is None:
+        return "how long it took is not known"
+    less = "" if said["is_exact"] else " (without the time that the word to it was under way)"
+    orders = "no order yet"
+    if said["orders_ns"] is not None:
+        orders = f"{said['orders_ns'] / 1e6:.3f} ms from order to order"
+    return f"no order could leave for {said['pause_ns'] / 1e6:.3f} ms{less}; {orders}"
 
 
 NODE = click.option("--node", "of", metavar="NODE", help="By default the configuration's.")
 
 
 @cluster.command()
-@CONFIG
+@reaching
 @NODE
-def drill(config: str, of: str | None) -> None:
+def drill(config: str, timeout: float, of: str | None) -> None:
     """Would this node take over well now?  Asks all that a takeover asks, and changes nothing.
 
     Checked: its state, feed, session and breakers; that the lease store answers, and its note names
     this node; that the gateway answers, and has no order that this node does not know.
     """
-    _tell(config, of, "drill")
+    _tell(config, timeout, of, "drill")
 
 
 @cluster.command()
-@CONFIG
+@reaching
 @NODE
 @click.option("--why", default="the operator holds trading", show_default=True)
-def hold(config: str, of: str | None, why: str) -> None:
+def hold(config: str, timeout: float, of: str | None, why: str) -> None:
     """Make no new orders; recorded, so that the next active holds too."""
-    _tell(config, of, "hold", why=why)
+    _tell(config, timeout, of, "hold", why=why)
 
 
 @cluster.command()
-@CONFIG
+@reaching
 @NODE
 @click.option("--source", default="operator", show_default=True, help="Who held trading.")
-def resume(config: str, of: str | None, source: str) -> None:
+def resume(config: str, timeout: float, of: str | None, source: str) -> None:
     """Trade again, as far as this source is concerned."""
-    _tell(config, of, "resume", source=source)
+    _tell(config, timeout, of, "resume", source=source)
 
 
 @cluster.command()
-@CONFIG
+@reaching
 @NODE
-def resolved(config: str, of: str | None) -> None:
+def resolved(config: str, timeout: float, of: str | None) -> None:
     """Unknown orders of a takeover are settled with the exchange: trade again."""
-    _tell(config, of, "resolved")
+    _tell(config, timeout, of, "resolved")
 
 
 @cluster.command()
-@CONFIG
+@reaching
 @NODE
 @click.option("--synchronous/--asynchronous", required=True)
-def mode(config: str, of: str | None, synchronous: bool) -> None:
+def mode(config: str, timeout: float, of: str | None, synchronous: bool) -> None:
     """Whether orders wait for a standby's acknowledgement; the active changes it."""
-    _tell(config, of, "mode", synchronous=synchronous)
+    _tell(config, timeout, of, "mode", synchronous=synchronous)
 
 
 @cluster.command()
-@CONFIG
+@reaching
 @NODE
-def retire(config: str, of: str | None) -> None:
+def retire(config: str, timeout: float, of: str | None) -> None:
     """Take a node out for good; it gives its lease back."""
-    _tell(config, of, "retire")
+    _tell(config, timeout, of, "retire")
 
 
 @cluster.command()
-@CONFIG
+@reaching
 @NODE
 @click.argument("line", type=click.Choice(["A", "B", "both"]))
-def line(config: str, of: str | None, line: str) -> None:
+def line(config: str, timeout: float, of: str | None, line: str) -> None:
     """Take the feed from line A or B alone, or from both again; of this node, until it ends."""
 
     def work() -> int:
-        said = _group(config).ask_here(of, ask="use_line", line=line)
+        said = _group(config, timeout).ask_here(of, ask="use_line", line=line)
         is_done = "cannot" not in said["text"]
         click.echo(said["text"], err=not is_done)
         return OK if is_done else FINDING
@@ -221,10 +256,10 @@ def line(config: str, of: str | None, line: str) -> None:
 
 
 @cluster.command(context_settings={"ignore_unknown_options": True})
-@CONFIG
+@reaching
 @NODE
 @click.argument("words", nargs=-1, required=True, type=click.UNPROCESSED)
-def ctl(config: str, of: str | None, words: tuple[str, ...]) -> None:
+def ctl(config: str, timeout: float, of: str | None, words: tuple[str, ...]) -> None:
     """A word to a node's engine: kill, reset, limit, cancel, roll, or a question (positions ...).
 
     The words are those of `tickpath ctl`.  What changes anything is an input like any other: only
@@ -232,7 +267,7 @@ def ctl(config: str, of: str | None, words: tuple[str, ...]) -> None:
     """
 
     def work() -> int:
-        said = _group(config).ask_here(of, ask="ctl", words=shlex.join(words))
+        said = _group(config, timeout).ask_here(of, ask="ctl", words=shlex.join(words))
         click.echo(json.dumps(said["answer"], indent=2))
         return OK
 
@@ -240,9 +275,9 @@ def ctl(config: str, of: str | None, words: tuple[str, ...]) -> None:
 
 
 @cluster.command()
-@CONFIG
+@reaching
 @NODE
-def force(config: str, of: str | None) -> None:
+def force(config: str, timeout: float, of: str | None) -> None:
     """Let a node try to take over although it is not known to be in sync: records can be lost.
 
     It breaks neither a lease that is held nor the gateway's order of epochs.  `cluster status` says
@@ -250,7 +285,7 @@ def force(config: str, of: str | None) -> None:
     """
 
     def work() -> int:
-        said = _group(config).ask_here(of, ask="force")
+        said = _group(config, timeout).ask_here(of, ask="force")
         refused = [each for each in said["notes"] if each.startswith("force refused")]
         click.echo("\n".join(said["notes"]), err=bool(refused))
         return FINDING if refused else OK

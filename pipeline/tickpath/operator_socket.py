@@ -200,10 +200,13 @@ def _listening(path: str, whom: str, group: str | None) -> socket.socket:
     return listening
 
 
-def ask(path: str, line: str, whom: str) -> dict[str, Any]:
-    """The answer of the process that listens at ``path``, a ``whom``.  Raises `ConfigError`."""
+def ask(path: str, line: str, whom: str, timeout_s: float = TIMEOUT_S) -> dict[str, Any]:
+    """The answer of the process that listens at ``path``, a ``whom``.
+
+    Raises `ConfigError` where there is none, or nothing more of it came within ``timeout_s``.
+    """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
-        sock.settimeout(TIMEOUT_S)
+        sock.settimeout(timeout_s)
         try:
             sock.connect(path)
             sock.sendall(line.replace("\n", " ").encode() + b"\n")

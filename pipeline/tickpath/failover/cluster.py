@@ -19,6 +19,7 @@ from tickpath.failover.node_config import NodeConfig
 from tickpath.failover.note import NoteError, decode
 from tickpath.failover.operator_control import ask_operator
 from tickpath.failover.reach import Reach, reaches
+from tickpath.operator_socket import TIMEOUT_S
 
 SCHEMA = "tickpath.cluster/1"
 TIMEOUT_MS = 2_000
@@ -26,9 +27,13 @@ OUTCOME_PAUSE_S = 0.01
 
 
 class Group:
-    """The group of a node's configuration.  Raises `ConfigError` where its keys cannot be read."""
+    """The group of a node's configuration; each answer is waited for so long.
 
-    def __init__(self, config: NodeConfig) -> None:
+    Raises `ConfigError` where its keys cannot be read.
+    """
+
+    def __init__(self, config: NodeConfig, timeout_s: float = TIMEOUT_S) -> None:
+        self._timeout_s = timeout_s
         self.settings = settings = config.node
         keys = None if settings.keys is None else load_keys(settings.keys)
         own = Reach(settings.listen, None if keys is None else keys.public, keys)
@@ -42,9 +47,10 @@ class Group:
         """What a node says of itself, or why it says nothing under ``error``."""
         if name in self.controls:
             with contextlib.suppress(ConfigError, ControlError):
-                return ask_operator(self.controls[name], ask="status")
+                return self._ask_operator(self.controls[name], ask="status")
+        timeout_ms = max(1, min(TIMEOUT_MS, int(self._timeout_s * 1000)))
         try:
-            return ask(self._reaches[name], TIMEOUT_MS, ask="status")[0]
+            return ask(self._reaches[name], timeout_ms, ask="status")[0]
         except ControlError as error:
             return {"error": str(error)}
 
@@ -70,6 +76,14 @@ class Group:
             "epoch": stored.epoch,
             "holder": stored.holder,
             "heirs": [str(each) for each in note.heirs] if note is not None else [],
+            "note": None
+            if note is None
+            else {
+                "epoch": note.epoch,
+                "active": str(note.active),
+                "in_sync": [str(each) for each in note.in_sync],
+                "hands_over": note.hands_over,
+            },
             "synchronous": note is None or note.is_synchronous,
         }
 
@@ -93,6 +107,22 @@ class Group:
             raise ControlError(f"{len(names)} nodes say that they are active; see cluster status")
         return names[0]
 
+    def pause(self, name: str, timeout_s: float) -> dict[str, Any] | None:
+        """What the switchover to a node that is active cost, once orders go again, or when the time
+        is over; None where it does not know (`node_pause`)."""
+        end_s = time.monotonic() + timeout_s
+        while True:
+            said = self.node(name)
+            found = said.get("pause")
+            found = found if found is not None and found["epoch"] == said["epoch"] else None
+            is_whole = found is not None and found["orders_ns"] is not None
+            if is_whole or time.monotonic() >= end_s:
+                return found
+            time.sleep(OUTCOME_PAUSE_S)
+
+    def _ask_operator(self, path: str, **question: Any) -> dict[str, Any]:
+        return ask_operator(path, self._timeout_s, **question)
+
     def _control_of(self, name: str) -> str:
         if name not in self.controls:
             raise ConfigError(
@@ -106,7 +136,7 @@ class Group:
 
         Raises `ConfigError` where that is not here, `ControlError` where the answer is an error.
         """
-        return ask_operator(self._control_of(name or self.settings.name), **question)
+        return self._ask_operator(self._control_of(name or self.settings.name), **question)
 
     def command(self, name: str, ask: str, timeout_s: float, **word: Any) -> dict[str, Any]:
         """Tell a node something and wait for the outcome: ``is_done`` and ``text``.
@@ -114,10 +144,10 @@ class Group:
         Raises `ConfigError` where its socket is not here, `ControlError` where it has none in time.
         """
         path = self._control_of(name)
-        behind = ask_operator(path, ask=ask, **word)["behind"]
+        behind = self._ask_operator(path, ask=ask, **word)["behind"]
         end_s = time.monotonic() + timeout_s
         while time.monotonic() < end_s:
-            said = ask_operator(path, ask="outcome", command=ask, behind=behind)["outcome"]
+            said = self._ask_operator(path, ask="outcome", command=ask, behind=behind)["outcome"]
             if said is not None:
                 return said
             time.sleep(OUTCOME_PAUSE_S)

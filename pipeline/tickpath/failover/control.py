@@ -6,14 +6,17 @@ way of an order: it costs some 50 us one way.  With `curve.Keys` both sides know
 goes between them is encrypted; without, the addresses are loopback (`node_config`).
 
 What is no question is counted and answered with an error.  A part above `MOST_PART_BYTES` ends its
-connection, which ZeroMQ does by itself and tells nobody.
+connection, which ZeroMQ does by itself and tells nobody.  Parts beyond `MOST_PARTS` are thrown away
+one by one and counted; ZeroMQ hands a message over when all its parts are there, and has no bound
+of its own for their number: what somebody with a key (or of this host) sends at once is in memory
+until then.
 """
 
 import hashlib
 import json
-from collections import Counter
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import zmq
 
@@ -25,6 +28,14 @@ from tickpath.failover.reach import Reach
 CHUNK_BYTES = 1 << 16
 """Of a snapshot.  ZeroMQ encrypts a part into memory that it asks for then, and ends the process
 where it gets none: so a part is small enough for memory that its thread has already."""
+MOST_PARTS = 2
+"""Of a question: an empty one and the question."""
+MOST_ANSWER_PARTS = 1 << 16
+"""Of an answer: a snapshot of 4 GiB."""
+MOST_LATER = 4
+"""Answers that are being made."""
+PARTS_A_TURN = 16
+"""How much of an answer leaves in one turn of the loop."""
 MOST_PART_BYTES = 1 << 16
 """Of what somebody sends to a node."""
 MOST_ANSWER_PART_BYTES = 1 << 24
@@ -34,8 +45,34 @@ MOST_WAITING = 64
 TIMEOUT_MS = 10_000
 LINGER_MS = 100
 
-Answer = tuple[dict[str, Any], bytes]
+
+class Content(NamedTuple):
+    """Bytes that go with an answer, in chunks of `CHUNK_BYTES`, each with its digest."""
+
+    chunks: Sequence[memoryview] = ()
+    digests: Sequence[str] = ()
+
+
+def content_of(raw: bytes) -> Content:
+    """Bytes in chunks.  Raises `MemoryError`."""
+    view = memoryview(raw)
+    chunks = [view[at : at + CHUNK_BYTES] for at in range(0, len(view), CHUNK_BYTES)]
+    return Content(chunks, [hashlib.blake2b(each, digest_size=16).hexdigest() for each in chunks])
+
+
+Answer = tuple[dict[str, Any], Content]
 """What is said, and the bytes that go with it."""
+NOTHING = Content()
+
+
+class Later(Protocol):
+    """An answer that is being made."""
+
+    def answer(self) -> Answer | None:
+        """The answer, None as long as there is none.  Raises `ControlError`."""
+
+    def end(self) -> None:
+        """Nobody waits for it any more."""
 
 
 class Control:
@@ -44,7 +81,7 @@ class Control:
     def __init__(
         self,
         address: str,
-        answer: Callable[[PeerQuestion], Answer],
+        answer: Callable[[PeerQuestion], Answer | Later],
         keys: Keys | None = None,
         names: Mapping[bytes, str] | None = None,
     ) -> None:
@@ -55,7 +92,11 @@ class Control:
         # Larger parts would be lent, and a collector of threads of its own be started for the
         # first of them: where there is no memory for a thread, ZeroMQ ends the process.
         self._socket.copy_threshold = CHUNK_BYTES + 1
+        self._fileno = int(self._socket.get(zmq.FD))
         self.counters: Counter[str] = Counter()
+        self._later: list[tuple[bytes, Later]] = []
+        self._answers: deque[deque[bytes | memoryview]] = deque()
+        self._is_begun = False
         self._doorkeeper: Doorkeeper | None = None
         for option, value in (
             (zmq.LINGER, 0),
@@ -74,29 +115,68 @@ class Control:
             self._context.destroy(linger=0)
             raise ControlError(f"node.listen: {address}: {error.strerror}") from None
 
+    def fileno(self) -> int:
+        """Can be read when `serve` may have something to do."""
+        return self._fileno
+
     def serve(self) -> int:
         """Answer what was asked since; gives how many questions there were."""
         if self._doorkeeper is not None:
             self._doorkeeper.serve()
             self.counters["keys_refused"] = self._doorkeeper.refused
+        self._send_on()
+        self._serve_later()
         for number in range(MOST_AT_ONCE):
             if not int(self._socket.get(zmq.EVENTS)) & zmq.POLLIN:  # cheaper than to fail
                 return number
-            who, *parts = self._socket.recv_multipart(zmq.NOBLOCK, copy=False)
+            who, parts = self._received()
             self.counters["asked"] += 1
             try:
-                said, content = self._answer(self._question(parts))
-            except QuestionError as error:
-                self.counters["malformed"] += 1
-                said, content = {"error": str(error)}, b""
+                answer = self._answer(self._question(parts))
+                if not isinstance(answer, tuple):
+                    self._keep(who, answer)
+                    continue
             except ControlError as error:
-                self.counters["refused"] += 1
-                said, content = {"error": str(error)}, b""
+                answer = self._refusal(error)
             except MemoryError:
                 self.counters["no_memory"] += 1
-                said, content = {"error": "this node has no memory for the answer"}, b""
-            self._send(who.bytes, said, content)
+                answer = {"error": "this node has no memory for the answer"}, NOTHING
+            self._send(who, *answer)
         return MOST_AT_ONCE
+
+    def _received(self) -> tuple[bytes, list[zmq.Frame]]:
+        """Who asks, and the first parts of what he sent."""
+        who = self._socket.recv(zmq.NOBLOCK)
+        parts: list[zmq.Frame] = []
+        while self._socket.get(zmq.RCVMORE):
+            part = self._socket.recv(zmq.NOBLOCK, copy=False)
+            if len(parts) <= MOST_PARTS:  # one too many says that there were
+                parts.append(part)
+            else:
+                self.counters["parts_thrown_away"] += 1
+        return who, parts
+
+    def _refusal(self, error: ControlError) -> Answer:
+        self.counters["malformed" if isinstance(error, QuestionError) else "refused"] += 1
+        return {"error": str(error)}, NOTHING
+
+    def _keep(self, who: bytes, later: Later) -> None:
+        """Answer when there is something to say.  Raises `ControlError`."""
+        if len(self._later) >= MOST_LATER:
+            later.end()
+            raise ControlError(f"{len(self._later)} answers are being made already: ask again")
+        self._later.append((who, later))
+
+    def _serve_later(self) -> None:
+        for each in tuple(self._later):
+            who, later = each
+            try:
+                answer = later.answer()
+            except ControlError as error:
+                answer = self._refusal(error)
+            if answer is not None:
+                self._later.remove(each)
+                self._send(who, *answer)
 
     def _question(self, parts: list[zmq.Frame]) -> PeerQuestion:
         if len(parts) != 2 or len(parts[0]):
@@ -109,24 +189,41 @@ class Control:
                 raise ControlError(f"{name} cannot speak for {source}")
         return question
 
-    def _send(self, who: bytes, said: dict[str, Any], content: bytes) -> None:
-        sent, view = 0, memoryview(content)
+    def _send(self, who: bytes, said: dict[str, Any], content: Content) -> None:
+        """Put an answer behind those that wait, and send as much as goes in a turn."""
+        chunks, digests = content
         try:
-            chunks = [view[at : at + CHUNK_BYTES] for at in range(0, len(view), CHUNK_BYTES)]
-            digests = [hashlib.blake2b(each, digest_size=16).hexdigest() for each in chunks]
+            if len(self._answers) >= MOST_WAITING:
+                raise MemoryError
             first = json.dumps({**said, "chunks": digests} if chunks else said).encode()
-            parts: list[bytes | memoryview] = [who, b"", first, *chunks]
-            for part in parts[:-1]:
-                self._socket.send(part, zmq.NOBLOCK | zmq.SNDMORE)
-                sent += 1
-            self._socket.send(parts[-1], zmq.NOBLOCK)
-        except (zmq.ZMQError, MemoryError):
+            self._answers.append(deque([who, b"", first, *chunks]))
+        except MemoryError:
             self.counters["answers_not_sent"] += 1
-            if sent:  # what has begun must end before another answer; its parts are too few
-                self._socket.send(b"", zmq.NOBLOCK)
+        self._send_on()
+
+    def _send_on(self) -> None:
+        """Some parts of the answers that wait: a large one does not hold the loop."""
+        for _ in range(PARTS_A_TURN):
+            if not self._answers:
+                return
+            parts = self._answers[0]
+            part = parts.popleft()
+            try:
+                self._socket.send(part, zmq.NOBLOCK | (zmq.SNDMORE if parts else 0))
+                self._is_begun = bool(parts)
+            except (zmq.ZMQError, MemoryError):
+                self.counters["answers_not_sent"] += 1
+                parts.clear()
+                if self._is_begun:  # it must end before another answer; its parts are too few
+                    self._socket.send(b"", zmq.NOBLOCK)
+                    self._is_begun = False
+            if not parts:
+                self._answers.popleft()
 
     def close(self) -> None:
         """Stop listening."""
+        for _, later in self._later:
+            later.end()
         self._context.destroy(linger=0)
 
 
@@ -143,7 +240,9 @@ def _connected(context: zmq.Context, kind: int, reach: Reach, linger_ms: int = 0
     return socket
 
 
-def ask(reach: Reach | str, timeout_ms: int = TIMEOUT_MS, **question: Any) -> Answer:
+def ask(
+    reach: Reach | str, timeout_ms: int = TIMEOUT_MS, **question: Any
+) -> tuple[dict[str, Any], bytes]:
     """Ask a node, and wait for its answer.
 
     Raises `ControlError` where none comes in time, it is damaged, or it is an error.
@@ -157,7 +256,11 @@ def ask(reach: Reach | str, timeout_ms: int = TIMEOUT_MS, **question: Any) -> An
         if not socket.poll(timeout_ms):
             keys = "" if reach.keys is None else ", with these keys"
             raise ControlError(f"{address}: no answer in {timeout_ms} ms; does the node run{keys}?")
-        first, *chunks = socket.recv_multipart()
+        first, chunks = socket.recv(), []
+        while socket.get(zmq.RCVMORE):
+            chunks.append(socket.recv())
+            if len(chunks) >= MOST_ANSWER_PARTS:
+                raise ControlError(f"{address}: its answer has more than {len(chunks)} parts")
     finally:
         context.destroy(linger=0)
     try:

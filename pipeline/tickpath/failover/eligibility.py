@@ -49,11 +49,19 @@ def of_state(standing: Standing | None) -> list[str]:
     return reasons
 
 
+def of_handed(standing: Standing | None, handed: HandedOver) -> list[str]:
+    """Reasons against a node that was handed the role, before it asks for the lease."""
+    reasons = of_state(standing)
+    if not reasons and standing is not None and standing.number < handed.number:
+        reasons = [f"applied up to {standing.number}, handed over at {handed.number}"]
+    return reasons
+
+
 def of_note(case: Case, note: Note | None, config: RoleConfig) -> list[str]:
     """Reasons that the store's note gives."""
     told, number = case.told, case.standing.number
-    if case.handed is not None and number < case.handed.number:
-        return [f"applied up to {number}, handed over at {case.handed.number}"]
+    if case.handed is not None and (reasons := of_handed(case.standing, case.handed)):
+        return reasons
     if case.is_forced or note is None:
         return []
     if case.me in note.heirs:
@@ -77,7 +85,10 @@ def of_note(case: Case, note: Note | None, config: RoleConfig) -> list[str]:
 
 def missed_epoch(case: Case, note: Note | None) -> str | None:
     """Whether somebody was active after this state's last record, without this node."""
-    if note is None or case.me in note.heirs or note.epoch <= case.standing.epoch:
+    if note is None or case.me in note.heirs:
+        return None
+    # Behind a note that hands over, an heir may have led without one of its own.
+    if note.epoch + note.hands_over <= case.standing.epoch:
         return None
     return (
         f"its last record is of epoch {case.standing.epoch}, and {note.active} was active in "

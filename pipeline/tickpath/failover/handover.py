@@ -1,4 +1,8 @@
-"""The active's side of a planned switchover: drain, wait, stop, release, tell, step back.
+"""The active's side of a planned switchover: note it, drain, wait, stop, release and tell.
+
+While the note is recorded, trading goes on: it says that the other may go on under it, so that
+nobody waits for a disk once inputs stay where they are.  The lease is given back and the other is
+told at the same moment: whoever asks for it too early asks again.
 
 Before it stops, anything that does not go well ends in `Undrain`, and the active goes on as it was.
 After it stopped it is a standby like others, which leaves the other its time: if nobody is heard by
@@ -10,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from tickpath.failover.member import Member
 from tickpath.failover.requests import Kind
-from tickpath.failover.role_action import Done, Drain, HandOver, Refused, Release, Undrain
+from tickpath.failover.role_action import Done, Drain, HandOver, Refused, Undrain
 
 if TYPE_CHECKING:
     from tickpath.failover.role import Role
@@ -21,11 +25,10 @@ COMMAND = "switchover"
 class Phase(Enum):
     """How far a switchover is."""
 
-    SETTLING = "a change of the in-sync set is under way"
+    SETTLING = "the note of it is not recorded yet"
     DRAINING = "the loop stops taking input"
     CATCHING_UP = "the other has not acknowledged the last record yet"
     STOPPING = "the loop stops"
-    RELEASING = "the lease is given back"
     HANDED = "the other is to take over"
 
 
@@ -62,16 +65,22 @@ def chosen(role: "Role", to: str | None) -> tuple[Member | None, list[str]]:
 def begin(role: "Role", to: Member) -> None:
     """Begin handing over."""
     assert role.tenure is not None
-    timeout_ns = role.config.drain_timeout_ns
+    assert role.in_sync is not None
+    timeout_ns = role.config.store_timeout_ns + role.config.drain_timeout_ns
     role.handover = Handover(to, role.tenure.epoch, role.now_ns, timeout_ns)
+    role.in_sync.hands_over = True
     role.count("handovers_begun")
 
 
 def advance(role: "Role", handover: Handover) -> None:
     """The next step, or the end where it takes too long."""
     assert role.in_sync is not None
-    if handover.phase is Phase.SETTLING and not role.in_sync.is_changing():
+    if handover.phase is Phase.SETTLING and role.in_sync.is_handing_over:
+        if not role.in_sync.is_good(handover.to, role.now_ns):
+            call_off(role, handover, f"{handover.to.name} is not in sync and ready any more")
+            return
         handover.phase = Phase.DRAINING
+        handover.until_ns = role.now_ns + role.config.drain_timeout_ns
         role.do(Drain(role.requests.open(Kind.DRAIN, role.now_ns, role.config.loop_timeout_ns)))
     if handover.phase is Phase.CATCHING_UP:
         heard = role.in_sync.heard.get(handover.to)
@@ -89,6 +98,8 @@ def call_off(role: "Role", handover: Handover, reason: str) -> None:
     if handover.phase is not Phase.SETTLING:
         role.requests.give_up(Kind.DRAIN)
         role.do(Undrain())
+    if role.in_sync is not None:
+        role.in_sync.hands_over = False
     role.handover = None
     role.count("handovers_called_off")
     role.do(Refused(COMMAND, (reason,)))
@@ -101,18 +112,8 @@ def drained(handover: Handover, number: int) -> None:
 
 
 def stopped(role: "Role", handover: Handover) -> None:
-    """Give the lease back, so that the other need not wait for its end."""
-    if role.tenure is None or role.tenure.is_over(role.now_ns):
-        tell(role, handover)
-        return
-    handover.phase = Phase.RELEASING
-    epoch, role.tenure = role.tenure.epoch, None
-    request = role.requests.open(Kind.RELEASE, role.now_ns, role.config.store_timeout_ns)
-    role.do(Release(request, epoch))
-
-
-def tell(role: "Role", handover: Handover) -> None:
-    """The lease is free, or will be: it is the other's turn."""
+    """Give the lease back, so that the other need not wait for its end: it is its turn."""
+    role.drop_tenure()
     handover.phase = Phase.HANDED
     handover.until_ns = role.now_ns + role.config.take_over_timeout_ns
     role.do(HandOver(handover.to.name, handover.epoch, handover.number))

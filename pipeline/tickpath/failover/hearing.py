@@ -130,8 +130,6 @@ def _answered(role: "Role", event: Answer) -> None:
         _active_answered(role, event)
     elif isinstance(event, Stopped):
         _stopped(role)
-    elif role.handover is not None and role.handover.phase is handover.Phase.RELEASING:
-        handover.tell(role, role.handover)
 
 
 def _undone(role: "Role", event: Answer) -> None:
@@ -186,7 +184,9 @@ def _lost(role: "Role", reason: str) -> None:
 
 def failed(role: "Role", kind: Kind, reason: str) -> None:
     """What an open question means that was not answered."""
-    if kind in _OF_ATTEMPT and role.attempt is not None:
+    if kind is Kind.GATEWAY and role.attempt is not None:
+        takeover.unanswered(role, role.attempt, reason)
+    elif kind in _OF_ATTEMPT and role.attempt is not None:
         takeover.give_up(role, role.attempt, [reason], role.config.retry_ns)
     elif kind is Kind.RENEW:
         role.count("renewals_failed")
@@ -203,8 +203,6 @@ def failed(role: "Role", kind: Kind, reason: str) -> None:
         role.enter(RoleState.RETIRED, "the loop does not stop: this process has to end")
     elif kind is Kind.RELEASE:
         role.count("releases_failed")
-        if role.handover is not None and role.handover.phase is handover.Phase.RELEASING:
-            handover.tell(role, role.handover)
 
 
 def _stopped(role: "Role") -> None:

@@ -14,6 +14,9 @@ Silence has two causes: the standby is gone, or this node hears nobody.  In the 
 without the standby would still reach the store, this node would end with its lease, and nobody who
 lives could take over.  So a standby's silence counts only once the store has answered a question
 that was asked well into it; where it does not answer the lease ends, and the note stays as it is.
+
+Who was handed the role goes on under the note of the one before: when all its heirs are heard, the
+gate opens for them at once, which is what the invariant asks for, and the own note follows.
 """
 
 import msgspec
@@ -47,9 +50,19 @@ class InSync:
     """See the module's text.  Made at the promotion, for one epoch."""
 
     def __init__(
-        self, me: Member, config: RoleConfig, requests: Requests, *, epoch: int, number: int
+        self,
+        me: Member,
+        config: RoleConfig,
+        requests: Requests,
+        *,
+        epoch: int,
+        number: int,
+        inherited: Set | None = None,
     ):
-        """``number`` is the promotion's record: who has it knows all that left before."""
+        """``number`` is the promotion's record: who has it knows all that left before.
+
+        ``inherited`` are the other heirs of a note that hands over to this node, and is in force.
+        """
         self.me, self.epoch, self._config, self._requests = me, epoch, config, requests
         self.is_synchronous = True
         self.gate: Set | None = None
@@ -78,6 +91,9 @@ class InSync:
         self._note_again_ns = 0
         self.expects_standby = False
         """A standby is about to come (it has just handed over)."""
+        self.hands_over = False
+        """Whether the note has to say that the role is about to be handed over."""
+        self._inherited = inherited
 
     # ------------------------------------------------------------ what is heard
 
@@ -194,6 +210,8 @@ class InSync:
         if self._tainted - wanted or (self._async_tainted and self.is_synchronous):
             self.wants_new_epoch = "the store never answered a note that may still come true"
             return []
+        if self.gate is None and self.is_synchronous and wanted == self._inherited:
+            return [self._require(wanted, now_ns)]
         is_noted = self.noted is not None and self._is(self.noted, wanted)
         if is_noted:
             return [] if self.gate == wanted else [self._require(wanted, now_ns)]
@@ -203,17 +221,28 @@ class InSync:
         if late or now_ns < self._note_again_ns:
             return []
         self._asked_note = Note(
-            self.epoch, self.me, tuple(sorted(wanted, key=str)), self.is_synchronous
+            self.epoch,
+            self.me,
+            tuple(sorted(wanted, key=str)),
+            self.is_synchronous,
+            self.hands_over,
         )
         request = self._requests.open(Kind.NOTE, now_ns, self._config.store_timeout_ns)
         return [RecordNote(request, self.epoch, self._asked_note.encode())]
+
+    @property
+    def is_handing_over(self) -> bool:
+        """Whether the note that hands over is durable, and nothing is under way."""
+        noted = self.noted
+        return noted is not None and noted.hands_over and not self.is_changing()
 
     def is_changing(self) -> bool:
         """Whether a step is under way."""
         return self._requests.is_open(Kind.NOTE) or self._requests.is_open(Kind.REQUIRE)
 
     def _is(self, note: Note, wanted: Set) -> bool:
-        return frozenset(note.in_sync) == wanted and note.is_synchronous == self.is_synchronous
+        said = note.is_synchronous, note.hands_over
+        return frozenset(note.in_sync) == wanted and said == (self.is_synchronous, self.hands_over)
 
     def _require(self, members: Set, now_ns: int) -> Require:
         self._asked_gate = members

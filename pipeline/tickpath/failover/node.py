@@ -13,7 +13,6 @@ this one still sends, by its epoch.
 """
 
 import gc
-import json
 import secrets
 import select
 import time
@@ -24,9 +23,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numba import types
 
-from tickpath.clock import calibrate, now_cycles
+from tickpath.clock import calibrate
 from tickpath.engine import Engine
 from tickpath.failover import node_status
 from tickpath.failover import role_action as act
@@ -35,19 +33,7 @@ from tickpath.failover.control import Control, Words
 from tickpath.failover.curve import load_keys
 from tickpath.failover.feed_tail import FeedTail
 from tickpath.failover.fetch import Fetched
-from tickpath.failover.gateway_client import GatewayClient, Sent
-from tickpath.failover.gateway_event import (
-    Accepted,
-    Confirmed,
-    Declined,
-    Event,
-    Lost,
-    Refused,
-    Stands,
-    Told,
-    Welcomed,
-)
-from tickpath.failover.gateway_event import Answer as GatewayMessage
+from tickpath.failover.gateway_client import GatewayClient
 from tickpath.failover.health_server import HealthServer
 from tickpath.failover.lease import open_store
 from tickpath.failover.member import Member
@@ -56,8 +42,12 @@ from tickpath.failover.node_breakers import NodeBreakers
 from tickpath.failover.node_config import NodeConfig
 from tickpath.failover.node_error import NodeError
 from tickpath.failover.node_following import Following
+from tickpath.failover.node_gateway import NodeGateway
 from tickpath.failover.node_lanes import Lanes
+from tickpath.failover.node_leading import Leading, held
+from tickpath.failover.node_pause import Pause
 from tickpath.failover.node_questions import NodeQuestions
+from tickpath.failover.node_start import recover_from, warm_up
 from tickpath.failover.notify import Notify
 from tickpath.failover.operator_control import OperatorControl
 from tickpath.failover.outbox import Outbox
@@ -69,34 +59,21 @@ from tickpath.failover.role_state import RoleState
 from tickpath.failover.store_thread import StoreThread
 from tickpath.failover.versions import group_of
 from tickpath.follower import Divergence
-from tickpath.live import Live
 from tickpath.packet import PACKET
-from tickpath.publish import note
 from tickpath.replay import prefault, set_clock
-from tickpath.replica.error import ReplicaError
-from tickpath.replica.journal_header import JournalError
-from tickpath.replica.journal_recover import identity_of, recover
-from tickpath.replica.ring import Ring, RingTransport
+from tickpath.replica.ring import Ring
 from tickpath.session.credentials import Credentials, Secret
 from tickpath.session.ouch_message import DIALECTS
 from tickpath.trade.config import split
 from tickpath.trade.market import Market
-from tickpath.wire.gateway import Refusal, Session
-from tickpath.wire.inputs import Kind
+from tickpath.wire.gateway import Session
 
 MILLISECOND_NS = 1_000_000
 WAIT_S = 0.0003
 """How long the loop sleeps where nothing came and nothing spins."""
-SOURCES = (act.TAKEOVER, act.GATE, act.POLICY, act.UNKNOWN_ORDERS, "operator", "feed")
-"""Who can hold trading; a hold is the bit of its place.  Others share the last bit."""
-OTHERS = "others"
-
+HURRIED_S = 0.00002
+"""The same while the role is changing hands."""
 Say = Callable[[str], None]
-
-
-def bit_of(source: str) -> int:
-    """The bit of a source among the engine's ``holds``."""
-    return 1 << (SOURCES.index(source) if source in SOURCES else len(SOURCES))
 
 
 class Node:
@@ -121,7 +98,6 @@ class Node:
         self.counters: Counter[str] = Counter()
         self.notes: list[str] = []
         self.is_stopped = False
-        self._declined_for: str | None = None
         self._stack = ExitStack()
         self._events: deque[told.Event] = deque()
         self._is_stepping = False
@@ -142,14 +118,16 @@ class Node:
             use_line=lambda line: self.questions.use_line(line, "a breaker"),
             say=self.note,
         )
-        self.gateway = GatewayClient(
+        client = GatewayClient(
             split(self.settings.gateway),
             self.settings.name,
             group_of(config, self.engine),
             clock=clock,
         )
-        self._stack.callback(self.gateway.close)
+        self._stack.callback(client.close)
+        self.gateway = NodeGateway(self, client)
         store = open_store(self.settings.lease, self.settings.lease_settings, clock=clock)
+        self.pause = Pause(clock)
         self.store = StoreThread(store, self.settings.name, self.settings.role.lease_renew_ns)
         self._stack.callback(self.store.close)
         self._listen()
@@ -193,7 +171,7 @@ class Node:
             settings.stale_ms,
             lambda: self.published,
             self._clock,
-            lambda: self._until_ns,
+            lambda: self.leading.until_ns,
         )
         self._stack.callback(self.health.close)
 
@@ -207,15 +185,12 @@ class Node:
         self.outbox = Outbox()
         self.tail = FeedTail()
         self.market = Market(self.engine, self.config, self._credentials, self._clock)
-        self._is_leading = self._is_draining = self._is_frozen = False
-        self._until_ns = 0
-        self._gate: tuple[Member, ...] | None = None
-        self._asked_gateway: tuple[int, int] | None = None
-        self._beat_ns = self._fed_ns = 0
-        self._echoes: dict[int, int] = {}
+        self.leading = Leading(self)
+        self._is_frozen = False
+        self.fed_ns = 0
+        """When packets of the feed came last; 0: none yet."""
+        self._beat_ns = 0
         self._told: told.Standing | None = None
-        self._session = Session.DOWN
-        self._at_gateway: Stands | None = None
 
     def _made(self, orders: memoryview) -> None:
         """Orders that the engine encoded: they depend on the last record at most."""
@@ -227,7 +202,7 @@ class Node:
         set_clock(self.engine, self.clock)
         self.engine.advance(np.zeros(0, PACKET))
         prefault(self.engine)
-        self._warm_up()
+        warm_up(self.engine, self.ring, self.clock)
         self.following.cycle_clock = self.clock
         self.market.begin()
         gc.collect()
@@ -235,27 +210,9 @@ class Node:
         if self._somebody_is_active():
             self.following.begin_late()
         elif self.settings.journal is not None:
-            self._recover(self.settings.journal)
-
-    def _recover(self, directory: str) -> None:
-        """Take up what the journal has; raises `ReplicaError` where it cannot be taken up."""
-        self.engine.publish_to(0)
-        try:
-            found = recover(self.engine, directory, identity=identity_of(self.engine))
-        except JournalError as error:
-            if Path(directory).is_dir() and any(Path(directory).iterdir()):
-                raise
-            self.note(f"nothing is recovered: {error}")
-            return
-        finally:
-            self.engine.publish_to(self.ring.address)
-        if found.divergence is not Divergence.NONE:
-            raise ReplicaError(
-                f"{directory}: record {found.diverged_at} does not fit the state before it: "
-                f"{found.divergence.name.lower()}; see tickpath journal verify"
-            )
-        self.outbox = Outbox(self.engine.block.get("order_position"))
-        self.note(f"recovered up to record {found.last_number:,} from {directory}")
+            number = recover_from(self.settings.journal, self.engine, self.ring, self.note)
+            if number is not None:
+                self.outbox = Outbox(self.engine.block.get("order_position"))
 
     def _somebody_is_active(self) -> bool:
         """Whether a ring beats now; a moment is needed to see it."""
@@ -266,14 +223,6 @@ class Node:
                 return True
             time.sleep(0.001)
         return False
-
-    def _warm_up(self) -> None:
-        """Compile, or load from the cache, all that is called later: a lease does not wait."""
-        note.compile((types.uint64,) * 5)  # type: ignore[attr-defined]
-        transport = RingTransport(self.ring, "warm-up")
-        Live(self.engine, transport, self.clock)
-        transport.close()
-        self.engine.restore(self.engine.snapshot())
 
     def close(self) -> None:
         """Let go of everything; a lease that is held runs out, or was released by `retire`.
@@ -303,8 +252,8 @@ class Node:
     def round(self) -> None:
         """One turn: inputs, orders, what was asked and answered, time."""
         self.lanes.turn(self.ring)
-        came = self._lead() if self._is_leading else self._follow()
-        came += self._hear_gateway(self.gateway.poll())
+        came = self.leading.turn() if self.leading.is_on else self._follow()
+        came += self.gateway.turn()
         for event in self.store.answers():
             self.tell(event)
         self.control.serve()
@@ -313,8 +262,17 @@ class Node:
         self.tell(told.Tick())
         self._publish(is_busy=bool(came))
         if not came and not self.settings.spin:
-            gateway = [self.gateway] if self.gateway.fileno() >= 0 else []
-            select.select([*gateway, *self.lanes.sockets], [], [], WAIT_S)
+            self._wait()
+
+    def _wait(self) -> None:
+        """Sleep until somebody has something to say; a ring has no word, so never for long."""
+        role = self.role
+        is_hurried = role.attempt is not None or role.handover is not None
+        is_hurried |= self.leading.is_on and self.leading.gate is None
+        sockets: list[Any] = [self.store, self.control, self.operators, *self.lanes.sockets]
+        if self.gateway.client.fileno() >= 0:
+            sockets.append(self.gateway.client)
+        select.select(sockets, [], [], HURRIED_S if is_hurried else WAIT_S)
 
     def tell(self, event: told.Event) -> None:
         """Tell the role.  What an action has to tell it waits for the actions before it."""
@@ -329,10 +287,14 @@ class Node:
         finally:
             self._is_stepping = False
 
-    def _standing(self) -> told.Standing:
+    def now_ns(self) -> int:
+        """The clock of this node's lease and role."""
+        return self._clock()
+
+    def standing(self) -> told.Standing:
+        """Where this node's engine stands."""
         block = self.engine.block
         why = self.engine.divergence
-        held = block.get("holds")
         return told.Standing(
             number=block.get("record_number"),
             epoch=block.get("epoch"),
@@ -340,18 +302,22 @@ class Node:
             tail_position=self.outbox.tail_position,
             is_whole=self.following.is_whole,
             diverged=None if why is Divergence.NONE else why.name.lower(),
-            held=tuple(each for each in (*SOURCES, OTHERS) if held & bit_of(each)),
+            held=held(block.get("holds")),
             incarnation=self._incarnation,
         )
 
     def _tell_standing(self) -> None:
-        standing, now_ns = self._standing(), self._clock()
+        standing, now_ns = self.standing(), self._clock()
         if standing != self._told or now_ns - self._beat_ns > MILLISECOND_NS:
             self._told, self._beat_ns = standing, now_ns
             self.tell(standing)
-            is_up = self._session is Session.UP
-            open_names = self.breakers.open_names if self._is_leading else ()
-            health = told.Health(is_session_up=is_up, breakers_open=open_names)
+            is_up = self.gateway.session is Session.UP
+            open_names = self.breakers.open_names if self.leading.is_on else ()
+            health = told.Health(
+                is_session_up=is_up,
+                breakers_open=open_names,
+                is_gateway_there=self.gateway.client.is_welcome,
+            )
             if health != self.role.health:
                 self.tell(health)
 
@@ -373,7 +339,7 @@ class Node:
         assert source is not None
         packets = source.poll(256)
         if len(packets):
-            self._fed_ns = self._clock()
+            self.fed_ns = self._clock()
             self.tail.keep(packets)
         source.release()
         return 0
@@ -389,145 +355,6 @@ class Node:
         self.outbox = Outbox(self.engine.block.get("order_position"))
         self._incarnation = secrets.randbits(62) | 1
 
-    # ------------------------------------------------------------ active
-
-    def _lead(self) -> int:
-        came = 0
-        if not self._is_draining:
-            came = self.market.take(self.flush)
-            self._watch_feed()
-            now_ns = self._clock()
-            if came:
-                self._fed_ns = now_ns
-                self.breakers.feed(now_ns)
-            self.breakers.advance(now_ns)
-        if not came:
-            self.engine.scrub()
-        self.ring.header["beat"] = now_cycles()
-        self.lanes.turn(self.ring)
-        self._hear_followers()
-        self.flush()
-        return came
-
-    def _watch_feed(self) -> None:
-        """No trading on books that are not current."""
-        is_held = "feed" in self.role.holds
-        if self.market.is_current:
-            if is_held:
-                self.tell(told.ResumeTrading("feed"))
-        elif not is_held and self.role.handover is None:
-            self.tell(told.HoldTrading("feed", "the feed is not current"))
-
-    def _hear_followers(self) -> None:
-        """Acknowledgements, as echoes of our beats."""
-        for at, row in enumerate(self.ring.followers):
-            incarnation, echo = int(row["incarnation"]), int(row["echo"])
-            if not incarnation or self._echoes.get(at) == echo:
-                continue
-            self._echoes[at] = echo
-            member = Member(row["name"].decode(), incarnation)
-            ready = bool(row["ready"])
-            self.tell(told.Acked(member, int(row["epoch"]), int(row["taken"]), ready))
-        self.ring.header["committed"] = self._acknowledged()
-
-    def _acknowledged(self) -> int:
-        """The last record that all of the gate's members have taken; 0 while it is shut."""
-        if self._gate is None:
-            return 0
-        number = int(self.ring.header["number"])
-        for member in self._gate:
-            rows = self.ring.followers
-            mine = rows[
-                (rows["name"] == member.name.encode()) & (rows["incarnation"] == member.incarnation)
-            ]
-            number = min(number, int(mine["taken"][0]) if len(mine) else 0)
-        return number
-
-    @property
-    def takes_inputs(self) -> bool:
-        """Whether inputs of other than the ring are this node's to take."""
-        return self._is_leading and not self._is_draining
-
-    def flush(self) -> None:
-        """Hand over what may leave, as long as the lease runs by this node's own clock."""
-        if self._gate is None or not self.outbox.waiting_bytes:
-            return
-        piece = self.outbox.due(self._acknowledged())
-        if piece is None:
-            return
-        if self._clock() >= self._until_ns:
-            self.counters["kept_back_without_lease"] += 1
-            return
-        sent = self.gateway.hand_over(
-            self.engine.block.get("epoch"), piece.begin, piece.record_number, piece.orders
-        )
-        if sent in (Sent.WRITTEN, Sent.WAITING):
-            self.outbox.hand_over(piece)
-            self.breakers.handed_over(piece.end, self._clock())
-
-    # ------------------------------------------------------------ the gateway
-
-    def _hear_gateway(self, events: list[Event]) -> int:
-        for event in events:
-            match event:
-                case GatewayMessage() | Told():
-                    self.answers.add(event)
-                    if self._is_leading and isinstance(event, GatewayMessage):
-                        self.breakers.answered(event.payload, self._clock())
-                case Accepted(_, position) | Confirmed(_, position):
-                    self.outbox.confirm(position)
-                    self.breakers.accepted(position, self._clock())
-                case Declined(_, detail):
-                    self._declined(detail)
-                case Lost() if self._is_leading:
-                    self.breakers.session_error(self._clock())
-                case Refused():
-                    self._refused(event)
-                case Welcomed(_, stands):
-                    self._declined_for = None
-                    self._stands(stands)
-                    if self._is_leading:
-                        self.outbox.handed = min(self.outbox.handed, stands.order_position)
-                case Stands():
-                    self._stands(event)
-        if self.takes_inputs:
-            for messages, answered in self.answers.take():
-                self.engine.feed_responses(messages, answered)
-            self.flush()
-        return len(events)
-
-    def _declined(self, detail: str) -> None:
-        """Why the gateway does not take this node: said once, while it goes on asking."""
-        self.counters["declined_by_gateway"] += 1
-        if detail != self._declined_for:
-            self._declined_for = detail
-            self.note(f"the gateway declines this node: {detail}")
-
-    def _stands(self, stands: Stands) -> None:
-        if self._is_leading and self._session is Session.UP is not stands.session_state:
-            self.breakers.session_error(self._clock())
-        self._session, self._at_gateway = stands.session_state, stands
-        if self._asked_gateway is None or stands.request != self._asked_gateway[0]:
-            return
-        (request, epoch), self._asked_gateway = self._asked_gateway, None
-        is_ours = stands.highest_epoch == epoch and stands.holder == self.settings.name
-        if epoch and not is_ours and stands.highest_epoch <= epoch:
-            self.tell(told.GatewayFailed(request, f"epoch {epoch} was not taken: {stands.detail}"))
-            return
-        self.tell(
-            told.GatewayAnswer(
-                request, stands.highest_epoch, stands.order_position, stands.input_number
-            )
-        )
-
-    def _refused(self, event: Refused) -> None:
-        self.counters[f"refused_{event.reason.name.lower()}"] += 1
-        if event.reason in (Refusal.POSITION_AHEAD, Refusal.SESSION_DOWN):
-            self.outbox.handed = min(self.outbox.handed, event.order_position)
-            return
-        if self._is_leading:
-            self.tell(told.GatewayRefused(event.epoch, event.highest_epoch, event.reason.name))
-
     # ------------------------------------------------------------ what the role asks for
 
     def _do(self, action: act.Action) -> None:
@@ -535,40 +362,40 @@ class Node:
             case act.Acquire() | act.Renew() | act.Release() | act.RecordNote() | act.ReadStore():
                 self.store.ask(action)
             case act.AskGateway(request, epoch):
-                self._ask_gateway(request, epoch)
+                self.gateway.ask(request, epoch)
             case act.Freeze(request):
                 self._freeze(request)
             case act.Promote():
-                self._promote(action)
+                self.following.leave()
+                self._is_frozen = False
+                self.leading.begin(action)
             case act.Extend(_, until_ns):
-                self._until_ns = until_ns
+                self.leading.until_ns = until_ns
             case act.Require(request, members, is_synchronous):
-                self._require(request, members, is_synchronous)
+                self.leading.require(request, members, is_synchronous)
             case act.Hold(source, reason):
-                self._set_holds(f"{source}: {reason}")
+                self.leading.hold(f"{source}: {reason}")
             case act.Resume(source):
-                self._set_holds(f"{source} holds no longer")
+                self.leading.resume(source)
             case act.Drain(request):
-                self._is_draining = True
-                self.flush()
-                block = self.engine.block
-                number, position = block.get("record_number"), block.get("order_position")
-                self.tell(told.Drained(request, number, position))
+                self.leading.drain(request)
             case act.Undrain():
-                self._is_draining = False
+                self.leading.is_draining = False
             case act.StopSending(request, reason):
-                self._stop_leading(reason)
+                self.leading.stop(reason)
                 self.tell(told.Stopped(request))
             case act.Follow():
                 self._is_frozen = False
             case act.HandOver(to, epoch, number):
-                word = {"ask": "handed_over", "from": self.settings.name}
+                word = {"ask": "handed_over", "from": self.settings.name, **self.pause.word()}
                 if not self._words.tell(to, **word, epoch=epoch, number=number):
                     self.counters["words_not_sent"] += 1
             case act.Abort(reason):
                 raise NodeError(f"this node has to end: {reason}")
             case act.Entered(state, reason):
                 self.note(_words(action))
+                if state == RoleState.STANDBY.name:
+                    self.pause.forget()
                 self.notify.tell(self.settings.name, state, self.role.epoch, reason)
                 self._publish(is_due=True)
             case _:
@@ -576,59 +403,11 @@ class Node:
                 if isinstance(action, (act.Done, act.Refused)):
                     self.questions.ended(action)
 
-    def _ask_gateway(self, request: int, epoch: int) -> None:
-        if self.gateway.ask(request, epoch) in (Sent.NO_LINE, Sent.FULL):
-            self.tell(told.GatewayFailed(request, "there is no connection to the gateway"))
-        else:
-            self._asked_gateway = request, epoch
-
     def _freeze(self, request: int) -> None:
         """Take what is in the ring still, and nothing more."""
         self.following.drain()
         self._is_frozen = True
-        self.tell(told.Frozen(request, self._standing()))
-
-    def _promote(self, action: act.Promote) -> None:
-        self.following.leave()
-        block = self.engine.block
-        block.set("record_number", action.next_number - 1)
-        block.set("epoch", action.epoch)
-        self.ring.header["epoch_began"] = action.next_number
-        self.ring.header["epoch"] = action.epoch
-        self.engine.publish_to(self.ring.address, self.settings.scrub_records)
-        self.outbox.go_on_from(action.order_position)
-        block.set("order_position", max(block.get("order_position"), action.order_position))
-        self._gate, self._until_ns = None, action.until_ns
-        self._is_leading, self._is_draining, self._is_frozen = True, False, False
-        self._echoes.clear()
-        said = {"active": self.settings.name, "behind": action.number}
-        if action.is_forced:
-            said |= {"forced": True, "records_lost": action.records_lost}
-        self.engine.say(Kind.EPOCH, json.dumps(said).encode(), action.epoch)
-        self._set_holds("a takeover")
-        packets, _bytes = self.tail.take()
-        if len(packets):
-            self.market.give(packets)
-        self.note(f"active in epoch {action.epoch} from record {action.next_number:,} on")
-
-    def _require(self, request: int, members: tuple[Member, ...], is_synchronous: bool) -> None:
-        word = {"gate": [str(each) for each in members], "synchronous": is_synchronous}
-        self.engine.say(Kind.NOTE, json.dumps(word).encode())
-        self._gate = members
-        self.tell(told.Required(request, self.engine.block.get("record_number")))
-
-    def _set_holds(self, why: str) -> None:
-        """Record who holds trading now."""
-        holds = 0
-        for source in self.role.holds:
-            holds |= bit_of(source)
-        self.engine.say(Kind.HOLD, why.encode(), holds)
-
-    def _stop_leading(self, reason: str) -> None:
-        """Nothing leaves and nothing is published.  The state stays: it may be all there is."""
-        self._is_leading, self._gate, self._until_ns = False, None, 0
-        self.engine.publish_to(self.ring.address)  # slices of the state are said by who leads
-        self.note(f"stopped: {reason}")
+        self.tell(told.Frozen(request, self.standing()))
 
     # ------------------------------------------------------------ people and other nodes
 

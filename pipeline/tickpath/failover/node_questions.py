@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from tickpath.failover import questions as asked
 from tickpath.failover import role_action as act
 from tickpath.failover import role_event as told
-from tickpath.failover.control import Answer
+from tickpath.failover.control import NOTHING, Answer, Later
 from tickpath.failover.control_error import ControlError
+from tickpath.failover.state_copy import StateCopy
 from tickpath.trade.operator_words import Operator, OperatorError, is_question
 
 if TYPE_CHECKING:
@@ -37,25 +38,25 @@ class NodeQuestions:
         text = action.text if isinstance(action, act.Done) else "; ".join(action.reasons)
         self._outcomes.append(asked.Outcome(self.outcome_number, action.command, is_done, text))
 
-    def by_node(self, question: asked.PeerQuestion) -> Answer:
+    def by_node(self, question: asked.PeerQuestion) -> Answer | Later:
         """The answer to another node.  Raises `ControlError`."""
         node = self._node
         match question:
             case asked.Status():
-                return node.status(), b""
+                return node.status(), NOTHING
             case asked.StateDigest():
-                return self._digest(), b""
+                return self._digest(), NOTHING
             case asked.Snapshot():
                 if not node.following.is_whole or node.engine.block.get("cursor"):
                     raise ControlError("this node has no whole state now")
-                node.counters["snapshots_given"] += 1
-                number = node.engine.block.get("record_number")
-                return {"record_number": number}, node.engine.snapshot()
+                return StateCopy(node.engine, node.counters, node.note)
             case asked.HandedOver(source, epoch, number):
                 if source not in node.settings.peers or epoch > node.role.highest_epoch:
                     raise ControlError(f"{source} is not the active of epoch {epoch}")
-                node.tell(told.HandedOver(source, epoch, number))
-        return {}, b""
+                node.tell(word := told.HandedOver(source, epoch, number))
+                if node.role.attempt is not None and node.role.attempt.handed == word:
+                    node.pause.handed(question)
+        return {}, NOTHING
 
     def by_operator(self, question: asked.OperatorQuestion, who: str) -> dict[str, Any]:
         """The answer to an operator of this name.  Raises `ControlError`."""
@@ -94,7 +95,7 @@ class NodeQuestions:
         """An operator's word to the engine.  What changes it is an input, so an active takes it."""
         node = self._node
         try:
-            if not (node.takes_inputs or is_question(words)):
+            if not (node.leading.takes_inputs or is_question(words)):
                 state = node.role.state.name.lower()
                 raise ControlError(f"only an active takes that: this node is {state}")
             said = self._operator.run(words, who)
@@ -102,7 +103,7 @@ class NodeQuestions:
             raise ControlError(str(error)) from None
         if not is_question(words):
             node.note(f"{who} says: {words}")
-        node.flush()
+        node.leading.flush()
         return {"answer": said}
 
     def _digest(self) -> dict[str, Any]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def status(node: "Node") -> dict[str, Any]:
     """What a node is and how it stands, JSON-ready."""
     block, role = node.engine.block, node.role
-    reasons, gate = role.ready(), node._gate
+    reasons, gate = role.ready(), node.leading.gate
     return {
         "node": node.settings.name,
         "pid": os.getpid(),
@@ -30,9 +30,10 @@ def status(node: "Node") -> dict[str, Any]:
         "lag_records": node.following.lag,
         "ready": not reasons,
         "reasons": reasons,
-        "held": node._standing().held,
-        "session": node._session.name,
+        "held": node.standing().held,
+        "session": node.gateway.session.name,
         "gateway": _gateway(node),
+        "pause": node.pause.last,
         "positions": _positions(node),
         "gate": None if gate is None else [str(each) for each in gate],
         "book_digest": f"{block.get('book_digest'):016x}",
@@ -44,8 +45,8 @@ def status(node: "Node") -> dict[str, Any]:
 
 def _gateway(node: "Node") -> dict[str, Any] | None:
     """What the gateway said of itself last; None where there is no connection to it."""
-    stands = node._at_gateway
-    if stands is None or not node.gateway.is_welcome:
+    stands = node.gateway.stands
+    if stands is None or not node.gateway.client.is_welcome:
         return None
     return {
         "session": stands.session_state.name,
@@ -67,7 +68,7 @@ def published(node: "Node", now_ns: int) -> Published:
     """What monitors may know."""
     block, role = node.engine.block, node.role
     number = block.get("record_number")
-    gate = node._gate if node._is_leading else None
+    gate = node.leading.gate if node.leading.is_on else None
     reasons = tuple(role.ready())
     return Published(
         at_ns=now_ns,
@@ -86,13 +87,13 @@ def published(node: "Node", now_ns: int) -> Published:
         order_position=block.get("order_position"),
         handed_position=node.outbox.handed,
         confirmed_position=node.outbox.tail_position,
-        until_ns=node._until_ns,
-        heard_ns=now_ns if node._is_leading else role.heard_ns,
+        until_ns=node.leading.until_ns,
+        heard_ns=now_ns if node.leading.is_on else role.heard_ns,
         beats=node.following.beats,
-        fed_ns=node._fed_ns,
-        is_feed_current=node._is_leading and "feed" not in role.holds,
-        session=node._session.name,
-        held=node._standing().held,
+        fed_ns=node.fed_ns,
+        is_feed_current=node.leading.is_on and "feed" not in role.holds,
+        session=node.gateway.session.name,
+        held=node.standing().held,
         breakers=node.breakers.states,
         counters=node.count_all(),
         engine=block.counter["value"].copy(),
@@ -101,7 +102,7 @@ def published(node: "Node", now_ns: int) -> Published:
 
 def _followers(node: "Node", number: int) -> tuple[Follower, ...]:
     """Who follows a node's ring, while it is active."""
-    if not node._is_leading:
+    if not node.leading.is_on:
         return ()
     rows = node.ring.followers
     return tuple(

@@ -26,6 +26,9 @@ class Note(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     in_sync: tuple[Member, ...] = ()
     """Members that acknowledge before an order leaves; none: the active runs alone."""
     is_synchronous: bool = True
+    hands_over: bool = False
+    """The active is about to hand the role over: an heir may lead next, and let orders go under
+    this note, before it has one of its own."""
 
     @property
     def heirs(self) -> tuple[Member, ...]:

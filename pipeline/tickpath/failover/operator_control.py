@@ -15,7 +15,7 @@ from typing import Any
 from tickpath.config import ConfigError
 from tickpath.failover.control_error import ControlError
 from tickpath.failover.questions import OperatorQuestion, QuestionError, of_operator
-from tickpath.operator_socket import OperatorSocket
+from tickpath.operator_socket import TIMEOUT_S, OperatorSocket
 from tickpath.operator_socket import ask as ask_line
 
 
@@ -44,6 +44,10 @@ class OperatorControl:
             raise
         return self._answer(question, who)
 
+    def fileno(self) -> int:
+        """Can be read when `serve` has something to do."""
+        return self._selector.fileno()
+
     def serve(self) -> int:
         """Answer what was asked since; gives how many connections had something."""
         ready = self._selector.select(0)
@@ -57,12 +61,12 @@ class OperatorControl:
         self._selector.close()
 
 
-def ask_operator(path: str, **question: Any) -> dict[str, Any]:
-    """Ask a node of this host, or tell it something.
+def ask_operator(path: str, timeout_s: float = TIMEOUT_S, **question: Any) -> dict[str, Any]:
+    """Ask a node of this host, or tell it something; its answer is waited for so long.
 
     Raises `ConfigError` where nobody answers there, `ControlError` where the answer is an error.
     """
-    said = ask_line(path, json.dumps(question), "node")
+    said = ask_line(path, json.dumps(question), "node", timeout_s)
     if not isinstance(said, dict):
         raise ConfigError(f"control: {path}: what answers there is no node")
     if "error" in said:

@@ -50,6 +50,13 @@ class HandedOver(Question, frozen=True, tag="handed_over"):
     source: Name = msgspec.field(name="from")
     epoch: Number
     number: Number
+    host: Annotated[str, Meta(max_length=64)] = ""
+    """Whose monotonic clock ``told_ns`` is of (`node_pause`)."""
+    told_ns: Number = 0
+    paused_ns: Number = 0
+    """For how long no input had been taken then."""
+    ordered_ns: Number = 0
+    """How long ago its last order had been handed over; 0: there was none."""
 
 
 PeerQuestion = Status | Snapshot | StateDigest | HandedOver

@@ -173,7 +173,13 @@ class Role:
         self.enter(RoleState.STANDBY, reason)
         self.do(Follow())
 
-    def promote(self, promote: Promote, is_synchronous: bool, is_expecting: bool) -> None:
+    def promote(
+        self,
+        promote: Promote,
+        is_synchronous: bool,
+        is_expecting: bool,
+        inherited: frozenset[Member] | None,
+    ) -> None:
         """Be the active under the lease that is held; its gate is shut."""
         self.count("promotions")
         self.attempt = None
@@ -184,7 +190,9 @@ class Role:
             self.requests,
             epoch=promote.epoch,
             number=promote.next_number,
+            inherited=inherited,
         )
+        self.counters["notes_inherited"] += inherited is not None
         self.in_sync.is_synchronous = is_synchronous
         self.in_sync.expects_standby = is_expecting
         self.holds = set(self.standing.held if self.standing else ()) - {GATE, TAKEOVER}
@@ -279,7 +287,7 @@ class Role:
             request = self.requests.open(Kind.RENEW, self.now_ns, timeout_ns)
             tenure.renew_ns = self.now_ns + self.config.lease_renew_ns
             self.do(Renew(request, tenure.epoch))
-        if self.handover is not None:
+        if self.handover is not None and self.handover.phase is not handover.Phase.SETTLING:
             handover.advance(self, self.handover)
             return
         for action in in_sync.advance(self.now_ns):

@@ -36,6 +36,11 @@ class RoleConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     gateway_timeout_ns: Nanoseconds = 25 * MILLISECOND
     retry_ns: Nanoseconds = 5 * MILLISECOND
     """Between two attempts on the lease, while somebody else holds it."""
+    retry_handed_ns: Nanoseconds = 1 * MILLISECOND
+    """The same while it is being given back to this node."""
+    retry_gateway_ns: Nanoseconds = 500 * MILLISECOND
+    """The longest pause behind leases that were of no use, since the gateway did not answer; it
+    begins at ``retry_ns`` and doubles, for every such lease uses up an epoch."""
     retry_ineligible_ns: Nanoseconds = 50 * MILLISECOND
     """Before a node that may not take over, or could not, looks again."""
     ack_timeout_ns: Nanoseconds = 30 * MILLISECOND
@@ -46,6 +51,7 @@ class RoleConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     loop_timeout_ns: Nanoseconds = 100 * MILLISECOND
     """For the engine's own loop to do what it is told; beyond it the process must end."""
     drain_timeout_ns: Nanoseconds = 50 * MILLISECOND
+    """For the other to have all records, once no input is taken; then the active goes on."""
     take_over_timeout_ns: Nanoseconds = 200 * MILLISECOND
     """For the node that was handed the role; then the old active takes it back."""
     force_timeout_ns: Nanoseconds = 10_000 * MILLISECOND

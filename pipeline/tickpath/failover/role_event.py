@@ -212,6 +212,8 @@ class Health(Event, frozen=True):
     is_feed_fresh: bool = True
     is_session_up: bool = True
     breakers_open: tuple[str, ...] = ()
+    is_gateway_there: bool = True
+    """Whether there is a connection to the order gateway: without one no lease is of use."""
 
 
 class Switchover(Event, frozen=True):

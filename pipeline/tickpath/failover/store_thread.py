@@ -1,13 +1,16 @@
 """The lease store's calls on a thread of their own: they block, the node's loop never does.
 
-One call at a time, in the order in which they were asked for; answers are events of the role.  What
-waits is bounded by the role, which has one request of a kind at a time.
+One call at a time, in the order in which they were asked for; answers are events of the role, and
+wake whoever waits for `StoreThread.fileno`.  What waits is bounded by the role, which has one
+request of a kind at a time.
 
 A store that counts a lease's end from when it was last seen to change (`LeaseStore.needs_looks`) is
 looked at while nothing is asked, so that a standby need not wait for a whole lease when it begins
 to want it.
 """
 
+import contextlib
+import os
 import queue
 import threading
 import time
@@ -30,6 +33,7 @@ class StoreThread:
         self._asked: queue.SimpleQueue[StoreAction | None] = queue.SimpleQueue()
         self._answers: queue.SimpleQueue[told.Event] = queue.SimpleQueue()
         self._lease: Lease | None = None
+        self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._thread = threading.Thread(target=self._run, name="lease", daemon=True)
         self._thread.start()
 
@@ -37,20 +41,28 @@ class StoreThread:
         """Have it done; its answer comes by `answers`."""
         self._asked.put(action)
 
+    def fileno(self) -> int:
+        """Can be read when there are answers."""
+        return self._wake
+
     def answers(self) -> list[told.Event]:
         """What has been answered since."""
+        if self._answers.empty():
+            return []
+        with contextlib.suppress(BlockingIOError):  # the answer is there, its word not yet
+            os.eventfd_read(self._wake)
         found: list[told.Event] = []
-        while True:
-            try:
-                found.append(self._answers.get_nowait())
-            except queue.Empty:
-                return found
+        while not self._answers.empty():  # nobody else takes from it
+            found.append(self._answers.get_nowait())
+        return found
 
     def close(self) -> None:
         """End the thread; a lease that is held runs out, unless it was released."""
         self._asked.put(None)
         self._thread.join(2.0)
         self._store.close()
+        if not self._thread.is_alive():
+            os.close(self._wake)
 
     def _run(self) -> None:
         while True:
@@ -65,6 +77,7 @@ class StoreThread:
                 self._answers.put(self._done(action))
             except LeaseError as error:
                 self._answers.put(told.StoreFailed(action.request, str(error)))
+            os.eventfd_write(self._wake, 1)
 
     def _look(self) -> None:
         try:

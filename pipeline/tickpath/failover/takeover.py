@@ -1,8 +1,9 @@
 """From silence to a promotion: look, ask for the lease, look again, ask the gateway, decide.
 
-The first look at the store keeps a node that may not take over from asking for the lease.  The
-second counts: it is made under the lease, when nobody else can change the note.  The gateway is
-asked under the same lease, which shuts out every older active before the position is told.
+The first look at the store keeps a node that may not take over from asking for the lease; who was
+handed the role needs none.  The second counts: it is made under the lease, when nobody else can
+change the note.  The gateway is asked under the same lease, which shuts out every older active
+before the position is told.
 """
 
 from enum import Enum
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from tickpath.failover import eligibility
 from tickpath.failover.eligibility import Case
+from tickpath.failover.member import Member
 from tickpath.failover.note import Note, NoteError, decode
 from tickpath.failover.requests import Kind
 from tickpath.failover.role_action import (
@@ -27,6 +29,10 @@ from tickpath.failover.tenure import Tenure
 
 if TYPE_CHECKING:
     from tickpath.failover.role import Role
+
+
+MOST_DOUBLINGS = 16
+"""Of the pause behind a lease that was of no use."""
 
 
 class Phase(Enum):
@@ -53,6 +59,8 @@ class Attempt:
         self.is_frozen = False
         self.reasons: tuple[str, ...] = ()
         """Why the last attempt did not succeed."""
+        self.gateway_failures = 0
+        """Leases that were of no use, since the gateway did not answer."""
 
     def ignores(self, epoch: int) -> bool:
         """Whether a beat of this epoch does not end it: forced, or the epoch was handed over."""
@@ -67,10 +75,33 @@ def advance(role: "Role", attempt: Attempt) -> None:
         attempt.forced_until_ns = None
         role.alarm("force_lapsed", "the forced takeover was not possible in time")
     if attempt.phase is Phase.WAITING and now_ns >= attempt.again_ns:
-        attempt.phase = Phase.READING
         attempt.seen = attempt.stored = attempt.answer = None
-        request = role.requests.open(Kind.READ, now_ns, role.config.store_timeout_ns)
-        role.do(ReadStore(request))
+        if not role.health.is_gateway_there:
+            # A lease would be of no use, and its epoch used up.
+            role.count("takeovers_without_gateway")
+            attempt.reasons = ("there is no connection to the gateway",)
+            attempt.again_ns = now_ns + role.config.retry_ns
+        elif attempt.handed is not None:
+            _acquire_handed(role, attempt, attempt.handed)
+        else:
+            attempt.phase = Phase.READING
+            request = role.requests.open(Kind.READ, now_ns, role.config.store_timeout_ns)
+            role.do(ReadStore(request))
+
+
+def _acquire_handed(role: "Role", attempt: Attempt, handed: HandedOver) -> None:
+    """Ask for the lease that is being given back: whom its holder named need not look first."""
+    reasons = eligibility.of_handed(role.standing, handed)
+    if reasons:
+        give_up(role, attempt, reasons, role.config.retry_ineligible_ns)
+    else:
+        _acquire(role, attempt)
+
+
+def _acquire(role: "Role", attempt: Attempt) -> None:
+    attempt.phase = Phase.ACQUIRING
+    request = role.requests.open(Kind.ACQUIRE, role.now_ns, role.config.store_timeout_ns)
+    role.do(Acquire(request, role.config.lease_ttl_ns))
 
 
 def case_of(role: "Role", attempt: Attempt) -> Case:
@@ -89,10 +120,7 @@ def stored(role: "Role", attempt: Attempt, event: Stored) -> None:
         if reasons:
             give_up(role, attempt, reasons, role.config.retry_ineligible_ns)
             return
-        attempt.phase = Phase.ACQUIRING
-        timeout_ns = role.config.store_timeout_ns
-        request = role.requests.open(Kind.ACQUIRE, role.now_ns, timeout_ns)
-        role.do(Acquire(request, role.config.lease_ttl_ns))
+        _acquire(role, attempt)
     elif attempt.phase is Phase.CHECKING:
         attempt.stored = event
         decide(role, attempt)
@@ -107,7 +135,8 @@ def _reasons(role: "Role", attempt: Attempt, event: Stored) -> list[str]:
         note = decode(event.note)
     except NoteError as error:
         return [str(error)]
-    if note is None and attempt.seen is not None and attempt.seen.note:
+    had_note = attempt.handed is not None or (attempt.seen is not None and attempt.seen.note)
+    if note is None and had_note:
         return ["the lease store has lost its note"]
     return eligibility.of_note(case_of(role, attempt), note, role.config)
 
@@ -136,14 +165,25 @@ def held(role: "Role", attempt: Attempt, event: Held) -> None:
     role.highest_epoch = max(role.highest_epoch, event.epoch)
     role.count("lease_held")
     attempt.phase = Phase.WAITING
-    attempt.again_ns = role.now_ns + role.config.retry_ns
+    config = role.config
+    is_handed = attempt.handed is not None and event.epoch <= attempt.handed.epoch
+    attempt.again_ns = role.now_ns + (config.retry_handed_ns if is_handed else config.retry_ns)
     attempt.reasons = (f"{event.holder} holds the lease, epoch {event.epoch}",)
 
 
 def answered(role: "Role", attempt: Attempt, event: GatewayAnswer) -> None:
     """The gateway told its position."""
-    attempt.answer = event
+    attempt.answer, attempt.gateway_failures = event, 0
     decide(role, attempt)
+
+
+def unanswered(role: "Role", attempt: Attempt, reason: str) -> None:
+    """The gateway did not answer: each lease that it makes useless has used up an epoch."""
+    config = role.config
+    pause_ns = config.retry_ns << min(attempt.gateway_failures, MOST_DOUBLINGS)
+    attempt.gateway_failures += 1
+    role.count("takeovers_without_answer")
+    give_up(role, attempt, [reason], max(config.retry_ns, min(pause_ns, config.retry_gateway_ns)))
 
 
 def frozen(role: "Role", attempt: Attempt, event: Frozen) -> None:
@@ -188,7 +228,18 @@ def decide(role: "Role", attempt: Attempt) -> None:
         return
     is_synchronous = role.config.mode == "synchronous" if note is None else note.is_synchronous
     is_expecting = attempt.handed is not None
-    role.promote(promotion(role, attempt, note, answer), is_synchronous, is_expecting)
+    promote = promotion(role, attempt, note, answer)
+    role.promote(promote, is_synchronous, is_expecting, _inherited(role, attempt, note))
+
+
+def _inherited(role: "Role", attempt: Attempt, note: Note | None) -> frozenset[Member] | None:
+    """The other heirs of a note that hands over to this node; None where there is no such note."""
+    handed = attempt.handed
+    if handed is None or note is None or not (note.hands_over and note.is_synchronous):
+        return None
+    if note.epoch != handed.epoch or role.member not in note.heirs:
+        return None
+    return frozenset(note.heirs) - {role.member}
 
 
 def promotion(role: "Role", attempt: Attempt, note: Note | None, answer: GatewayAnswer) -> Promote:
