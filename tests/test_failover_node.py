@@ -6,6 +6,8 @@ import msgspec
 import pytest
 
 from node_hall import Hall, gate_of, positions_of
+from tickpath.failover import node_following
+from tickpath.failover.fetch import Fetch
 from tickpath.failover.role_event import Force, HoldTrading, ResumeTrading, Switchover
 from tickpath.replica.journal_recover import identity_of
 from tickpath.replica.journal_ring import RingJournal
@@ -81,8 +83,14 @@ def test_a_node_of_another_configuration_says_why_the_gateway_declines_it(hall):
     assert "the order session is down" in hall.nodes["b"].role.ready()
 
 
-def test_a_third_node_follows_whoever_takes_over(tmp_path):
+def test_a_third_node_follows_whoever_takes_over(tmp_path, monkeypatch):
     hall = Hall(tmp_path, ("a", "b", "c"))
+    asked: list[list[str]] = []
+
+    class Asking(Fetch):
+        def __init__(self, nodes, least):
+            asked.append([name for name, _ in nodes])
+            super().__init__(nodes, least)
 
     def leader():
         """The one active node, once there are some who may take over from it."""
@@ -93,16 +101,16 @@ def test_a_third_node_follows_whoever_takes_over(tmp_path):
 
     try:
         begun(hall)
-        a, b = hall.nodes["a"], hall.nodes["b"]
-        given = a.counters["snapshots_given"], b.counters["snapshots_given"]
+        monkeypatch.setattr(node_following, "Fetch", Asking)
         c = hall.begin("c")
         hall.until(
             lambda: c.following.transport is not None and not c.role.ready(), "c is never ready"
         )
-        # The active does not stop for it where a standby can give one.
-        assert any(each.startswith("snapshot of b, record ") for each in hall.said["c"])
-        assert a.counters["snapshots_given"] == given[0]
-        assert b.counters["snapshots_given"] == given[1] + 1
+        # A standby is asked first, the active last.
+        (standby, active) = asked[-1]
+        assert c.following.transport.ring.path.name == f"ring-{active}"
+        assert {standby, active} == {"a", "b"}
+        assert any(each.startswith("snapshot of ") for each in hall.said["c"])
         hall.until(leader, "nobody may take over")
         hall.nodes.pop(leader().settings.name)
         hall.until(leader, "nobody took over with a standby")

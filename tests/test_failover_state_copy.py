@@ -6,15 +6,20 @@ import time
 from collections import Counter
 from types import SimpleNamespace
 
+import msgspec
 import pytest
 
+from tickpath.config import Config
 from tickpath.engine import Engine
 from tickpath.failover import state_copy
 from tickpath.failover.control_error import ControlError
 from tickpath.failover.state_copy import StateCopy
-from tickpath.risk import Kill
 from tickpath.snapshot_stream import SnapshotError
-from trading import engine_with
+
+SMALL = msgspec.convert(
+    {"capacity": {"symbols": 64, "orders": 1 << 14, "overflow_levels": 4096, "trades": 1024}},
+    Config,
+)
 
 
 def waited(copy: StateCopy):
@@ -34,23 +39,22 @@ class Stub(SimpleNamespace):
 
 
 def test_what_the_node_does_meanwhile_is_not_in_it():
-    engine = engine_with()
-    engine.command("cancel_all", who="test", why="before")
+    engine = Engine(SMALL)
+    engine.block.set("record_number", 41)
+    engine.block.set("user_ref_num", 7)
     before, digest = engine.snapshot(), engine.state_digest
-    number = engine.block.get("input_number")
     counters: Counter[str] = Counter()
     said: list[str] = []
     copy = StateCopy(engine, counters, said.append)
-    engine.command("cancel_all", who="test", why="after")
-    engine.command("kill", who="test", why="after", level=Kill.STOP, scope="G")
+    engine.block.set("record_number", 42)
+    engine.block.set("user_ref_num", 8)
     words, content = waited(copy)
-    assert engine.block.get("input_number") > number and engine.state_digest != digest
-    assert b"".join(content.chunks) == before
-    assert words == {"record_number": engine.block.get("record_number")}
+    assert b"".join(content.chunks) == before and engine.state_digest != digest
+    assert words == {"record_number": 41}
     assert counters == {"snapshots_given": 1} and "ms of the loop" in said[0]
-    fresh = Engine(engine.config)
+    fresh = Engine(SMALL)
     fresh.restore(b"".join(content.chunks))
-    assert fresh.state_digest == digest
+    assert fresh.state_digest == digest and fresh.block.get("user_ref_num") == 7
 
 
 def test_the_child_holds_no_file_of_the_node():
