@@ -2,7 +2,7 @@
 
 import pytest
 
-from node_hall import Hall, positions_of
+from node_hall import Hall, gate_of, positions_of
 from test_failover_node import begun, compiled  # noqa: F401
 from tickpath.failover.node_config import NodeSettings
 from tickpath.failover.node_lanes import Lanes
@@ -33,7 +33,7 @@ def test_a_standby_takes_over_and_the_one_that_was_suspended_follows_it(hall):
     hall.nodes["a"] = zombie
     hall.until(lambda: not zombie.role.is_active)
     hall.until(lambda: isinstance(zombie.following.transport, LaneTransport), "a does not follow")
-    hall.until(lambda: b._gate and b._gate[0].name == "a", "a never counts")
+    hall.until(lambda: [each.name for each in gate_of(b)] == ["a"], "a never counts")
     assert zombie.following.transport.ring.path.name == "mirror-b-of-a"
     assert hall.active() == ["b"]
     b.tell(HoldTrading())
