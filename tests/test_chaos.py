@@ -29,6 +29,7 @@ def done(scenario: str, number: int, measured_ms: float, *findings: str) -> dict
         "measured_ns": int(measured_ms * 1e6),
         "silence_ns": int(measured_ms * 1e6),
         "absent_ns": 700_000_000 if BY_NAME[scenario].measures == "recovery" else None,
+        "between_orders_ns": None,
         "whole_ns": 2_000_000_000,
         "epochs": 1,
         "orders": 100,
@@ -85,11 +86,12 @@ def test_percentiles_over_runs():
 
 
 def test_the_table_has_a_row_for_each(capsys):
-    print_table(result(done("kill-active", 1, 123.4), done("switchover", 1, 8, "twice: ...")))
+    handed = done("switchover", 1, 8, "twice: ...") | {"between_orders_ns": 26_000_000}
+    print_table(result(done("kill-active", 1, 123.4), handed))
     rows = {line.split()[0]: line.split()[1:] for line in capsys.readouterr().out.splitlines()}
     name, runs, _, p50 = rows["kill-active"][:4]
     assert (name, runs, p50) == ("takeover", "1", "123.4")
-    assert rows["switchover"][-1] == "1"
+    assert rows["switchover"][-1] == "1" and rows["orders"][2] == "26.0"
 
 
 def test_the_page_shows_findings_and_curves(tmp_path):

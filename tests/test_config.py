@@ -25,7 +25,9 @@ from tickpath.config import (
     parse_group,
     show,
 )
+from tickpath.failover.node_config import NodeConfig
 from tickpath.risk import Reject
+from tickpath.trade.config import TradeConfig
 
 WHOLE = """
 [capacity]
@@ -384,6 +386,20 @@ def test_the_digest_tells_configurations_apart(tmp_path):
     configs = [Config(), loaded(tmp_path, WHOLE), Config(risk=Risk(max_quantity=3))]
     assert len({config.digest() for config in configs}) == 3
     assert Config().digest() == Config().digest() and len(Config().digest()) == 16
+
+
+def test_where_neighbours_are_is_not_in_the_digest():
+    said = {
+        "trade": {"feed": "239.1.1.1:2000", "requests": "10.0.0.1:7"},
+        "node": {"name": "b", "listen": "127.0.0.1:9", "peers": {}},
+    }
+    engine = {"risk": {"max_position": 7}, "capacity": {"symbols": 64}}
+    plain = msgspec.convert(engine, Config)
+    traded = msgspec.convert(engine | {"trade": said["trade"]}, TradeConfig)
+    node = msgspec.convert(engine | said, NodeConfig)
+    assert plain.digest() == traded.digest() == node.digest() != Config().digest()
+    other = msgspec.convert(engine | said | {"risk": {"max_position": 8}}, NodeConfig)
+    assert other.digest() != node.digest()
 
 
 def test_a_configuration_cannot_be_changed():

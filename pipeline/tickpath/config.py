@@ -371,8 +371,13 @@ class Config(Component, frozen=True):
     transport: Transport = Transport()
 
     def digest(self) -> str:
-        """Short hex digest of all that decides results, which the transport does not."""
-        decides = msgspec.structs.replace(self, transport=Transport())
+        """Short hex digest of all that decides what the engine makes of its inputs.
+
+        Not the transport, nor what a kind with more tables (trading, a node) says beside the
+        engine: where neighbours are and what they are called.
+        """
+        engine = {name: getattr(self, name) for name in Config.__struct_fields__}
+        decides = Config(**engine | {"transport": Transport()})
         return hashlib.sha256(msgspec.json.encode(decides, order="sorted")).hexdigest()[:16]
 
 

@@ -16,7 +16,8 @@ from tickpath.report.panels import (
 
 _MEASURED = {
     "takeover": "From the fault to the first order of the next epoch, by the exchange's clock.",
-    "pause": "Between the last order of the old epoch and the first of the new one.",
+    "pause": "From the old active's last input to the moment from which the new one's orders could"
+    " leave, as the new one says.",
     "recovery": "From the moment in which the server that was taken away listens again to the first"
     " order. How long it was away is told apart: that is its process's start and the rehearsal's.",
     "silence": "The longest time without an order behind the fault.",
@@ -114,6 +115,14 @@ def _headline(scenarios: list[Mapping[str, Any]]) -> Html:
     return cards(parts)
 
 
+def _measured(each: Mapping[str, Any]) -> str:
+    """What was measured; of a pause also what the exchange saw of it."""
+    between = each["between_orders_ns"]
+    if each["measures"] != "pause" or between["p50"] is None:
+        return str(each["measures"])
+    return f"pause; order to order p50 {units.nanoseconds(between['p50'])}"
+
+
 def _result_panel(page: Page, scenarios: list[Mapping[str, Any]]) -> None:
     heads = ["scenario", "what was done", "measured", "all held", "runs", "min", "p50", "p90",
              "max", "was away", "whole again", "orders", "twice", "lost"]  # fmt: skip
@@ -125,7 +134,7 @@ def _result_panel(page: Page, scenarios: list[Mapping[str, Any]]) -> None:
         return [
             each["name"],
             each["does"],
-            each["measures"],
+            _measured(each),
             tag("span", words, class_=f"verdict-{is_right}"),
             units.whole(each["count"]),
             *(units.nanoseconds(latency[key]) for key in ("min", "p50", "p90", "max")),

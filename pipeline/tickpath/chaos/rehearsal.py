@@ -107,6 +107,7 @@ class Rehearsal:
             "measured_ns": None,
             "silence_ns": None,
             "absent_ns": None,
+            "between_orders_ns": None,
             "whole_ns": None,
             "starved": 0.0,
             "remarks": [],
@@ -206,16 +207,21 @@ class Rehearsal:
         done["absent_ns"] = scene.back_ns - scene.fault_ns if scene.back_ns else None
         new = [ts_ns for ts_ns, epoch in rows if epoch > scene.epoch_before]
         old = [ts_ns for ts_ns, epoch in rows if 0 < epoch <= scene.epoch_before]
+        if new and old:
+            done["between_orders_ns"] = min(new) - max(old)
         if scenario.measures == "silence":
             done["measured_ns"] = done["silence_ns"]
         elif scenario.measures == "recovery":
             behind = [ts_ns for ts_ns, _ in rows if ts_ns > scene.back_ns]
             done["measured_ns"] = min(behind) - scene.back_ns if behind else None
-        elif new:
-            since_ns = scene.fault_ns if scenario.measures == "takeover" else max(old, default=0)
-            done["measured_ns"] = min(new) - since_ns
-        else:
+        elif not new:
             done["findings"].append("no order of a new epoch came to the exchange")
+        elif scenario.measures == "takeover":
+            done["measured_ns"] = min(new) - scene.fault_ns
+        elif scene.pause_ns is None:
+            done["findings"].append("the new active does not say how long no order could leave")
+        else:
+            done["measured_ns"] = scene.pause_ns
 
     def _stands(self) -> dict[str, dict[str, Any]]:
         """How each node stands, as far as it answers."""
@@ -287,6 +293,7 @@ def result_of(plan: Plan, runs: Iterable[dict[str, Any]], interrupted: bool) -> 
     for scenario in plan.scenarios:
         done = by_name.get(scenario.name, [])
         counted = {key: sum(each[key] for each in done) for key in _SUMS}
+        between = [each["between_orders_ns"] for each in done if each["between_orders_ns"]]
         measured = [each["measured_ns"] for each in done if each["measured_ns"] is not None]
         scenarios.append(
             {
@@ -301,6 +308,7 @@ def result_of(plan: Plan, runs: Iterable[dict[str, Any]], interrupted: bool) -> 
                 **counted,
                 **_distribution(measured),
                 "absent_ns_max": max((each["absent_ns"] or 0 for each in done), default=0) or None,
+                "between_orders_ns": _distribution(between)["latency_ns"],
                 "whole_ns_max": max((each["whole_ns"] or 0 for each in done), default=None),
                 "runs": done,
             }

@@ -37,6 +37,9 @@ class Scene:
         """The moment of the fault, by the monotonic clock."""
         self.back_ns = 0
         """The moment in which what was taken away was there again; 0: it need not be."""
+        self.pause_ns: int | None = None
+        """How long no order could leave in a switchover, as the node says that was handed the
+        role (`failover.node_pause`)."""
         self.findings: list[str] = []
 
     @property
@@ -140,10 +143,12 @@ class Scenario:
     epochs: Epochs = "new"
     """Whether somebody has to take over, or must not."""
     measures: Literal["takeover", "pause", "recovery", "silence"] = "takeover"
-    """takeover: from the fault to the first order of the new epoch.  pause: from the last order of
-    the old epoch to the first of the new.  recovery: from the moment in which what was taken away
-    is there again (`Scene.back`) to the first order.  silence: the longest time without an order
-    behind the fault."""
+    """takeover: from the fault to the first order of the new epoch.  pause: from the moment from
+    which the old active took no input to that from which the new one's orders could leave, as the
+    new one says; ``between_orders_ns`` is from the last order of the old epoch to the first of the
+    new at the exchange.  recovery: from the moment in which what was taken away is there again
+    (`Scene.back`) to the first order.  silence: the longest time without an order behind the
+    fault."""
     nodes: int = 2
     stores: int = 1
     """Servers of the lease store."""

@@ -270,6 +270,10 @@ def switchover(scene: Scene) -> None:
     now = scene.taken_over()
     scene.must(now == to, f"{now} leads, and not {to}, which it was handed to")
     scene.trades()
+    said = group.status(now)
+    pause = said.get("pause") or {}
+    if pause.get("epoch") == said.get("epoch") and pause.get("is_exact"):
+        scene.pause_ns = pause["pause_ns"]
 
 
 def restart_from_journal(scene: Scene) -> None:

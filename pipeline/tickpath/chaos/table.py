@@ -35,6 +35,10 @@ def print_table(result: dict[str, Any]) -> None:
             str(each["records_lost"]),
             str(each["failed"]),
         )
+        if each["measures"] == "pause":
+            between = each["between_orders_ns"]
+            row = (_ms(between[name]) for name in ("min", "p50", "p90", "max"))
+            table.add_row("", "orders", str(each["count"]), *row)
     console = Console(width=max(Console().width, WIDTH))
     console.print(table)
     where = "hosts in network namespaces" if result["network"] == "namespaces" else "loopback"
@@ -42,10 +46,12 @@ def print_table(result: dict[str, Any]) -> None:
         f"{where}, {result['rings']} rings, lease in {result['store']}, timeout "
         f"{result['timeout_ms']} ms, seed {result['seed']}.  "
         "takeover: from the fault to the first order of the next epoch at the exchange; pause: "
-        "between the last order and the next epoch's first; recovery: from the moment in which "
-        "what was taken away is there again to the first order; silence: the longest time without "
-        "an order; absent: the longest that it was away, the start of its process included; whole: "
-        "the longest until a standby was in sync again.",
+        "from the old active's last input to the moment from which the new one's orders could "
+        "leave; orders: between the last order and the next epoch's first, in which is that the "
+        "strategy must want one; recovery: from the moment in which what was taken away is there "
+        "again to the first order; silence: the longest time without an order; absent: the longest "
+        "that it was away, the start of its process included; whole: the longest until a standby "
+        "was in sync again.",
         highlight=False,
         soft_wrap=True,
     )

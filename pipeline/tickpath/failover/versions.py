@@ -1,24 +1,22 @@
 """What the nodes of a group must have in common: digests of build, configuration, strategy, layout.
 
 The gateway welcomes only nodes that have what the first one had, and says which of the four is
-another's.
+another's.  Where a node's neighbours are and what they are called decides no outcome and may differ
+(`Config.digest`); a strategy is its name and the code of its file.
 """
 
 import hashlib
 from pathlib import Path
 
-import msgspec
-
 import tickpath
 from tickpath import layout
 from tickpath.engine import Engine
 from tickpath.failover.gateway_client import Group
+from tickpath.replica.journal_recover import strategy_text
 from tickpath.trade.config import TradeConfig
 
 ROOT = Path(tickpath.__file__).parent
 DIGEST_BYTES = 16
-OWN = ("node", "trade", "transport")
-"""Tables that say where a node's neighbours are: they decide no outcome and may differ."""
 
 
 def _digest(*parts: bytes) -> bytes:
@@ -38,18 +36,15 @@ def build_digest() -> bytes:
 
 def group_of(config: TradeConfig, engine: Engine) -> Group:
     """The four digests of a node."""
-    tables = {
-        name: value for name, value in msgspec.structs.asdict(config).items() if name not in OWN
-    }
     dtypes = [
         repr(each.descr).encode()
         for name, each in sorted(vars(layout).items())
         if name.isupper() and hasattr(each, "descr")
     ]
-    strategy = engine.strategy.name or "" if engine.strategy is not None else ""
+    name = "" if engine.strategy is None else str(engine.strategy.name or "")
     return Group(
         build=build_digest(),
-        configuration=_digest(msgspec.json.encode(tables, order="deterministic")),
-        strategy=_digest(strategy.encode()),
+        configuration=_digest(config.digest().encode()),
+        strategy=_digest(strategy_text(name).encode()),
         layout=_digest(*dtypes),
     )

@@ -55,11 +55,11 @@ class Recovered(NamedTuple):
 def identity_of(engine: Engine) -> Identity:
     """The identity of an engine's run, as its journal says it."""
     kinds = repr([(region.name, region.dtype.descr) for region in REGIONS]).encode()
-    strategy = "" if engine.strategy is None else _strategy_text(str(engine.strategy.name))
+    strategy = "" if engine.strategy is None else strategy_text(str(engine.strategy.name))
     return Identity(__version__, engine.config.digest(), strategy, digest(kinds).hex())
 
 
-def _strategy_text(name: str) -> str:
+def strategy_text(name: str) -> str:
     """A strategy's name, and a digest of the file that it is in, where it has one."""
     found: Any = find(name) if ":" in name else None
     try:

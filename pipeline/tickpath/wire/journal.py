@@ -14,7 +14,8 @@ from tickpath.wire.table import Message, Protocol
 
 FILE_MAGIC = b"tpinputs"
 SEAL_MAGIC = b"tpsealed"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""2: a header's ``config`` covers the engine's configuration alone, not where neighbours are."""
 
 
 class Absence(IntEnum):
