@@ -1,7 +1,6 @@
 """Who may ask a node and who may change it: nodes over TCP, operators by a socket of this host."""
 
 import grp
-import hashlib
 import json
 import os
 import socket
@@ -25,10 +24,10 @@ from tickpath.failover.control import (
     MOST_LATER,
     MOST_PART_BYTES,
     NOTHING,
-    Content,
     Control,
     Words,
     ask,
+    content_of,
 )
 from tickpath.failover.control_error import ControlError
 from tickpath.failover.curve import Keys, load_keys, write_keys
@@ -38,11 +37,12 @@ from tickpath.failover.reach import Reach
 WITHOUT_MEMORY = """
 import json, os, resource, select, sys, zmq
 from tickpath.failover import questions as asked
-from tickpath.failover.control import Control
+from tickpath.failover.control import NOTHING, Control, content_of
 from tickpath.failover.curve import Keys
 state, limited = bytes(64 << 20), False
 def answer(question):
-    return {"limited": limited}, state if isinstance(question, asked.Snapshot) else b""
+    is_large = isinstance(question, asked.Snapshot)
+    return {"limited": limited}, content_of(state) if is_large else NOTHING
 own, other = Keys(*zmq.curve_keypair()), Keys(*zmq.curve_keypair())
 control = Control(sys.argv[1], answer, own, {other.public: "b"})
 print("ready", json.dumps([each.decode() for each in own]), sep="\\n")
@@ -58,8 +58,7 @@ while True:
         print("limited", flush=True)
 """
 PIECE = bytes(range(256)) * 10_000
-CHUNKS = [memoryview(PIECE)[at : at + (1 << 20)] for at in range(0, len(PIECE), 1 << 20)]
-CONTENT = Content(CHUNKS, [hashlib.blake2b(each, digest_size=16).hexdigest() for each in CHUNKS])
+CONTENT = content_of(PIECE)
 
 
 class Served:

@@ -11,7 +11,7 @@ import pytest
 
 from tickpath.config import Config
 from tickpath.engine import Engine
-from tickpath.failover import state_copy
+from tickpath.failover import control, state_copy
 from tickpath.failover.control_error import ControlError
 from tickpath.failover.state_copy import StateCopy
 from tickpath.snapshot_stream import SnapshotError
@@ -69,6 +69,7 @@ def test_the_child_holds_no_file_of_the_node():
 
 def test_a_large_state_comes_in_chunks(monkeypatch):
     monkeypatch.setattr(state_copy, "CHUNK_BYTES", 1000)
+    monkeypatch.setattr(control, "CHUNK_BYTES", 1000)
     raw = bytes(range(250)) * 99
     content = waited(StateCopy(Stub(lambda: raw), Counter()))[1]
     assert b"".join(content.chunks) == raw and len(content.chunks) == len(content.digests) == 25

@@ -15,7 +15,6 @@ Where the kernel has no room for a child the question is refused, and nothing el
 
 import ctypes
 import gc
-import hashlib
 import json
 import mmap
 import os
@@ -27,7 +26,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from tickpath.engine import Engine
-from tickpath.failover.control import CHUNK_BYTES, Answer, Content
+from tickpath.failover.control import CHUNK_BYTES, Answer, Content, content_of
 from tickpath.failover.control_error import ControlError
 from tickpath.snapshot_stream import SnapshotError
 
@@ -84,7 +83,11 @@ class StateCopy:
 
     def _read(self) -> Answer:
         size = os.fstat(self._memory).st_size
-        mapped = memoryview(mmap.mmap(self._memory, size, prot=mmap.PROT_READ))
+        try:
+            mapped = memoryview(mmap.mmap(self._memory, size, prot=mmap.PROT_READ))
+        except OSError as error:
+            self._counters["snapshots_without_room"] += 1
+            raise ControlError(f"no room for a copy of the state: {error.strerror}") from None
         end = size - int.from_bytes(mapped[-8:], "little") - 8
         self._counters["snapshots_given"] += 1
         digests = json.loads(bytes(mapped[end:-8]))
@@ -122,10 +125,7 @@ def _make(engine: Engine, memory: int, node: int) -> NoReturn:
             saved = engine.snapshot()
         except SnapshotError:
             os._exit(NOT_WHOLE)
-        digests = [
-            hashlib.blake2b(saved[at : at + CHUNK_BYTES], digest_size=16).hexdigest()
-            for at in range(0, len(saved), CHUNK_BYTES)
-        ]
+        digests = content_of(saved).digests
         tail = json.dumps(digests).encode()
         for part in (saved, tail, len(tail).to_bytes(8, "little")):
             left = memoryview(part)
