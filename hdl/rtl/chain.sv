@@ -174,9 +174,10 @@ module chain #(
 
   // ------------------------------------------------ what the host reads of the front
   // The crossing's count is the last word of the front's, so that it takes no way of its own.
+  localparam logic [5:0] CROSSING = 6'(register_map::CROSSING_LOST_AT >> 2);
   logic reads_crossing;
   wire [31:0] told_of_front = reads_crossing ? crossing_lost : front_value[31:0];
-  always_ff @(posedge clk) reads_crossing <= front_select == register_map::CROSSING_LOST_AT[7:2];
+  always_ff @(posedge clk) reads_crossing <= front_select == CROSSING;
 
   // ------------------------------------------------ back
   logic [31:0] cycle;
