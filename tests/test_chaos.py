@@ -127,6 +127,10 @@ def test_a_group_on_one_host(names):
     rehearse(*names, network="loopback", rings="shared")
 
 
+def test_a_group_whose_inputs_go_by_lanes():
+    rehearse("kill-active", network="loopback", rings="lanes")
+
+
 @pytest.mark.skipif(NO_HOSTS is not None, reason=str(NO_HOSTS))
 def test_hosts_are_cut_off_and_the_role_moves():
     rehearse("cut-active")

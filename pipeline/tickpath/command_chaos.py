@@ -36,8 +36,9 @@ OK, FINDING, USAGE, INTERRUPTED = 0, 1, 2, 130
 )
 @click.option(
     "--rings",
-    type=click.Choice(["mirrored", "shared"]),
-    help="Inputs between nodes: by UDP (the default between hosts), or shared memory.",
+    type=click.Choice(["mirrored", "lanes", "shared"]),
+    help="Inputs between nodes: by UDP, with mirrors' processes (the default between hosts) or in "
+    "the nodes' own loops, or shared memory.",
 )
 @click.option(
     "--store",

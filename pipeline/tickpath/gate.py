@@ -99,8 +99,10 @@ def _opens(g, r, number, wait_cycles):
         if lane != ZERO:
             call(gate.pull(g), lane)
         now = cycles()
-        if now >= end or now >= gate.until(g):
+        if now >= gate.until(g):
             return False
+        if now >= end:
+            return _is_acknowledged(gate.required(g), r, number)
     return True
 
 

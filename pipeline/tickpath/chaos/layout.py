@@ -4,9 +4,9 @@
         `------- feed -------'
 
 Each is a host of its own (`namespaces`), or all are on the loopback interface.  Between hosts the
-inputs go by `tickpath mirror`; nodes that share a host read each other's rings.  Where the network
-is impaired there is one more host, ``wire``, and everything between two others goes through it
-(`relay`).
+inputs go by `tickpath mirror`, or by the nodes' own lanes; nodes that share a host may read each
+other's rings.  Where the network is impaired there is one more host, ``wire``, and everything
+between two others goes through it (`relay`).
 """
 
 import json
@@ -37,6 +37,9 @@ WIRE = "wire"
 _PORTS = {"orders": 26400, "requests": 26478, "feed": 26477, "gateway": 26500}
 
 
+Rings = Literal["mirrored", "lanes", "shared"]
+
+
 @dataclass(frozen=True)
 class Layout:
     """How many there are of what; two runs with equal layouts can share a group."""
@@ -46,7 +49,7 @@ class Layout:
     stores: int = 1
     """How many servers keep it."""
     network: Literal["namespaces", "loopback"] = "namespaces"
-    rings: Literal["mirrored", "shared"] = "mirrored"
+    rings: Rings = "mirrored"
     is_impaired: bool = False
     journals: bool = False
     timeout_ms: int = 200
@@ -173,8 +176,9 @@ class Places:
 
     def seen_ring(self, reader: str, node: str) -> Path:
         """What another node reads instead of it."""
-        is_mirrored = self.layout.rings == "mirrored"
-        return self.rings / f"{reader}-sees-{node}" if is_mirrored else self.ring(node)
+        if self.layout.rings == "shared":
+            return self.ring(node)
+        return self.rings / f"{reader}-sees-{node}"
 
     def control(self, node: str) -> str:
         """The operators' socket of a node."""
@@ -242,6 +246,7 @@ class Places:
         peers = {
             each: {"ring": str(self.seen_ring(name, each)), "address": self.nodes[each]}
             | ({"public_key": self.keys[each].public.decode()} if self.keys else {})
+            | ({"mirror": self.mirror_seen[each]} if layout.rings == "lanes" else {})
             for each in layout.nodes
             if each != name
         }
@@ -260,6 +265,8 @@ class Places:
         }
         if self.keys:
             node["keys"] = self.key_file(name)
+        if layout.rings == "lanes":
+            node["mirror"] = self.mirror[name]
         if layout.journals:
             node["journal"] = str(self.journal(name))
         return {

@@ -16,7 +16,7 @@ from tickpath.chaos.error import ChaosError, SceneError
 from tickpath.chaos.evidence import is_order
 from tickpath.chaos.group import POLL_S, Group
 from tickpath.chaos.judge import Judge
-from tickpath.chaos.layout import Layout
+from tickpath.chaos.layout import Layout, Rings
 from tickpath.chaos.processes import Workplace
 from tickpath.chaos.scenario import Scenario, Scene
 from tickpath.chaos.stores import Store
@@ -43,7 +43,7 @@ class Plan:
     seed: int = 1
     timeout_ms: int = 200
     network: Literal["namespaces", "loopback"] = "namespaces"
-    rings: Literal["mirrored", "shared"] = "mirrored"
+    rings: Rings = "mirrored"
     store: Store = "witness"
     keep: Path | None = None
 
