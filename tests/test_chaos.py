@@ -10,11 +10,13 @@ import re
 import pytest
 from click.testing import CliRunner
 
+from tickpath.chaos.layout import Layout, Places
 from tickpath.chaos.namespaces import why_not
 from tickpath.chaos.rehearsal import Plan, Rehearsal, result_of
 from tickpath.chaos.scenarios import BY_NAME, SCENARIOS
 from tickpath.chaos.table import print_table
 from tickpath.cli import main
+from tickpath.failover.node_config import load
 
 NO_HOSTS = why_not()
 TIMEOUT_MS = 200
@@ -127,6 +129,17 @@ def test_a_group_on_one_host(names):
     rehearse(*names, network="loopback", rings="shared")
 
 
+def test_nodes_whose_inputs_go_by_lanes_know_where(tmp_path):
+    layout = Layout(network="loopback", rings="lanes")
+    Places(layout, tmp_path, tmp_path, {}).write(1)
+    a, b = (load(tmp_path / f"{name}.toml").node for name in "ab")
+    assert None not in (a.mirror, b.mirror) and a.mirror != b.mirror
+    assert (b.peers["a"].mirror, a.peers["b"].mirror) == (a.mirror, b.mirror)
+    rings = {a.ring, b.ring, a.peers["b"].ring, b.peers["a"].ring}
+    assert len(rings) == 4, "each keeps mirrors of its own"
+
+
+@pytest.mark.long
 def test_a_group_whose_inputs_go_by_lanes():
     rehearse("kill-active", network="loopback", rings="lanes")
 
