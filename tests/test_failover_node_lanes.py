@@ -4,8 +4,9 @@ import pytest
 
 from node_hall import Hall, gate_of, positions_of
 from test_failover_node import begun, compiled  # noqa: F401
-from tickpath.failover.node_config import NodeSettings
+from tickpath.failover.node_config import NodeSettings, Peer
 from tickpath.failover.node_lanes import Lanes
+from tickpath.failover.peers import Peers
 from tickpath.failover.role_event import HoldTrading
 from tickpath.replica.error import ReplicaError
 from tickpath.replica.lane_receiver import LaneTransport
@@ -55,3 +56,27 @@ def test_a_name_that_nobody_knows_is_said(tmp_path):
     settings = NodeSettings(mirror="no-such-host.invalid:7801")
     with pytest.raises(ReplicaError, match=r"node\.mirror: no-such-host\.invalid:7801: "):
         Lanes(settings, Ring.create(tmp_path / "ring", 1 << 20))
+
+
+def test_what_a_kill_has_left_is_not_taken_for_a_mirror(tmp_path):
+    left = tmp_path / "mirror-b"
+    Ring.create(left, 1 << 20)
+    peer = Peer(ring=str(left), address="127.0.0.1:1", mirror="127.0.0.1:9")
+    lanes = Lanes(NodeSettings(peers={"b": peer}), Ring.create(tmp_path / "ring", 1 << 20))
+    assert not left.exists() and len(lanes.sockets) == 1
+    lanes.close()
+
+
+def test_a_mirror_that_was_begun_anew_is_looked_at(tmp_path):
+    """In a new file, of the same ring."""
+    path, peers = tmp_path / "mirror-b", None
+    for life in range(2):
+        mirror = Ring.create(path, 1 << 20)
+        mirror.header["identity"], mirror.header["epoch"] = 77, 1
+        peers = peers or Peers({"b": Peer(ring=str(path), address="127.0.0.1:1")})
+        found = None
+        for at in range(1, 20):
+            mirror.header["beat"] = 100 * life + at
+            found = peers.active((1_000 * life + 5 * at) * 1_000_000)
+        assert found is not None and found.name == "b" and not found.ring.header["broken"]
+        mirror.header["broken"] = 1

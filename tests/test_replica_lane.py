@@ -440,6 +440,18 @@ def test_a_receiver_of_a_ring_that_is_gone_begins_anew_at_once(paired, engine):
     assert first.header["broken"] and pair.receiver.counters["starts"] == 2
 
 
+def test_one_that_joins_again_keeps_its_place(joined):
+    """From another port, as a process that was started again; the earlier one falls silent."""
+    ring, sender, _peer, at = joined
+    with udp() as again:
+        again.sendto(datagram("join", 0, name="far", takes_plan=0), at)
+        for now_ms in range(0, 1_500, 10):
+            sender.turn(now_ms * MILLISECOND_NS)
+            again.sendto(an_ack(sender.sender.stream, *ring.place), at)
+        assert sender.receivers == [again.getsockname()]
+    assert acknowledged(ring) == (ring.place[1], 5) and sender.counters["silent"] == 0
+
+
 # ---------------------------------------------------------------- bounds
 
 

@@ -51,6 +51,8 @@ class Lanes:
                 if peer.mirror is not None:
                     source = _resolved(peer.mirror, f"node.peers.{name}.mirror")
                     path, ours = Path(peer.ring), settings.name
+                    # One that a kill has left has the identity of the next, and stands still.
+                    path.unlink(missing_ok=True)
                     self.receivers[name] = LaneReceiver(path, ours, source, SETTINGS)
         except ReplicaError:
             self.close()

@@ -47,7 +47,9 @@ class Peers:
                 ring = Ring.attach(peer.ring)
             except ReplicaError:
                 continue
-            if known is None or known.ring.header["identity"] != ring.header["identity"]:
+            # A mirror that was broken goes on in a new file, with the identity of the same ring.
+            is_other = known is None or known.ring.header["identity"] != ring.header["identity"]
+            if is_other or (known is not None and known.ring.header["broken"]):
                 self._seen[name] = _Seen(ring)
             else:
                 ring.close()

@@ -104,6 +104,8 @@ class Sender:
             if slot is None or len(self._mirrors) == RECEIVERS:
                 self.counters["refused"] += 1
                 return []
+            # Of the same name in an earlier life: its silence must not take the place away.
+            self._mirrors = {at: each for at, each in self._mirrors.items() if each.name != name}
             course = self._course(source, bool(fields["takes_plan"]))
             mirror = self._mirrors[source] = _Mirror(name, slot, now_ns, course)
         mirror.heard_ns = now_ns
