@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from node_hall import Hall, gate_of, positions_of
+from tickpath.counters import Counter
 from tickpath.failover import node_following
 from tickpath.failover.fetch import Fetch
 from tickpath.failover.role_event import Force, HoldTrading, ResumeTrading, Switchover
@@ -54,6 +55,19 @@ def test_an_active_alone_trades(hall):
     a = hall.begin("a")
     hall.until(lambda: hall.taken() > 100, "no orders")
     assert hall.active() == ["a"] and a.role.epoch >= 1
+
+
+def test_no_trading_on_books_that_lack_orders_until_somebody_says_so(hall):
+    a = hall.begin("a")
+    hall.until(lambda: hall.taken() > 10, "no orders")
+    a.engine.block.counter["value"][Counter.ORDER_STORE_FULL] += 3
+    hall.until(lambda: "books" in a.role.holds, "it trades on")
+    assert any("3 orders found no room" in each for each in hall.said["a"])
+    assert "trading is held: books" in a.role.ready()
+    a.tell(ResumeTrading("books"))
+    before = hall.taken()
+    hall.until(lambda: hall.taken() > before + 10, "no orders")
+    assert "books" not in a.role.holds
 
 
 def test_a_standby_takes_over_from_an_active_that_is_killed(hall):

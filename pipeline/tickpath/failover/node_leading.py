@@ -12,6 +12,7 @@ import json
 from typing import TYPE_CHECKING
 
 from tickpath.clock import now_cycles
+from tickpath.counters import Counter
 from tickpath.failover import role_action as act
 from tickpath.failover import role_event as told
 from tickpath.failover.gateway_client import Sent
@@ -21,9 +22,11 @@ from tickpath.wire.inputs import Kind
 if TYPE_CHECKING:
     from tickpath.failover.node import Node
 
-SOURCES = (act.TAKEOVER, act.GATE, act.POLICY, act.UNKNOWN_ORDERS, "operator", "feed")
+SOURCES = (act.TAKEOVER, act.GATE, act.POLICY, act.UNKNOWN_ORDERS, "operator", "feed", "books")
 """Who can hold trading; a hold is the bit of its place.  Others share the last bit."""
 OTHERS = "others"
+NO_ROOM = [Counter.ORDER_STORE_FULL, Counter.LEVEL_STORE_FULL]
+"""Counters behind which a book lacks orders."""
 
 
 def bit_of(source: str) -> int:
@@ -50,6 +53,8 @@ class Leading:
         self.gate: tuple[Member, ...] | None = None
         """Whose acknowledgement an order waits for; None: nothing leaves."""
         self._echoes: dict[int, int] = {}
+        self._without_room = 0
+        """Orders that found no room, as far as trading was held for them."""
 
     @property
     def takes_inputs(self) -> bool:
@@ -64,6 +69,7 @@ class Leading:
         if not self.is_draining:
             came = node.market.take(self.flush)
             self._watch_feed()
+            self._watch_books()
             now_ns = node.now_ns()
             if came:
                 node.fed_ns = now_ns
@@ -86,6 +92,17 @@ class Leading:
                 node.tell(told.ResumeTrading("feed"))
         elif not is_held and node.role.handover is None:
             node.tell(told.HoldTrading("feed", "the feed is not current"))
+
+    def _watch_books(self) -> None:
+        """No trading on books that lack orders, until somebody has looked and resumes it."""
+        node = self._node
+        without_room = int(node.engine.block.counter["value"][NO_ROOM].sum())
+        if without_room == self._without_room or node.role.handover is not None:
+            return
+        self._without_room = without_room
+        why = f"{without_room:,} orders found no room: raise capacity.orders, overflow_levels"
+        node.note(f"trading is held: books: {why}")
+        node.tell(told.HoldTrading("books", why))
 
     def _hear_followers(self) -> None:
         """Acknowledgements, as echoes of our beats."""
@@ -150,6 +167,7 @@ class Leading:
         self.gate, self.until_ns = None, action.until_ns
         self.is_on, self.is_draining = True, False
         self._echoes.clear()
+        self._without_room = 0
         said = {"active": node.settings.name, "behind": action.number}
         if action.is_forced:
             said |= {"forced": True, "records_lost": action.records_lost}
