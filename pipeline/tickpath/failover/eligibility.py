@@ -87,8 +87,8 @@ def missed_epoch(case: Case, note: Note | None) -> str | None:
     """Whether somebody was active after this state's last record, without this node."""
     if note is None or case.me in note.heirs:
         return None
-    # Behind a note that hands over, an heir may have led without one of its own.
-    if note.epoch + note.hands_over <= case.standing.epoch:
+    # Under a note that hands over an heir may have led without one of its own.
+    if note.epoch + (note.hands_over and note.is_synchronous) <= case.standing.epoch:
         return None
     return (
         f"its last record is of epoch {case.standing.epoch}, and {note.active} was active in "
