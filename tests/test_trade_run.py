@@ -8,6 +8,7 @@ from decimal import Decimal
 
 import pytest
 
+from tickpath.counters import Counter
 from tickpath.exchange import command
 from tickpath.operator_socket import ask
 from tickpath.risk import Kill
@@ -262,6 +263,18 @@ def test_a_fill_that_only_the_drop_copy_has(tmp_path):
         p.until(lambda: p.live.difference)
         assert "only the drop copy tells of it" in p.live.difference[0]
         assert p.live.engine.block.gate[0]["killed"] == Kill.STOP
+
+
+def test_books_that_lack_orders(tmp_path):
+    with pit(tmp_path) as p:
+        begun(p, 20)
+        p.live.engine.block.counter["value"][Counter.LEVEL_FULL] += 2
+        p.until(lambda: p.live.engine.block.gate[0]["killed"] == Kill.STOP)
+        assert any("2 orders found no room" in note for note in p.live.desk.notes)
+        assert operator(p, "reset --why 'looked at it'")["done"] == "kill"
+        before = p.sent()
+        p.until(lambda: p.sent() > before + 10)
+        assert not p.live.engine.block.gate[0]["killed"], "it is latched once for the same orders"
 
 
 def test_the_kill_outlives_the_process(tmp_path):

@@ -16,6 +16,7 @@ from tickpath import profile_config
 from tickpath.config import Capacity, Config
 from tickpath.decode_packet import payload
 from tickpath.engine import Engine
+from tickpath.incomplete import WITHOUT_ROOM
 from tickpath.order_template import OrderMessage
 from tickpath.packet import LINK_ETHERNET, PACKET
 from tickpath.profile import Check, Profile
@@ -31,7 +32,7 @@ _NAMED = (
     "add_order_with_mpid_attribution",
 )
 _REPLACE = "order_replace"
-ROOM_COUNTERS = ("order_store_full", "level_store_full", "level_full")
+ROOM_COUNTERS = tuple(each.name.lower() for each in WITHOUT_ROOM)
 """Counters of the software's books for which the hardware's capacities say nothing."""
 Row = tuple[int, ...]
 """A best bid and offer: input, time, symbol, bid price and size, ask price and size."""

@@ -11,8 +11,8 @@ role has changed the gate.
 import json
 from typing import TYPE_CHECKING
 
+from tickpath import incomplete
 from tickpath.clock import now_cycles
-from tickpath.counters import Counter
 from tickpath.failover import role_action as act
 from tickpath.failover import role_event as told
 from tickpath.failover.gateway_client import Sent
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 SOURCES = (act.TAKEOVER, act.GATE, act.POLICY, act.UNKNOWN_ORDERS, "operator", "feed", "books")
 """Who can hold trading; a hold is the bit of its place.  Others share the last bit."""
 OTHERS = "others"
-NO_ROOM = [Counter.ORDER_STORE_FULL, Counter.LEVEL_STORE_FULL]
-"""Counters behind which a book lacks orders."""
 
 
 def bit_of(source: str) -> int:
@@ -53,7 +51,7 @@ class Leading:
         self.gate: tuple[Member, ...] | None = None
         """Whose acknowledgement an order waits for; None: nothing leaves."""
         self._echoes: dict[int, int] = {}
-        self._without_room = 0
+        self._lacking = 0
         """Orders that found no room, as far as trading was held for them."""
 
     @property
@@ -96,11 +94,11 @@ class Leading:
     def _watch_books(self) -> None:
         """No trading on books that lack orders, until somebody has looked and resumes it."""
         node = self._node
-        without_room = int(node.engine.block.counter["value"][NO_ROOM].sum())
-        if without_room == self._without_room or node.role.handover is not None:
+        lacking = incomplete.lacking(node.engine.block)
+        if lacking == self._lacking or node.role.handover is not None:
             return
-        self._without_room = without_room
-        why = f"{without_room:,} orders found no room: raise capacity.orders, overflow_levels"
+        self._lacking = lacking
+        why = incomplete.words(lacking)
         node.note(f"trading is held: books: {why}")
         node.tell(told.HoldTrading("books", why))
 
@@ -167,7 +165,7 @@ class Leading:
         self.gate, self.until_ns = None, action.until_ns
         self.is_on, self.is_draining = True, False
         self._echoes.clear()
-        self._without_room = 0
+        self._lacking = 0
         said = {"active": node.settings.name, "behind": action.number}
         if action.is_forced:
             said |= {"forced": True, "records_lost": action.records_lost}

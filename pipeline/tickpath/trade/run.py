@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from tickpath import __version__
+from tickpath import __version__, incomplete
 from tickpath.clock import calibrate
 from tickpath.config import Config, ConfigError
 from tickpath.decisions import Decisions
@@ -94,6 +94,7 @@ class Trader:
         self._say = say
         self._strategy = 0  # its address; the engine has it only while orders can be sent
         self._has_begun = False  # the session was ready once
+        self._lacking = 0
         self._last_input_ns = self._next_reconcile_ns = clock()
 
     def _open(
@@ -271,6 +272,7 @@ class Trader:
         now_ns = self._clock()
         self._move_clock(now_ns)
         self._reconcile(now_ns)
+        self._watch_books()
 
     def _wait_ns(self, longest_ns: int) -> int:
         if self.market.is_polled:
@@ -353,6 +355,16 @@ class Trader:
                 self.desk.note(f"differs from the drop copy, kill switch latched: {line}")
             self._kill("drop copy differs")
         self.difference = found or self.difference
+
+    def _watch_books(self) -> None:
+        """No trading on books that lack orders, until an operator has reset the switch."""
+        lacking = incomplete.lacking(self.engine.block)
+        if lacking == self._lacking:
+            return
+        is_first, self._lacking = not self.engine.block.gate[0]["killed"], lacking
+        if is_first:
+            self.desk.note(f"{incomplete.words(lacking)}; kill switch latched")
+            self._kill("books lack orders")
 
     # ------------------------------------------------------------ clock and operator
 
