@@ -29,6 +29,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from decimal import Decimal
@@ -45,7 +46,8 @@ from tickpath.clock import Clock, calibrate
 from tickpath.config import Transport
 from tickpath.environment import environment
 from tickpath.failover import questions
-from tickpath.failover.control import Control, ask
+from tickpath.failover.control import NOTHING, Answer, Control, ask
+from tickpath.failover.state_copy import StateCopy
 from tickpath.generate import SessionPlan, generate
 from tickpath.jit import callback
 from tickpath.layout import engine as engine_record
@@ -544,16 +546,16 @@ def serve_snapshot(ring: str, address: str, live_orders: int) -> int:
         engine.feed(_adds(min(50_000, live_orders - first + 1), first))
     took: dict[str, float] = {}
 
-    def answer(question: questions.PeerQuestion) -> tuple[dict[str, Any], bytes]:
+    def answer(question: questions.PeerQuestion) -> Answer | StateCopy:
         if not isinstance(question, questions.Snapshot):
             digest = f"{engine.state_digest:016x}"
-            return {"digest": digest, "orders": int(engine.block.get("orders_live")), **took}, b""
+            orders = int(engine.block.get("orders_live"))
+            return {"digest": digest, "orders": orders, **took}, NOTHING
         begun = time.perf_counter()
-        saved = engine.snapshot()
-        took["snapshot_s"] = time.perf_counter() - begun
-        number = int(engine.block.get("record_number"))
+        copy = StateCopy(engine, Counter())
+        took["stall_s"] = time.perf_counter() - begun
         engine.feed(_adds(20_000, live_orders + 1))  # what has to be caught up with
-        return {"record_number": number}, saved
+        return copy
 
     control = Control(address, answer)
     print("ready", flush=True)
@@ -613,7 +615,7 @@ def snapshot(directory: Path, live_orders: int) -> Any:
         "bytes": len(saved),
         "record_number": said["record_number"],
         "records_caught_up": taken,
-        "made_s": round(other["snapshot_s"], 3),
+        "stall_s": round(other["stall_s"], 4),
         "made_and_moved_s": round(came - begun, 3),
         "restored_s": round(restored - came, 3),
         "caught_up_s": round(caught_up - restored, 3),
