@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from tickpath.chaos.evidence import is_order, names_of
+from tickpath.chaos.evidence import QUERY, is_order, names_of
 from tickpath.chaos.judge import Judge
 from tickpath.exchange.config import Exchange
 from tickpath.exchange.journal import Journal, Kind
@@ -229,6 +229,18 @@ def test_what_the_exchange_says_it_never_saw_is_passed_over(story):
     assert (story.judge.judge(), story.judge._missing()) == ([], [])
     story.received(order(2))
     assert "foreign: message 3 at the exchange is not the next of the stream" in story.judge.judge()
+
+
+@pytest.mark.parametrize("has_logged_in", [False, True])
+def test_a_cancel_gets_lost_with_its_line_and_never_else(story, has_logged_in):
+    cancel = OUCH50_INBOUND["cancel_order"].encode(user_ref_num=1, quantity=0)
+    story.handed(order(1), cancel, order(2), cancel, order(3))
+    story.received(QUERY, order(1), *([QUERY] if has_logged_in else []), order(2))
+    first = "foreign: message 2 at the exchange is not the next of the stream"
+    assert story.judge.judge() == ([] if has_logged_in else [first])
+    story.received(order(3))
+    (found,) = story.judge.judge()
+    assert "is not the next of the stream" in found, "on a line that has not ended"
 
 
 def resting(story, monkeypatch, epochs, compared) -> list[str]:

@@ -110,6 +110,8 @@ class Evidence:
         self._offset_ns = exchange_offset_ns
         self.received: list[Received] = []
         self.logins = 0
+        self.logins_before: set[int] = set()
+        """Of which received messages a login came first, by their index."""
         self.handed: list[Handed] = []
         self.outcomes: dict[int, Outcome] = {}
         """By the position of the message."""
@@ -126,6 +128,7 @@ class Evidence:
         for raw, ts_ns in self._exchange():
             if raw[:1] == QUERY:
                 self.logins += 1  # what the gateway itself asks behind a login
+                self.logins_before.add(len(self.received))
             else:
                 self.received.append(Received(ts_ns, raw))
         self._gateway()

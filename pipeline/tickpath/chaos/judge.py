@@ -6,7 +6,8 @@ order stream that the gateway took, once and in order, without what the gateway 
     twice       an order number that is not above all before it, or a name that was there before
     foreign     a message that is not the next of the stream; a gateway that has logged in again may
                 cancel orders of which it does not know how they stand, whole (`session.settlement`)
-    lost        a message that was taken, never came and has no outcome
+    lost        a message that was taken, never came and has no outcome; a cancel may get lost with
+                its line, as exchanges do not say which cancels they saw: the gateway cancels anew
     epochs      the gateway takes them rising only, each for one node; no hand-over is of a lower
                 one; nobody else ever became active in an epoch that it took
     inputs      a new active begins behind every record that its predecessor's standbys had
@@ -20,6 +21,7 @@ from itertools import pairwise
 
 from tickpath.chaos.error import ChaosError
 from tickpath.chaos.evidence import (
+    CANCEL,
     NEVER_SENT_BELOW,
     Evidence,
     Reign,
@@ -46,6 +48,8 @@ class Judge:
         """Of every message that the exchange received, as far as it was judged."""
         self.orders = 0
         self._at = 0  # in the order stream
+        self._is_new_line = False
+        """Whether nothing of the stream has come yet behind the gateway's last login."""
         self._last_number = 0
         self._names: set[bytes] = set()
         self._reigns: dict[int, Reign] = {}
@@ -77,10 +81,12 @@ class Judge:
         evidence = self.evidence
         for message in evidence.received[len(self.epoch_of) :]:
             found += self._twice(message.raw)
-            before = self._at
-            while not self._is_next(message.raw) and self._is_unsent():
+            before, index = self._at, len(self.epoch_of)
+            self._is_new_line |= index > 0 and index in evidence.logins_before
+            while not self._is_next(message.raw) and (self._is_unsent() or self._is_lost_cancel()):
                 self._at += 1
             if self._is_next(message.raw):
+                self._is_new_line = False
                 self.epoch_of.append(evidence.handed[self._at].epoch)
                 self._at += 1
                 continue
@@ -120,6 +126,10 @@ class Judge:
             return True  # and the judge sees that it did not come: it would be foreign
         outcome = self.evidence.outcomes.get(handed[self._at].position)
         return outcome is not None and outcome < NEVER_SENT_BELOW
+
+    def _is_lost_cancel(self) -> bool:
+        handed = self.evidence.handed
+        return self._is_new_line and self._at < len(handed) and handed[self._at].raw[:1] == CANCEL
 
     def _missing(self) -> list[str]:
         """What was taken and has not come; at rest there must be nothing."""
