@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from tickpath.chaos.error import ChaosError
 from tickpath.chaos.evidence import QUERY, is_order, names_of
 from tickpath.chaos.judge import Judge
 from tickpath.exchange.config import Exchange
@@ -243,16 +244,20 @@ def test_a_cancel_gets_lost_with_its_line_and_never_else(story, has_logged_in):
     assert "is not the next of the stream" in found, "on a line that has not ended"
 
 
-def resting(story, monkeypatch, epochs, compared) -> list[str]:
+def resting(story, monkeypatch, epochs, compared, resumed=None) -> list[str]:
     """What `at_rest` says where the rings' epoch is one of these each time that it is looked at."""
     group, numbers, said = story.judge.group, iter(epochs), iter(compared)
     group.until = lambda done, *_: done()
     group.active = lambda: "a"
     group.epochs = lambda: {"a": next(numbers)}
+    group.status = lambda name: {"held": ["operator"] if resumed is not None else []}
+    group.command = lambda name, word: resumed.append((name, word))
 
     def compare(active: str, found: list[str]) -> list[str]:
         found.append("twice: ...")
-        return next(said)
+        for each in said:
+            return each
+        raise ChaosError("it did not come")
 
     monkeypatch.setattr(story.judge, "_compared", compare)
     return story.judge.at_rest()
@@ -266,6 +271,13 @@ def test_what_differs_while_the_role_moves_is_compared_again(story, monkeypatch)
 def test_what_differs_at_rest_is_found(story, monkeypatch):
     found = resting(story, monkeypatch, [1, 1], [["positions: ..."]])
     assert found == ["twice: ...", "positions: ..."]
+
+
+def test_whoever_is_active_then_trades_again_also_where_comparing_failed(story, monkeypatch):
+    resumed: list[tuple[str, str]] = []
+    found = resting(story, monkeypatch, [1, 1], [], resumed)
+    assert found[-1] == "it did not come"
+    assert resumed == [("a", "resume")]
 
 
 def test_a_role_that_never_rests_is_a_finding(story, monkeypatch):

@@ -194,6 +194,7 @@ class Judge:
                 compared = self._compared(active, found)
             except ChaosError as error:
                 compared = [str(error)]
+            self._let_go()
             if self.group.epochs() == before:
                 return found + compared
         return [*found, f"at rest: the role moved again and again, {REST_TRIES} times"]
@@ -202,19 +203,20 @@ class Judge:
         """What differs at rest; what was found in all that happened goes to ``found_before``."""
         group = self.group
         group.command(active, "hold", why="the judge compares")
-        try:
-            group.rest(SETTLE_S)
-            found = self._positions(active)
-            found += self._digests(active)
-            found_before += self.judge()
-            found += self._missing()
-            held = group.status(active).get("held") or ()
-            if "unknown_orders" in held:
-                found.append(f"orders: {active} does not know all that were handed over")
-        finally:
-            if active == group.active():
-                group.command(active, "resume")
+        group.rest(SETTLE_S)
+        found = self._positions(active)
+        found += self._digests(active)
+        found_before += self.judge()
+        found += self._missing()
+        if "unknown_orders" in (group.status(active).get("held") or ()):
+            found.append(f"orders: {active} does not know all that were handed over")
         return found
+
+    def _let_go(self) -> None:
+        """Nobody holds trading for us any more: a hold is a record, which the next active keeps."""
+        active = self.group.until(self.group.active, "somebody is active", REST_S)
+        if "operator" in (self.group.status(active).get("held") or ()):
+            self.group.command(active, "resume")
 
     def _positions(self, active: str) -> list[str]:
         group = self.group
