@@ -214,9 +214,9 @@ class Control:
             except (zmq.ZMQError, MemoryError):
                 self.counters["answers_not_sent"] += 1
                 parts.clear()
-                if self._is_begun:  # it must end before another answer; its parts are too few
-                    self._socket.send(b"", zmq.NOBLOCK)
-                    self._is_begun = False
+                if self._is_begun:  # it must end before another answer, sooner or later
+                    parts.append(b"")
+                    return
             if not parts:
                 self._answers.popleft()
 
