@@ -275,15 +275,15 @@ def test_an_answer_of_too_many_parts_is_not_read_on(address):
 
 
 class Slow:
-    """An answer that takes some turns, and fails where it has no words."""
+    """An answer that takes until the test says so, and fails where it has no words."""
 
-    def __init__(self, turns: int, words: dict | None) -> None:
-        self.turns, self.words, self.is_ended = turns, words, False
-        self.taken = 0  # written by the loop alone, as `turns` is by the test
+    def __init__(self, words: dict | None) -> None:
+        self.words, self.is_due, self.is_ended = words, False, False
+        self.turns = 0
 
     def answer(self):
-        self.taken += 1
-        if self.taken < self.turns:
+        self.turns += 1
+        if not self.is_due:
             return None
         if self.words is None:
             raise ControlError("it came to nothing")
@@ -293,13 +293,18 @@ class Slow:
         self.is_ended = True
 
 
+def said_to(raw: zmq.Socket) -> dict:
+    assert raw.poll(5_000)
+    return json.loads(raw.recv_multipart()[1])
+
+
 def test_answers_that_take_a_while_keep_nobody_waiting(address):
     made = []
 
     def answer(question):
         if isinstance(question, asked.Status):
-            return {"turns": made[0].taken}, NOTHING
-        made.append(Slow(1 << 62 if len(made) != 1 else 50, {"number": len(made)}))
+            return {"turns": made[0].turns}, NOTHING
+        made.append(Slow({"number": len(made)}))
         return made[-1]
 
     control = Control(address, answer)
@@ -311,18 +316,17 @@ def test_answers_that_take_a_while_keep_nobody_waiting(address):
         with Served(control.serve):
             for _ in range(MOST_LATER + 1):
                 raw.send_multipart([b"", b'{"ask":"snapshot"}'])
-            while len(said) < 2:
-                assert raw.poll(5_000)
-                said.append(json.loads(raw.recv_multipart()[1]))
+            said.append(said_to(raw))
+            made[1].is_due = True
+            said.append(said_to(raw))
             assert ask(address, ask="status")[0]["turns"] > 0
-            made[0].words, made[0].turns = None, 1
-            assert raw.poll(5_000)
-            assert json.loads(raw.recv_multipart()[1]) == {"error": "it came to nothing"}
+            made[0].words, made[0].is_due = None, True
+            said.append(said_to(raw))
     finally:
         context.destroy(linger=0)
         control.close()
     refused = {"error": f"{MOST_LATER} answers are being made already: ask again"}
-    assert sorted(said, key=str) == [refused, {"number": 1}]
+    assert said == [refused, {"number": 1}, {"error": "it came to nothing"}]
     assert [each.is_ended for each in made] == [False, False, True, True, True]
     assert control.counters["refused"] == 2
 
