@@ -274,7 +274,7 @@ def stand_by(ring: str, core: int, port: int) -> int:
         over.set()
 
     threading.Thread(target=wait, daemon=True).start()
-    with Live(engine, transport, clock) as live:
+    with Live(engine, transport, clock, is_standby=True) as live:
         inner.mine["incarnation"] = LIFE
         print("ready", flush=True)
         while not over.is_set() or inner.lag:

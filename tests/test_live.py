@@ -96,6 +96,26 @@ def test_without_a_place_to_send_to_python_gets_each_at_once(packets):
     assert_same(engine, reference)
 
 
+@pytest.mark.parametrize("limit", [None, 100])
+def test_orders_of_a_standby_are_handed_over_when_a_step_ends(packets, limit):
+    reference, orders = as_replayed(packets)
+    transport, kept = MemoryTransport(packets), []
+    engine = Engine(config(orders_to=None), strategy=TAKER)
+    engine.on_orders = lambda each: kept.append(bytes(each))
+    if limit is not None:
+        engine.block.set("egress_limit", limit)
+    steps = 0
+    with Live(engine, transport, is_standby=True) as live:
+        while not transport.is_empty or transport.state[LENT]:
+            live.step(100_000)
+            steps += 1
+        assert b"".join(kept) == orders  # nothing is left over
+    assert limit is not None or len(kept) <= steps
+    assert transport.orders == b"" and transport.state[MISUSE] == 0
+    assert limit is None or max(len(each) for each in kept) < 1_000
+    assert_same(engine, reference)
+
+
 def test_decisions_and_best_prices_are_handed_over(packets):
     rows, decisions = [], []
     engine = Engine(

@@ -219,9 +219,12 @@ class Live:
         transport: LiveTransport,
         clock: Clock | None = None,
         lane: "LaneSender | None" = None,
+        *,
+        is_standby: bool = False,
     ) -> None:
         """Compiles what is not compiled yet.  ``clock`` saves a calibration; ``lane`` is one of the
-        engine's ring, and stays open."""
+        engine's ring, and stays open.  A standby's orders are another engine's as well: nobody
+        waits for them, so they are handed over when a step ends, not one by one."""
         self.engine, self.transport = engine, transport
         self.clock = clock or calibrate()
         config = engine.config.transport
@@ -238,6 +241,7 @@ class Live:
         self.record["sends"] = config.orders_to is not None
         self.record["keeps"] = engine.on_orders is not None
         self.record["egress_limit"] = engine.block.get("egress_limit")
+        self._is_standby = is_standby
         self._lane = lane
         if lane is not None:
             native_lane = lane.native
@@ -251,8 +255,9 @@ class Live:
 
     def __enter__(self) -> "Live":
         self._limit = self.engine.block.get("egress_limit")
-        # Every message that asks for orders ends with a pause: they leave before the next one.
-        self.engine.block.set("egress_limit", 0)
+        if not self._is_standby:
+            # Every message that asks for orders ends with a pause: they leave before the next one.
+            self.engine.block.set("egress_limit", 0)
         self._on_orders = self.engine.on_orders
         if self.record["sends"][0]:
             self.engine.on_orders = self._give_orders

@@ -151,7 +151,7 @@ class Following:
 
     def _begin(self, name: str) -> None:
         assert self.transport is not None
-        self._live = Live(self._engine, self.transport, self.cycle_clock)
+        self._live = Live(self._engine, self.transport, self.cycle_clock, is_standby=True)
         self._live.__enter__()
         self._heard_ns = self._clock()
         self._say(f"following {name} behind record {self._engine.block.get('record_number'):,}")
