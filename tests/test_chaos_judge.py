@@ -38,6 +38,20 @@ def order(number: int) -> bytes:
     )
 
 
+def replacing(original: int, number: int) -> bytes:
+    return OUCH50_INBOUND["replace_order"].encode(
+        orig_user_ref_num=original,
+        user_ref_num=number,
+        quantity=100,
+        price=1_500_000,
+        time_in_force="0",
+        display="Y",
+        inter_market_sweep_eligibility="N",
+        clordid=f"T{number:013d}",
+        appendage_length=0,
+    )
+
+
 def framed(*messages: bytes) -> bytes:
     return b"".join(len(each).to_bytes(2, "big") + each for each in messages)
 
@@ -230,6 +244,22 @@ def test_what_the_exchange_says_it_never_saw_is_passed_over(story):
     assert (story.judge.judge(), story.judge._missing()) == ([], [])
     story.received(order(2))
     assert "foreign: message 3 at the exchange is not the next of the stream" in story.judge.judge()
+
+
+@pytest.mark.parametrize("is_gone", [False, True])
+def test_an_ignored_replacement_came_although_the_exchange_says_that_it_never_saw_it(
+    story, is_gone
+):
+    cancel = OUCH50_INBOUND["cancel_order"].encode(user_ref_num=1, quantity=0)
+    replacement = replacing(1, 2)
+    before = (order(1), cancel) if is_gone else (order(1),)
+    story.handed(*before, replacement, order(3))
+    story.received(*before, replacement, QUERY, order(3))
+    story.gateway.append_outcome(1, NO_POSITION, Outcome.NEVER_RECEIVED, replacement, 1)
+    where = len(before) + 1
+    wrong = [f"foreign: message {where} at the exchange is not the next of the stream"]
+    assert story.judge.judge() == ([] if is_gone else wrong)
+    assert story.judge._missing() == []
 
 
 @pytest.mark.parametrize("has_logged_in", [False, True])

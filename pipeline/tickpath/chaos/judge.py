@@ -6,6 +6,8 @@ order stream that the gateway took, once and in order, without what the gateway 
     twice       an order number that is not above all before it, or a name that was there before
     foreign     a message that is not the next of the stream; a gateway that has logged in again may
                 cancel orders of which it does not know how they stand, whole (`session.settlement`)
+                and an exchange may say that it never saw what came: a replacement of an order that
+                was gone, which it ignores, number and all
     lost        a message that was taken, never came and has no outcome; a cancel may get lost with
                 its line, as exchanges do not say which cancels they saw: the gateway cancels anew
     epochs      the gateway takes them rising only, each for one node; no hand-over is of a lower
@@ -23,11 +25,13 @@ from tickpath.chaos.error import ChaosError
 from tickpath.chaos.evidence import (
     CANCEL,
     NEVER_SENT_BELOW,
+    REPLACE,
     Evidence,
     Reign,
     is_cancel,
     is_order,
     names_of,
+    taken_away_by,
 )
 from tickpath.chaos.group import Group
 
@@ -52,6 +56,8 @@ class Judge:
         """Whether nothing of the stream has come yet behind the gateway's last login."""
         self._last_number = 0
         self._names: set[bytes] = set()
+        self._gone: set[int] = set()
+        """Numbers of orders that were replaced or canceled whole by what came."""
         self._reigns: dict[int, Reign] = {}
         self.acknowledged: dict[int, int] = {}
         """By epoch: the last record that its active knew to be acknowledged by its gate."""
@@ -89,8 +95,10 @@ class Judge:
                 self._is_new_line = False
                 self.epoch_of.append(evidence.handed[self._at].epoch)
                 self._at += 1
+                self._take_away(message.raw)
                 continue
             self._at = before
+            self._take_away(message.raw)
             self.epoch_of.append(0)
             if evidence.logins > 1 and is_cancel(message.raw):
                 self.cancels_of_gateway += 1
@@ -116,7 +124,18 @@ class Judge:
 
     def _is_next(self, raw: bytes) -> bool:
         handed = self.evidence.handed
-        return self._at < len(handed) and handed[self._at].raw == raw and not self._is_unsent()
+        if self._at >= len(handed) or handed[self._at].raw != raw:
+            return False
+        return not self._is_unsent() or self._is_ignored(raw)
+
+    def _is_ignored(self, raw: bytes) -> bool:
+        is_replacement = raw[:1] == REPLACE and raw in self.evidence.never_received
+        return is_replacement and taken_away_by(raw) in self._gone
+
+    def _take_away(self, raw: bytes) -> None:
+        number = taken_away_by(raw)
+        if number is not None:
+            self._gone.add(number)
 
     def _is_unsent(self) -> bool:
         handed = self.evidence.handed
