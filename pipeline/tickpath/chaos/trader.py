@@ -39,5 +39,10 @@ def trade(engine, book, kind, flags):
         ref = emit.new_order(engine, book, view.BUY, quantity, bid_px - away)
     else:
         ref = emit.new_order(engine, book, view.SELL, quantity, ask_px + away)
+    # What would be forgotten is cancelled: orders that rest for ever are a wall at the touch, which
+    # moves no more then, and nobody trades.
+    forgotten = cells[2 + cells[1] % RECENT]
+    if view.leaves_qty(engine, forgotten) > 0:
+        emit.cancel_order(engine, forgotten, 0)
     cells[2 + cells[1] % RECENT] = ref
     cells[1] += 1
