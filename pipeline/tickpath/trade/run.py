@@ -331,6 +331,16 @@ class Trader:
             )
             self._stopping = True
 
+    def _watch_books(self) -> None:
+        """No trading on books that lack orders, until an operator has reset the switch."""
+        lacking = incomplete.lacking(self.engine.block)
+        if lacking == self._lacking:
+            return
+        is_first, self._lacking = not self.engine.block.gate[0]["killed"], lacking
+        if is_first:
+            self.desk.note(f"{incomplete.words(lacking)}; kill switch latched")
+            self._kill("books lack orders")
+
     # ------------------------------------------------------------ the drop copy
 
     def _take_copy(self) -> None:
@@ -355,16 +365,6 @@ class Trader:
                 self.desk.note(f"differs from the drop copy, kill switch latched: {line}")
             self._kill("drop copy differs")
         self.difference = found or self.difference
-
-    def _watch_books(self) -> None:
-        """No trading on books that lack orders, until an operator has reset the switch."""
-        lacking = incomplete.lacking(self.engine.block)
-        if lacking == self._lacking:
-            return
-        is_first, self._lacking = not self.engine.block.gate[0]["killed"], lacking
-        if is_first:
-            self.desk.note(f"{incomplete.words(lacking)}; kill switch latched")
-            self._kill("books lack orders")
 
     # ------------------------------------------------------------ clock and operator
 
