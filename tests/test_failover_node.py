@@ -196,15 +196,21 @@ def test_a_breaker_holds_trading_and_lets_it_go_on(tmp_path):
         hall.close()
 
 
-def test_a_group_that_was_killed_whole_goes_on_from_its_journal(tmp_path):
+@pytest.mark.parametrize("has_unsent", [False, True])
+def test_a_group_that_was_killed_whole_goes_on_from_its_journal(tmp_path, has_unsent):
     journal = tmp_path / "journal"
     hall = Hall(tmp_path, ("a",), journal=str(journal))
     try:
         a = hall.begin("a")
         assert any("nothing is recovered" in each for each in hall.said["a"])
         hall.until(lambda: hall.taken() > 50, "no orders")
-        a.tell(HoldTrading())
-        hall.until(lambda: not a.outbox.waiting_bytes and positions_of(a) == hall.positions())
+        if has_unsent:
+            a.leading.gate = None
+            hall.until(lambda: a.outbox.waiting_bytes > 500, "no orders")
+        else:
+            a.tell(HoldTrading())
+            hall.until(lambda: not a.outbox.waiting_bytes and positions_of(a) == hall.positions())
+        unsent = a.outbox.waiting_bytes
         with JournalWriter(journal, identity_of(a.engine)) as writer:
             kept = RingJournal(a.ring, writer)
             while kept.step():
@@ -222,11 +228,18 @@ def test_a_group_that_was_killed_whole_goes_on_from_its_journal(tmp_path):
         for _ in range(200):
             hall.round()
         assert not again.role.is_active
+        assert again.outbox.position - again.outbox.tail_position >= unsent
         again.tell(Force())
         hall.until(lambda: again.role.is_active, "it was not forced")
+        said = f"{unsent:,} bytes of orders that were made and not handed over go out now"
+        assert (said in hall.said["a"]) is has_unsent
         again.tell(ResumeTrading("operator"))
         taken = hall.taken()
         hall.until(lambda: hall.taken() > taken + 20, "it does not trade")
+        again.tell(HoldTrading())
+        hall.until(
+            lambda: not again.outbox.waiting_bytes and positions_of(again) == hall.positions()
+        )
     finally:
         hall.close()
 

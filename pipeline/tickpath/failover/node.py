@@ -212,7 +212,9 @@ class Node:
         elif self.settings.journal is not None:
             number = recover_from(self.settings.journal, self.engine, self.ring, self.note)
             if number is not None:
-                self.outbox = Outbox(self.engine.block.get("order_position"))
+                # Its last orders may have been made and not handed over; what a snapshot stands
+                # for was not made again.
+                self.outbox.move(self.engine.block.get("order_position") - self.outbox.position)
 
     def _somebody_is_active(self) -> bool:
         """Whether a ring beats now; a moment is needed to see it."""

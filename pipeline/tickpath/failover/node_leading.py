@@ -170,6 +170,8 @@ class Leading:
         if action.is_forced:
             said |= {"forced": True, "records_lost": action.records_lost}
         node.engine.say(Kind.EPOCH, json.dumps(said).encode(), action.epoch)
+        if unsent := node.outbox.waiting_bytes:
+            node.note(f"{unsent:,} bytes of orders that were made and not handed over go out now")
         self.hold("a takeover")
         packets, _bytes = node.tail.take()
         if len(packets):

@@ -57,6 +57,12 @@ class Outbox:
         while self._kept_bytes > MOST_BYTES:
             self.dropped_bytes += self._drop_first()
 
+    def move(self, by: int) -> None:
+        """The stream began so many bytes later than where this one took it to begin."""
+        self._pieces = deque(each._replace(begin=each.begin + by) for each in self._pieces)
+        self.position += by
+        self.handed += by
+
     def _drop_first(self) -> int:
         piece = self._pieces.popleft()
         self._kept_bytes -= len(piece.orders)

@@ -196,6 +196,8 @@ def frozen(role: "Role", attempt: Attempt, event: Frozen) -> None:
 def give_up(role: "Role", attempt: Attempt, reasons: list[str], again_in_ns: int) -> None:
     """Not this time; what was acquired is given back."""
     role.count("takeovers_refused")
+    if attempt.forced_until_ns is not None and tuple(reasons) != attempt.reasons:
+        role.alarm("force_not_possible", "; ".join(reasons))
     abandon(role, attempt)
     attempt.phase = Phase.WAITING
     attempt.again_ns = role.now_ns + again_in_ns
