@@ -256,6 +256,25 @@ def test_the_switch_takes_effect_on_the_next_intent(session):
     assert outcomes == sorted(outcomes) and len({*outcomes}) == 2
 
 
+def test_new_parameters_count_from_one_top_on(session):
+    """Written at every cycle around three tops in a row: one of them, or the next, fires."""
+    open_up(session, 1)
+    session.top(1, a_top(1, 1, True))
+    session.back.run(40)
+    number, fired = 1, []
+    for offset in range(1, 48):
+        session.tell(Table.TRIGGER, 1, **TOGGLING)
+        for at in (offset, offset + 1, offset + 2, offset + 60):
+            number += 1
+            session.top(at, a_top(1, number, True))
+        before = len(session.back.verdicts)
+        session.back.run(120)
+        session.back.settle()
+        fired.append(len(session.back.verdicts) - before)
+    assert fired == [1] * len(fired)
+    finish(session)
+
+
 def test_orders_under_way_leave_whole_when_the_switch_is_thrown(session):
     open_up(session, *range(6))
     session.back.ready = lambda cycle: cycle % 3 == 0

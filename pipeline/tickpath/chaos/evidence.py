@@ -93,15 +93,6 @@ def names_of(raw: bytes) -> tuple[int, bytes]:
     )
 
 
-def taken_away_by(raw: bytes) -> int | None:
-    """Number of the order that a message replaces or cancels whole; None where it does neither."""
-    if raw[:1] == REPLACE:
-        return int(OUCH50_INBOUND["replace_order"].decode(raw)["orig_user_ref_num"])
-    return (
-        int(OUCH50_INBOUND["cancel_order"].decode(raw)["user_ref_num"]) if is_cancel(raw) else None
-    )
-
-
 def _mapped(path: Path, least: int) -> mmap.mmap | None:
     try:
         with open(path, "rb") as file:

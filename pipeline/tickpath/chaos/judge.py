@@ -5,9 +5,9 @@ order stream that the gateway took, once and in order, without what the gateway 
 
     twice       an order number that is not above all before it, or a name that was there before
     foreign     a message that is not the next of the stream; a gateway that has logged in again may
-                cancel orders of which it does not know how they stand, whole (`session.settlement`)
-                and an exchange may say that it never saw what came: a replacement of an order that
-                was gone, which it ignores, number and all
+                cancel orders of which it does not know how they stand, whole (`settlement`);
+                an exchange ignores a replacement of an order that is gone, number and all, so where
+                that was the last number of a line it says that it never saw what came
     lost        a message that was taken, never came and has no outcome; a cancel may get lost with
                 its line, as exchanges do not say which cancels they saw: the gateway cancels anew
     epochs      the gateway takes them rising only, each for one node; no hand-over is of a lower
@@ -24,6 +24,7 @@ from itertools import pairwise
 from tickpath.chaos.error import ChaosError
 from tickpath.chaos.evidence import (
     CANCEL,
+    ENTER,
     NEVER_SENT_BELOW,
     REPLACE,
     Evidence,
@@ -31,7 +32,6 @@ from tickpath.chaos.evidence import (
     is_cancel,
     is_order,
     names_of,
-    taken_away_by,
 )
 from tickpath.chaos.group import Group
 
@@ -56,8 +56,6 @@ class Judge:
         """Whether nothing of the stream has come yet behind the gateway's last login."""
         self._last_number = 0
         self._names: set[bytes] = set()
-        self._gone: set[int] = set()
-        """Numbers of orders that were replaced or canceled whole by what came."""
         self._reigns: dict[int, Reign] = {}
         self.acknowledged: dict[int, int] = {}
         """By epoch: the last record that its active knew to be acknowledged by its gate."""
@@ -95,10 +93,8 @@ class Judge:
                 self._is_new_line = False
                 self.epoch_of.append(evidence.handed[self._at].epoch)
                 self._at += 1
-                self._take_away(message.raw)
                 continue
             self._at = before
-            self._take_away(message.raw)
             self.epoch_of.append(0)
             if evidence.logins > 1 and is_cancel(message.raw):
                 self.cancels_of_gateway += 1
@@ -129,13 +125,14 @@ class Judge:
         return not self._is_unsent() or self._is_ignored(raw)
 
     def _is_ignored(self, raw: bytes) -> bool:
-        is_replacement = raw[:1] == REPLACE and raw in self.evidence.never_received
-        return is_replacement and taken_away_by(raw) in self._gone
-
-    def _take_away(self, raw: bytes) -> None:
-        number = taken_away_by(raw)
-        if number is not None:
-            self._gone.add(number)
+        """Whether the exchange may have got a replacement, and then said that it never did."""
+        evidence, index = self.evidence, len(self.epoch_of)
+        if raw[:1] != REPLACE or raw not in evidence.never_received:
+            return False
+        login = min((each for each in evidence.logins_before if each > index), default=None)
+        return login is not None and not any(
+            each.raw[:1] == ENTER for each in evidence.received[index:login]
+        )
 
     def _is_unsent(self) -> bool:
         handed = self.evidence.handed
