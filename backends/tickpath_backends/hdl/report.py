@@ -14,9 +14,10 @@ from typing import Any, NamedTuple
 from tickpath.report import units
 from tickpath.report.markup import Html, Page, joined, table, tag
 from tickpath.report.panels import card, cards, findings_banner
-from tickpath_backends.hdl import bench, coverage, report_replay, structure
+from tickpath_backends.hdl import bench, coverage, placement, report_replay, structure
 from tickpath_backends.hdl.chain_model import CLOCK_MHZ
 from tickpath_backends.hdl.diagram import drawing
+from tickpath_backends.hdl.error import HdlError
 from tickpath_backends.hdl.verilated import HDL
 
 PERIOD_NS = 1e3 / CLOCK_MHZ
@@ -66,6 +67,7 @@ def build(sim: Path, replay: Mapping[str, Any] | None = None) -> Page:
     _crossings(page, seen)
     report_replay.panel(page, replay)
     _area(page, synthesis)
+    _placed(page)
     _coverage(page, covered)
     return page
 
@@ -196,6 +198,25 @@ def _crossings(page: Page, seen: Mapping[str, Any]) -> None:
         "last row from the beginning of the cycle of the message's last word to that of the "
         "order's first. Without MAC, PCS and transceiver.",
         table(("", "least", "most", "words"), rows),
+    )
+
+
+def _placed(page: Page) -> None:
+    rows = []
+    for top in placement.PLACEABLE:
+        try:
+            each = placement.checked_in(top)
+        except HdlError:
+            rows.append((top, *[units.NOTHING] * 4, "has not run"))
+            continue
+        area = [units.whole(each["area"][key]) for key in ("lut4", "ff", "bram18", "dsp")]
+        rows.append((top, *area, f"{each['clock_mhz']:.0f} MHz"))
+    page.panel(
+        "Placed and routed on an ECP5",
+        "By yosys and nextpnr, as checked in (tickpath hdl synth --place): a proxy. No free tool "
+        "places UltraScale+; this part (LFE5U-85F-8) is 40 nm and has LUTs of four inputs. Blocks "
+        "with the book's memories do not fit.",
+        table(("top", "LUT4", "FF", "BRAM18", "DSP", "clock"), rows),
     )
 
 

