@@ -4,7 +4,7 @@
     lane = LaneReceiver(path, "standby", ("10.0.0.1", 7801))
     lane.turn()                                         until there is a ring at ``path``
     transport = LaneTransport(Ring.attach(path), "standby", lane)
-    with Live(standby, transport) as live:
+    with Live(standby, transport, is_standby=True) as live:
         live.step(); lane.turn()
 
 Machine code takes data that goes on where the mirror ends, puts it there and acknowledges it, all

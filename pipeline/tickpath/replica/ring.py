@@ -3,7 +3,7 @@
     ring = Ring.create("/dev/shm/tickpath-a")        the active engine's: engine.publish_to(ring)
     with Ring.attach("/dev/shm/tickpath-a") as ring:
         follower = RingTransport(ring, "standby-1")
-        with Live(standby, follower) as live: ...
+        with Live(standby, follower, is_standby=True) as live: ...
 
 The file outlives its writer, so a follower takes what is left in it after the writer was killed.
 A transport lends the records one by one, in place.  Whoever joins takes hold of its place first and
