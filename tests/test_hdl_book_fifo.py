@@ -128,7 +128,10 @@ def test_sweeps_of_a_whole_window(count, step):
 
 @pytest.mark.long
 def test_the_longest_rescan_at_line_rate():
-    """Nearly all of the store is read twice while deletes go on arriving: nothing is lost."""
+    """Nearly all of the store is read while deletes go on arriving: nothing is lost.
+
+    The second pass is short: the first has cleared the bits of rows that had nothing (rescan.sv).
+    """
     made = book_model.BookModel(book_model.library_with_fifo({"IW": 15, "DEPTH": 16384}), CENTS)
     rows = [(ADD, 4, 1, 0, 1, 3000000, 5, 100), (ADD, 4, 2, 0, 1, 3400000, 5, 200)]
     # Orders of the side have been in all rows.
@@ -145,6 +148,6 @@ def test_the_longest_rescan_at_line_rate():
     assert seen.rescans == 1
     longest = int(results["latency"].max()) - 8
     print("peak", peak(made), "worst wait, cycles", longest)
-    assert 36_000 < longest < 2 * (2**15 + 1_280) + 500
+    assert 2**15 < longest < 2 * (2**15 + 1_280) + 500
     assert peak(made) < 12_800
     made.close()
