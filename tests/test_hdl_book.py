@@ -315,6 +315,30 @@ def test_every_price_near_a_tick_is_told_apart(model):
     assert results["flags"][-1] & OFF_GRID
 
 
+def test_every_sum_of_a_price_s_parts_is_told_apart(model):
+    """The grid is told by a sum of three parts of the price (book.sv): all sums that there are."""
+    rows, expected = [], []
+    for n, difference in enumerate(each for each in range(-1023, 2047) if each):
+        low = max(0, min(difference, 1023))
+        middle, high = max(0, -difference), max(0, difference - 1023)
+        price = high << 22 | middle << 12 | low << 2
+        rows.append((ADD, 8, 1000 + n, 0, SELL, price, 1, 40))
+        rows.append((DELETE, 8, 1000 + n, 0, 0, 0, 0, 40))
+        expected.append(price % 100 != 0)
+    results, _ = checked(model, rows)
+    said = (results["status"][::2] & int(Status.OFF_GRID)) != 0
+    assert list(said) == expected and not all(expected)
+
+
+def test_a_rescan_finds_orders_wherever_they_are(model):
+    """In a store that is nearly full each order in turn is the best of a side that was lost."""
+    prices = [4_000_000 + 150_000 * n for n in range(380)]
+    rows = [(ADD, 8, 1 + n, 0, SELL, price, 5, 20) for n, price in enumerate(prices)]
+    rows += [(DELETE, 8, 1 + n, 0, 0, 0, 0, 20) for n in range(len(prices))]
+    _, seen = checked(model, rows)
+    assert seen.rescans == len(prices) - 1
+
+
 def test_a_side_that_is_lost_is_found_again(model):
     """Its window is empty while far orders live: the true top is published, behind a rescan.
 
