@@ -332,7 +332,7 @@ def test_every_sum_of_a_price_s_parts_is_told_apart(model):
 
 def test_a_rescan_finds_orders_wherever_they_are(model):
     """In a store that is nearly full each order in turn is the best of a side that was lost."""
-    prices = [4_000_000 + 150_000 * n for n in range(380)]
+    prices = [4_000_000 + 150_000 * n for n in range(480)]
     rows = [(ADD, 8, 1 + n, 0, SELL, price, 5, 20) for n, price in enumerate(prices)]
     rows += [(DELETE, 8, 1 + n, 0, 0, 0, 0, 20) for n in range(len(prices))]
     _, seen = checked(model, rows)
