@@ -107,12 +107,13 @@ module side #(
     by7 <= v6 && sym6 == sym4;
     by8 <= v7 && sym7 == sym4;
     row6 <= by7 ? next7 : by8 ? row8 : row_read;
+    // Without v7 nothing is counted and no row written; the levels take ins7 alone.
     {row7, v7, sym7} <= {row6, v6 & ~recall, sym6};
-    {red7, ins7, net7, near7} <= {4{~recall}} & {red6, ins6, net6, ins6 & near6};
-    touched7 <= (red6 | ins6 | goes6 | (comes6 & accepted6)) & ~recall;
-    {comes7, goes7} <= {2{~recall}} & {comes6 & accepted6, goes6};
-    far_in7 <= comes6 & accepted6 & new_far6 & ~recall;
-    far_out7 <= goes6 & old_far6 & ~recall;
+    {red7, ins7, net7, near7} <= {red6, ins6 & ~recall, net6, ins6 & near6};
+    touched7 <= red6 | ins6 | goes6 | (comes6 & accepted6);
+    {comes7, goes7} <= {comes6 & accepted6, goes6};
+    far_in7 <= comes6 & accepted6 & new_far6;
+    far_out7 <= goes6 & old_far6;
     {ins_key7, ins_qty7, ins_pos7} <= {ins_key6, ins_qty6, ins_pos6};
     net_some7 <= |difference6;
     {red_eq7, ins_eq7, ins_after7, empties7} <= {red_eq, ins_eq, ins_after, empties};
