@@ -6,6 +6,7 @@ from importlib.util import find_spec
 import pytest
 
 from tickpath_backends.hdl import synthesis
+from tickpath_backends.hdl.chain_model import CLOCK_MHZ
 from tickpath_backends.hdl.verilated import HdlError
 
 needs_yosys = pytest.mark.skipif(
@@ -32,6 +33,11 @@ def test_what_is_checked_in_is_of_blocks_that_there_are():
         assert report["top"] == name and report["logic_ps"] > 0 and report["area"]["ff"] > 0
     with pytest.raises(HdlError, match=r"nothing\.json"):
         synthesis.checked_in("nothing")
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_the_logic_of_a_block_fits_the_core_clock(name):
+    assert synthesis.checked_in(name)["logic_ps"] < 1e6 / CLOCK_MHZ
 
 
 @pytest.mark.parametrize(

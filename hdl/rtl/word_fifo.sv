@@ -54,8 +54,8 @@ module word_fifo #(
   wire [B:0] word_has = {in_keep, 1'b1};
   assign out_has = has_head ? head_has : word_has;
   assign {out_bad, out_last, out_bytes, out_data} = has_head ? head : word;
-  wire queues = enters & (has_queue | (has_head & ~out_ready));
   wire loads = ~has_head | out_ready;
+  wire queues = enters & (has_queue | ~loads);
   logic queue_valid;
   logic [DW+BW+1:0] queue_word;
   logic [B:0] head_has;

@@ -1,6 +1,7 @@
-// Delays of LUT memory for the second run of static timing analysis: yosys' own cell has none.
+// Delays of LUT memory, for mapping and for static timing analysis: yosys' own cell has none.
 // Reading takes 642 ps from the address, our value (a slow LUT6 and the output multiplexer), not
 // one from a data base; writing is not a path.
+(* abc9_box *)
 module RAM64M8 (
     output DOA,
     output DOB,

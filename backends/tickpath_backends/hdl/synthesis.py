@@ -40,8 +40,8 @@ TOPS = {
     "alveo_kernel": kernel_model.SOURCES,
 }
 """The tops that can be mapped, and their sources."""
-QUICK = ("mold_splitter",)
-"""Those that are mapped in a few seconds."""
+QUICK = ("mold_splitter", "ethernet_filter", "line_check", "risk", "parse_top", "back_top")
+"""Those that are mapped in less than a minute."""
 AREA_GROWTH, LEAST_CELLS = 0.05, 16
 """A share of each resource; so many of it are nothing, since small blocks jump."""
 DEPTH_GROWTH = 0.03
@@ -99,9 +99,10 @@ def synthesise(top: str) -> dict[str, Any]:
         copy_sources(top, work)
         shutil.copy(SYNTH / "lutram_delays.v", work)
         mapping = (SYNTH / "ultrascale.ys").read_text()
-        _yosys(mapping.replace("SOURCES", "sources.sv").replace("TOP", top), work)
         timing = (SYNTH / "timing.ys").read_text()
-        _yosys(timing.replace("DELAYS", "lutram_delays.v").replace("TOP", top), work)
+        for script in (mapping, timing):
+            filled = script.replace("SOURCES", "sources.sv").replace("DELAYS", "lutram_delays.v")
+            _yosys(filled.replace("TOP", top), work)
         said = (work / "timing.txt").read_text()
         latest = next(line for line in said.splitlines() if line.startswith("Latest arrival"))
         longest = [line for line in said.splitlines() if line.startswith("    ")][:40]
