@@ -7,8 +7,9 @@ that takes each new top of book through the DSLX functions ``trigger_step``, ``r
 engine's send buffer itself: neither the engine's gate nor its encoder sees it.  What the functions
 hand from one message to the next (exposures, buckets) stands in the strategy's cells behind the
 profile's own, so that snapshots have it; nothing is released, because nobody answers orders.
-Beside that every print of a symbol of the profile goes through the DSLX indicators, which are
-compared with the engine's (`hdl.dslx_indicators`); one that differs is a finding.
+Beside that every operation on a book of the profile goes through the DSLX book steps, and every
+print through the DSLX indicators; best prices, sizes and indicators are compared with the engine's
+(`hdl.dslx_book`, `hdl.dslx_indicators`), and one that differs is a finding.
 
 The same profile gives the same orders, byte for byte, and the same refusals by check as on the
 software executor.  Not equal are the state digest (own orders and the gate's state are in other
@@ -52,7 +53,7 @@ from tickpath.profile_trigger import (
 from tickpath.risk import MAX_PRICE, Reject
 from tickpath.wire import hot
 from tickpath.wire.moldudp64 import MOLDUDP64
-from tickpath_backends.hdl import dslx_indicators, fix_order, xls
+from tickpath_backends.hdl import dslx_book, dslx_indicators, fix_order, xls
 from tickpath_backends.hdl.compiled import Compiled, compiled
 from tickpath_backends.hdl.dslx_decode import Decoder
 from tickpath_backends.hdl.error import HdlError
@@ -212,7 +213,7 @@ def _write_with(encoder: Compiled, is_fix: bool) -> Any:
 
 
 def _strategy_with(
-    trigger: Compiled, parameters: np.ndarray, judge: Any, write: Any, indicators: Any
+    trigger: Compiled, parameters: np.ndarray, judge: Any, write: Any, indicators: Any, follow: Any
 ) -> Any:
     """The strategy: see the module's head."""
     top, _, held = trigger.inputs
@@ -230,6 +231,7 @@ def _strategy_with(
         if at == 0:
             return
         n = (at - ROWS) // ROW
+        follow(eng, book, cells, n)
         if kind == event.TRADE:
             indicators(eng, book, cells, n)
         bid_px, bid_sz = view.bid_px(eng, book), view.bid_sz(eng, book)
@@ -279,7 +281,9 @@ class HlsExecutor:
             known = ", ".join(_ENCODERS)
             raise BackendError(f"fpga-hls: orders.protocol: the DSLX encoders write {known}")
         behind = CELLS + 1 + _STATE * len(profile.symbols)
-        cells = behind + dslx_indicators.cells_of(len(profile.symbols))
+        self._indicators_at = behind
+        self._book_at = behind + dslx_indicators.cells_of(len(profile.symbols))
+        cells = self._book_at + dslx_book.cells_of(len(profile.symbols))
         strategy = msgspec.structs.replace(config.strategy, cells=cells)
         config = msgspec.structs.replace(config, strategy=strategy)
         try:
@@ -289,6 +293,7 @@ class HlsExecutor:
             encoder = compiled(*_ENCODERS[config.orders.protocol])
             vwap, undo = compiled("indicators", "vwap_step"), compiled("indicators", "vwap_undo")
             average = compiled("indicators", "ema_step")
+            self._shadow = dslx_book.Shadow(len(profile.symbols), self._book_at)
         except HdlError as error:
             raise BackendError(f"fpga-hls: {error}") from None
         self._functions = trigger, risk, encoder, vwap, undo, average
@@ -308,9 +313,10 @@ class HlsExecutor:
         write = _write_with(encoder, is_fix)
         for name, value in dslx_indicators.divisor_of(config.indicators.ema_window).items():
             average.frame.inputs[1][name] = value
-        self._indicators_at = behind
         indicators = dslx_indicators.indicators_with(vwap, undo, average, behind)
-        options["strategy"] = _strategy_with(trigger, self._parameters, judge, write, indicators)
+        options["strategy"] = _strategy_with(
+            trigger, self._parameters, judge, write, indicators, self._shadow.follow
+        )
         self.engine = Engine(config, **options)
         self._decoder = Decoder(fields, config)
         template = encoder.frame.inputs[0]["value"][0]
@@ -332,10 +338,16 @@ class HlsExecutor:
         return head
 
     def add_result(self, result: dict[str, Any]) -> None:
-        """How many prints went through the indicators, and whether any came out another."""
+        """What went through book steps and indicators, and whether anything came out another."""
         cells = self.engine.block.cell["value"]
         seen = dslx_indicators.result_of(cells, self._indicators_at)
         result["indicators"] = seen
+        book = result["book_steps"] = dslx_book.result_of(cells, self._book_at)
+        if book["different"]:
+            result["findings"].append(
+                f"fpga-hls: best prices or sizes of {book['different']:,} symbols by the book "
+                "steps of DSLX were others than the engine's"
+            )
         if seen["different"]:
             result["findings"].append(
                 f"fpga-hls: after {seen['different']:,} of {seen['prints'] + seen['broken']:,} "

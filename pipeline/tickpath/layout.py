@@ -623,7 +623,8 @@ ENGINE = _record(
     ("feed_format", "u8"),  # a number of `FeedFormat`
     ("pitch_venue", "u8"),  # of lines of PITCH that the configuration does not name
     # Where the loop stands, so that it can stop after any message and go on
-    ("cursor", "u8"),  # address of the next message of the run under way; 0: none
+    ("cursor", "u8"),  # address of the next message of the run under way, or, while the strategy
+    # is told of one of ITCH, of that; 0: none
     ("run_end", "u8"),
     ("run_left", "u8"),
     ("run_line", "u8"),  # index of its line, + 1; 0: it came in no packet

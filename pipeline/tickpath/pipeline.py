@@ -320,6 +320,7 @@ def _itch_message(eng, m, length, flags):
         itch.announce(eng, kind, m)
     happened = itch.apply(eng, kind, m)
     if watch != ZERO:
+        engine.set_cursor(eng, m - PREFIX)
         _watched(eng, watch, happened, flags)
 
 
