@@ -19,6 +19,7 @@ module back_top #(
     input  logic         clk,
     input  logic         rst,
     // book_top's output
+    input  logic [5:0]   in_next_symbol,  // of the top that comes in the next cycle, if one does
     input  logic         in_valid,
     input  logic [5:0]   in_symbol,
     input  logic [31:0]  in_bid_px,
@@ -168,7 +169,8 @@ module back_top #(
   logic [5:0] fired_symbol;
   logic [NAMED-1:0][5:0] named_symbol;
   trigger decide (
-      .clk(clk), .rst(rst), .in_valid(in_valid), .in_top(top), .in_flags(in_flags),
+      .clk(clk), .rst(rst), .next_symbol(in_next_symbol), .in_valid(in_valid), .in_top(top),
+      .in_flags(in_flags),
       .in_rescanned(in_rescanned), .dropped(dropped),
       .dropped_symbol(fired_symbol), .refused(was_refused),
       .refused_symbol(named_symbol[NAMED-1]), .gap_valid(gap_valid), .gap_all(gap_all),

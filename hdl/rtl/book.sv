@@ -55,6 +55,7 @@ module book #(
     input  logic [31:0]    in_price,
     input  logic [31:0]    in_shares,
     input  logic [SBW-1:0] in_sideband,
+    output logic [5:0]     out_next_symbol,  // of the next cycle's top, if one comes
     output logic           out_valid,
     output logic [5:0]     out_symbol,
     output logic [31:0]    out_bid_px,
@@ -341,7 +342,7 @@ module book #(
   assign out_action = v[8] & `OP(8) == ACTION;
   wire [31:0] shares8 = `QTY(8);
   assign out_state = shares8[7:0];
-  assign out_symbol = `SYM(8);
+  assign {out_next_symbol, out_symbol} = {`SYM(7), `SYM(8)};
   assign out_sideband = sb[8];
   assign out_bid_px = ~best_b;
   assign out_bid_sz = some_b ? best_qty_b : '0;

@@ -58,7 +58,7 @@ module book_fifo #(
   function automatic logic [3:0] less_one(input logic [3:0] n);
     less_one = {n[3] ^ ~|n[2:0], n[2] ^ ~|n[1:0], n[1] ^ ~n[0], ~n[0]};
   endfunction
-  wire [31:0] waiting = mem_n + front_n + coming_n;
+  logic [AW+1:0] waiting;  // a cycle ago
   always_ff @(posedge clk) begin
     if (to_mem) mem[mem_w] <= in_data;
     q1 <= mem[mem_r];
@@ -74,14 +74,15 @@ module book_fifo #(
     if (leaves) front_r <= next_of(front_r);
     if (enters & ~leaves) front_n <= {front_n[3] ^ &front_n[2:0], next_of(front_n[2:0])};
     else if (leaves & ~enters) front_n <= less_one(front_n);
-    if (waiting > peak) peak <= waiting;
+    waiting <= mem_n + front_n + coming_n;
+    if (32'(waiting) > peak) peak <= 32'(waiting);
     if (drops) begin
       lost <= 1'b1;
       dropped <= dropped + 32'd1;
     end
     if (rst) begin
       {mem_w, mem_r, mem_n, coming_n, front_w, front_r, front_n, c1, c2} <= '0;
-      {lost, dropped, peak} <= '0;
+      {lost, dropped, waiting, peak} <= '0;
     end
   end
 endmodule

@@ -18,6 +18,7 @@ module book_top #(
     input  logic [31:0]    in_price,
     input  logic [31:0]    in_shares,
     input  logic [SBW-1:0] in_sideband,
+    output logic [5:0]     out_next_symbol,  // of the next cycle's top, if one comes
     output logic           out_valid,
     output logic [5:0]     out_symbol,
     output logic [31:0]    out_bid_px,
@@ -60,7 +61,7 @@ module book_top #(
       .clk(clk), .rst(rst), .cfg_we(cfg_we), .cfg_symbol(cfg_symbol), .cfg_cent(cfg_cent),
       .in_valid(v), .in_ready(r), .in_op(op), .in_symbol(symbol), .in_order_ref(ref_),
       .in_new_order_ref(new_), .in_is_sell(sell), .in_price(px), .in_shares(qty),
-      .in_sideband(sb), .out_valid(out_valid), .out_symbol(out_symbol), .out_bid_px(out_bid_px),
+      .in_sideband(sb), .out_next_symbol(out_next_symbol), .out_valid(out_valid), .out_symbol(out_symbol), .out_bid_px(out_bid_px),
       .out_bid_sz(out_bid_sz), .out_ask_px(out_ask_px), .out_ask_sz(out_ask_sz),
       .out_bid_changed(out_bid_changed), .out_ask_changed(out_ask_changed),
       .out_status(out_status), .out_flags(out_flags), .out_rescanned(out_rescanned),

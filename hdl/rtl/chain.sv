@@ -151,7 +151,7 @@ module chain #(
 
   // ------------------------------------------------ book
   logic cfg_we, cfg_cent, lost, was_lost;
-  logic [5:0] cfg_symbol;
+  logic [5:0] cfg_symbol, next_symbol;
   logic [3:0] book_select;
   logic [7:0] top_status, book_state;
   logic book_acts;
@@ -163,7 +163,7 @@ module chain #(
       .in_valid(operates | acts), .in_op(acts ? ACTION : op), .in_symbol(symbol),
       .in_order_ref(order_ref), .in_new_order_ref(new_order_ref), .in_is_sell(is_sell),
       .in_price(price), .in_shares(acts ? {24'd0, state} : shares), .in_sideband(given),
-      .out_valid(top_valid), .out_symbol(top_symbol),
+      .out_next_symbol(next_symbol), .out_valid(top_valid), .out_symbol(top_symbol),
       .out_bid_px(top_bid_px), .out_bid_sz(top_bid_sz), .out_ask_px(top_ask_px),
       .out_ask_sz(top_ask_sz), .out_bid_changed(top_bid_changed),
       .out_ask_changed(top_ask_changed), .out_status(top_status), .out_flags(top_flags),
@@ -185,8 +185,8 @@ module chain #(
   wire gap_now = behind_a_gap | damaged | lost & ~was_lost;
   always_ff @(posedge clk) was_lost <= lost & ~rst;
   back_top #(.PROTOCOL(PROTOCOL), .DW(DW), .STAMP_BITS(TAG_BITS)) back (
-      .clk(clk), .rst(rst), .in_valid(top_valid), .in_symbol(top_symbol),
-      .in_bid_px(top_bid_px), .in_bid_sz(top_bid_sz), .in_ask_px(top_ask_px),
+      .clk(clk), .rst(rst), .in_next_symbol(next_symbol), .in_valid(top_valid),
+      .in_symbol(top_symbol), .in_bid_px(top_bid_px), .in_bid_sz(top_bid_sz), .in_ask_px(top_ask_px),
       .in_ask_sz(top_ask_sz), .in_bid_changed(top_bid_changed),
       .in_ask_changed(top_ask_changed), .in_flags(top_flags), .in_rescanned(top_rescanned),
       .in_sideband(top_sideband), .stamp_valid(operates), .stamp_tag(given.tag),

@@ -172,7 +172,7 @@ module mold_splitter #(
         // The packet's first block is opened before its count is in a register.
         left <= (start ? start_count : left) - 16'd1;
         none_left <= (start ? start_count : left) == 16'd1;
-      end else if (passes) row <= row << 1;
+      end else row <= row << 1;  // what opens nothing holds nothing, so the word goes
       if (halves) begin
         half <= 1'b1;
         first_byte <= lanes[B-1];

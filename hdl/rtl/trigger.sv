@@ -1,8 +1,9 @@
 // A top of book in, an intent where the symbol's trigger fires: one cycle.
 //
-// Parameters and what held at the symbol's last top are read and written within the same cycle, so
-// tops of one symbol in a row see each other and need no forwarding.  New parameters start with
-// nothing held: they fire at the next top where the condition holds.
+// A top's parameters are read one cycle before it comes, by `next_symbol`; those that are written in
+// that cycle count from the top behind it on.  What held at the symbol's last top is written one cycle
+// behind it and forwarded until then: tops of one symbol in a row see each other.  New parameters
+// start with nothing held: they fire at the first top they count for where the condition holds.
 //
 // A symbol is not usable, which counts as not holding, once its book cannot be trusted:
 //     window_overflow    an order is off the grid, or a level too large to be counted
@@ -14,6 +15,7 @@
 module trigger (
     input  logic                                  clk,
     input  logic                                  rst,
+    input  logic [5:0]                            next_symbol,  // of the next cycle's top, if any
     input  logic                                  in_valid,
     input  logic [layout::TOP_T_BITS-1:0]         in_top,
     input  logic [3:0]                            in_flags,  // as book.sv's out_flags
@@ -45,6 +47,10 @@ module trigger (
 );
   localparam int PW = layout::TRIGGER_PARAMETERS_T_BITS;
   (* ram_style = "distributed" *) logic [PW-1:0] parameters[0:63];
+  logic [PW-1:0] chosen;
+  logic counts, counted;  // what was written one cycle ago, and two
+  logic [5:0] counts_symbol, counted_symbol, last_symbol;
+  logic [1:0] last_holds;
   logic [63:0] written;
   logic [63:0][1:0] held;
   layout::top_t top, judged;
@@ -61,8 +67,10 @@ module trigger (
     judged.window_overflow = window_now | stale_now;
     judged.orders_overflow = orders_now;
   end
-  trigger_step step (.book(judged), .parameters(parameters[symbol]), .held(held[symbol]),
-                     .out(fired));
+  wire is_new = counted & counted_symbol == symbol;
+  wire is_again = was_top & last_symbol == symbol;
+  wire [1:0] held_now = is_new ? 2'b00 : is_again ? last_holds : held[symbol];
+  trigger_step step (.book(judged), .parameters(chosen), .held(held_now), .out(fired));
 
   assign r_parameters = written[r_symbol] ? parameters[r_symbol] : '0;
   always_ff @(posedge clk) begin
@@ -73,11 +81,13 @@ module trigger (
     was_unusable <= in_valid & (window_now | orders_now | stale_now);
     was_rescanned <= in_valid & in_rescanned;
     if (we) parameters[w_symbol] <= w_parameters;
-    if (in_valid) held[symbol] <= fired.holds;
-    if (we) begin
-      held[w_symbol] <= 2'b00;
-      written[w_symbol] <= 1'b1;
-    end
+    chosen <= parameters[next_symbol];
+    {counts, counts_symbol} <= {we, w_symbol};
+    {counted, counted_symbol} <= {counts, counts_symbol};
+    {last_symbol, last_holds} <= {symbol, fired.holds};
+    if (was_top) held[last_symbol] <= last_holds;
+    if (counted) held[counted_symbol] <= 2'b00;
+    if (counts) written[counts_symbol] <= 1'b1;
     window_overflow <= window_overflow & ~clear_window;
     orders_overflow <= orders_overflow & ~clear_orders;
     stale <= stale & ~clear_stale;
@@ -90,7 +100,7 @@ module trigger (
       else stale[gap_symbol] <= 1'b1;
     end
     if (rst) begin
-      {out_valid, was_top, was_unusable, was_rescanned} <= '0;
+      {counts, counted, out_valid, was_top, was_unusable, was_rescanned} <= '0;
       {window_overflow, orders_overflow, stale, written, held} <= '0;
     end
   end

@@ -51,14 +51,13 @@ module word_fifo #(
   // first goes to the head when there is room.  The parser's `out_ready` comes late: sums stand ready.
   wire is_free = ~has_head & ~has_queue;
   assign out_valid = has_head | (is_free & enters);
-  wire [B:0] word_has = {in_keep, 1'b1};
-  assign out_has = has_head ? head_has : word_has;
+  assign out_has = {has_head ? head_has : in_keep, 1'b1};
   assign {out_bad, out_last, out_bytes, out_data} = has_head ? head : word;
   wire loads = ~has_head | out_ready;
   wire queues = enters & (has_queue | ~loads);
   logic queue_valid;
   logic [DW+BW+1:0] queue_word;
-  logic [B:0] head_has;
+  logic [B-1:0] head_has;  // bit n: it has n + 1 bytes
   logic [AW:0] queued;
   wire leaves = out_valid & out_ready;
   wire unqueues = queue_valid & loads;
@@ -76,8 +75,8 @@ module word_fifo #(
     if (loads) begin
       has_head <= has_queue ? queue_valid : enters & ~(is_free & out_ready);
       head <= has_queue ? queue_word : word;
-      for (int i = 0; i <= B; i = i + 1)
-        head_has[i] <= has_queue ? queue_word[DW+:BW] >= BW'(i) : word_has[i];
+      for (int i = 0; i < B; i = i + 1)
+        head_has[i] <= has_queue ? queue_word[DW+:BW] > BW'(i) : in_keep[i];
     end
     if (queues & ~unqueues) queued <= queued_more;
     if (unqueues & ~queues) queued <= queued_less;

@@ -25,7 +25,7 @@ from tickpath_backends.hdl.registers import Protocol, Table
 KILL, REF, CLEAR = "kill", "ref", "clear"
 _TOPS, _INTENTS, _ORDERS = range(3)
 _DELAY: dict[Table | str, tuple[int, int]] = {
-    Table.TRIGGER: (_TOPS, 0),
+    Table.TRIGGER: (_TOPS, 1),
     CLEAR: (_TOPS, 1),
     Table.LIMITS: (_INTENTS, 5),
     Table.GATE: (_INTENTS, 4),
@@ -91,9 +91,10 @@ class Session:
     # ------------------------------------------------------------ what is given
 
     def top(self, at: int, top: Mapping[str, int], stamped: int = 0) -> None:
-        """A top of book in so many cycles; its message came in ``stamped`` cycles before it."""
+        """A top of book in so many cycles, 1 or more; its message came ``stamped`` before it."""
         back = self.back
         self.tops.append((back.cycle + at, dict(top)))
+        back.at(at - 1, in_next_symbol=top["symbol"])
         back.at(at, **top_ports(top))
         if stamped:
             came = back.cycle + at - stamped & 0xFFFFFFFF

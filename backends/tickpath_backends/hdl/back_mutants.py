@@ -31,10 +31,18 @@ MUTANTS = (
     Mutant(
         "what held is kept too long",
         "trigger",
-        "if (in_valid) held[symbol]",
-        "if (fired.fires) held[symbol]",
+        "if (was_top) held[last_symbol]",
+        "if (out_valid) held[last_symbol]",
     ),
-    Mutant("parameters leave what held", "trigger", "held[w_symbol] <= 2'b00;", ""),
+    Mutant("parameters leave what held", "trigger", "held[counted_symbol] <= 2'b00;", ";"),
+    Mutant("parameters see what held", "trigger", "is_new ? 2'b00 :", ""),
+    Mutant("what held is not forwarded", "trigger", "is_again ? last_holds :", ""),
+    Mutant(
+        "parameters of the top before",
+        "trigger",
+        "chosen <= parameters[next_symbol];",
+        "chosen <= parameters[symbol];",
+    ),
     Mutant("gap from the next cycle on", "trigger", "stale[symbol] | gapped |", "stale[symbol] |"),
     Mutant(
         "rescanned tops do not fire",

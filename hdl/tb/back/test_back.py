@@ -38,7 +38,7 @@ class Bench:
         self.orders = session(Protocol.OUCH50, NAMES)
         self.reference = Reference(self.orders.encode)
         self.cycle = 0
-        self.shown = None
+        self.shown = self.came = None
         Clock(dut.clk, 3104, "ps").start()
         for name in ("s_axil", "m_axis"):
             logging.getLogger(f"cocotb.{dut._name}.{name}").setLevel(logging.WARNING)
@@ -105,7 +105,11 @@ class Bench:
         self.reference.killed = is_on
 
     async def top(self, top):
-        """A top of book; its order's bytes, if it makes one."""
+        """A top of book, a cycle after its symbol; its order's bytes, if it makes one."""
+        self.dut.in_next_symbol.value = top["symbol"]
+        await self.step()
+        self.came = self.cycle
+        self.dut.in_next_symbol.value = 63  # not even one of those that trade
         for name, value in top_ports(top).items():
             getattr(self.dut, name).value = value
         await self.step()
@@ -140,11 +144,10 @@ async def orders_are_frames_while_the_host_reads(dut, held, paused):
         await bench.kill(is_killed)
         reading = cocotb.start_soon(read_all_the_time(bench))
         for _ in range(TOPS):
-            at = bench.cycle
             made = await bench.top(flow.some_top())
             if made is not None:
                 expected.append(made)
-                first = at if first is None else first
+                first = bench.came if first is None else first
             # As many cycles as an order takes on a stream that is held every other cycle.
             for _ in range(draw.randrange(3, 26)):
                 await bench.step()
