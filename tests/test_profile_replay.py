@@ -19,6 +19,7 @@ from tickpath.wire.ouch50 import OUCH50_INBOUND
 from tickpath_backends.hdl.profile import Kind
 
 EXAMPLE = Path(__file__).parents[1] / "hdl" / "profiles" / "example.toml"
+DEMO = EXAMPLE.with_name("demo.toml")
 AAPL = SHARED / "nasdaq_itch50" / "aapl_20191230_part1.NASDAQ_ITCH50"
 PLAN = SessionPlan(messages=30_000, symbols=12, seed=61)
 
@@ -105,6 +106,15 @@ def test_real_data_is_traded_without_an_overflow(tmp_path):
     result = assert_as_silicon(AAPL, EXAMPLE, tmp_path)
     assert result["orders"]["sent"] > 50 and result["orders"]["rejected"] > 50
     assert not any(result["profile"]["overflows"].values()) and result["findings"] == []
+
+
+def test_the_demo_s_profile_sends_orders_of_each_of_its_symbols(tmp_path):
+    path = session("demo.pcap", SessionPlan(messages=200_000, symbols=1_000, seed=7))
+    result = replay(path, "--profile", DEMO)
+    assert result["findings"] == []
+    symbols = result["profile"]["symbols"]
+    assert set(symbols) == set(load_profile(DEMO).symbols)
+    assert all(each["fired"] > 0 for each in symbols.values()), symbols
 
 
 def test_an_overflow_is_a_finding(tmp_path):
