@@ -7,10 +7,10 @@ tick of which window a price is, which of two levels is the better one.  Then it
 prices and sizes with the engine's.  Nothing else depends on it.
 
 Beside the steps there is what in hardware is memory: orders by reference in a hash table, and a
-window of levels a side.  A window is placed around the first price of an empty side; where a price
-comes that is better than all of it, or nothing is left in it, it is placed anew around the best of
-the side's orders, all of which are looked for, as rescan.sv does.  Orders beyond the window wait
-for that.
+window of levels a side (`hdl.dslx_window`).  A window is placed around the first price of an empty
+side; where a price comes that is better than all of it, or nothing is left in it, it is placed anew
+around the best of the side's orders, all of which are looked for, as rescan.sv does.  Orders beyond
+the window wait for that.
 
 A symbol is *left*, that is followed no more, where the two can not be compared: a price off the
 window's grid, a level of more shares than `CAPACITIES.level_bits` hold, more orders than there is
@@ -18,8 +18,8 @@ room for, messages of PITCH, an order that only the engine knew to be a duplicat
 a state restored from a snapshot (orders here are not part of it), and after a difference.
 """
 
-from collections.abc import Mapping
 from enum import IntEnum
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -32,23 +32,26 @@ from tickpath.layout import counter, engine
 from tickpath.memory import accessors
 from tickpath.profile import CAPACITIES
 from tickpath.span import PREFIX
-from tickpath_backends.hdl.compiled import Compiled, compiled
+from tickpath_backends.hdl.compiled import compiled
+from tickpath_backends.hdl.dslx_window import (
+    LEVEL,
+    NONE,
+    ONE,
+    SIDE,
+    STEPS,
+    ZERO,
+    Steps,
+    level_record,
+    runs,
+    side_record,
+    windows,
+)
 from tickpath_backends.hdl.profile import Op
 
-Steps = Mapping[str, Compiled]
-STEPS = (
-    *("order_reduce", "level_add", "level_reduce", "is_cents"),
-    *("tick_of", "price_of", "centred_base", "rank_of", "is_better"),
-)
-"""Functions of hdl/dslx/book_step.x."""
 ORDER = np.dtype([("reference", "<u8"), ("side", "<u8"), ("price", "<u8"), ("shares", "<u8")])
 """``side``: 2 times the symbol's number, 1 more of offers, and 1; 0: nothing here."""
-SIDE = np.dtype([("base", "<u8"), ("is_cents", "<u8"), ("best", "<u8"), ("orders", "<u8")])
-"""``best``: the rank of the best level, `NONE`: there is none in the window."""
-LEVEL = np.dtype([("quantity", "<u8")])
 SLOT_BITS = (CAPACITIES.order_slots - 1).bit_length()
-ZERO, ONE, TWO = np.uint64(0), np.uint64(1), np.uint64(2)
-NONE = np.uint64(CAPACITIES.window_ticks)
+TWO = np.uint64(2)
 _SLOTS, _MASK = np.uint64(1 << SLOT_BITS), np.uint64((1 << SLOT_BITS) - 1)
 _SPREAD, _TOP = np.uint64(0x9E3779B97F4A7C15), np.uint64(64 - SLOT_BITS)
 _MOST = np.uint64(CAPACITIES.live_orders)
@@ -85,57 +88,7 @@ _LEFT, _ORDERS, _REFUSED = int(Seen.LEFT), int(Seen.ORDERS), int(Seen.REFUSED)
 _BOOK, _IS_LEFT = int(State.BOOK), int(State.IS_LEFT)
 
 
-_order, _side, _level = (
-    accessors("shadow_order", ORDER),
-    accessors("shadow_side", SIDE),
-    accessors("shadow_level", LEVEL),
-)
-
-
-# ---------------------------------------------------------------- the steps
-
-
-def _of_two(step: Compiled) -> Any:
-    """``run(a, b)``: a step of two numbers; what it gives stands in its frame."""
-    (first, second), (a_first, a_second) = step.inputs, step.at
-    call, (one, two, three) = step.call, step.arguments
-    zero, last = ZERO, np.int64(0)
-
-    @njit
-    def run(a, b):
-        first.set_value(a_first, a)
-        second.set_value(a_second, b)
-        call(one, two, three, zero, zero, zero, last)
-
-    return run
-
-
-def _of_three(step: Compiled) -> Any:
-    """``run(a, b, c)``: likewise of three."""
-    (first, second, third), (a_first, a_second, a_third) = step.inputs, step.at
-    call, (one, two, three) = step.call, step.arguments
-    zero, last = ZERO, np.int64(0)
-
-    @njit
-    def run(a, b, c):
-        first.set_value(a_first, a)
-        second.set_value(a_second, b)
-        third.set_value(a_third, c)
-        call(one, two, three, zero, zero, zero, last)
-
-    return run
-
-
-def _number(step: Compiled) -> Any:
-    """``give(a, b)``: a step of two numbers that gives one."""
-    run, out, at = _of_two(step), step.output, step.result
-
-    @njit
-    def give(a, b):
-        run(a, b)
-        return out.value(at)
-
-    return give
+_order = accessors("shadow_order", ORDER)
 
 
 # ---------------------------------------------------------------- orders by reference
@@ -194,88 +147,17 @@ def _orders_at(base: np.uint64) -> tuple[Any, Any, Any, Any]:
     return slot, find, keep, drop
 
 
-# ---------------------------------------------------------------- levels
+# ---------------------------------------------------------------- operations
 
 
-def _window_at(steps: Steps, sides: np.uint64, levels: np.uint64, slot: Any) -> tuple[Any, ...]:
-    """``put``, ``take``, ``rescan`` and ``top`` of sides whose tables are at these addresses."""
-    tick, price_of, more, less = (
-        steps[name] for name in ("tick_of", "price_of", "level_add", "level_reduce")
-    )
-    run_tick, run_price = _of_three(tick), _of_three(price_of)
-    run_more, run_less = _of_two(more), _of_two(less)
-    rank_of, is_better = _number(steps["rank_of"]), _number(steps["is_better"])
-    centred = _number(steps["centred_base"])
-    cents = steps["is_cents"]
-    tick_out, a_tick, price_out, a_price = (
-        tick.output,
-        tick.result,
-        price_of.output,
-        price_of.result,
-    )
-    more_out, a_more, less_out, a_less = more.output, more.result, less.output, less.result
-    cents_in, a_cents = cents.inputs[0], cents.at[0]
-    cents_out, a_cents_out = cents.output, cents.result
-    cents_call, (one, two, three) = cents.call, cents.arguments
-    zero, last = ZERO, np.int64(0)
+@leaf
+def _ticks_off(price, base, tick):
+    return price % tick != base % tick
 
-    @njit
-    def is_cents(price):
-        cents_in.set_value(a_cents, price)
-        cents_call(one, two, three, zero, zero, zero, last)
-        return cents_out.value(a_cents_out)
 
-    @njit
-    def level(s, index):
-        return levels + (s * NONE + index) * _level.SIZE
-
-    @njit
-    def side(s):
-        return sides + s * _side.SIZE
-
-    @njit
-    def place(s, price):
-        """An empty window around a price."""
-        sd = side(s)
-        fine = is_cents(price)
-        _side.set_is_cents(sd, fine)
-        _side.set_base(sd, centred(price, fine))
-        _side.set_best(sd, NONE)
-
-    @njit
-    def put(s, price, shares):
-        """(in the window, the level could count it)"""
-        sd = side(s)
-        run_tick(price, _side.base(sd), _side.is_cents(sd))
-        if tick_out.is_tracked(a_tick) == ZERO:
-            return False, True
-        index = tick_out.index(a_tick)
-        v = level(s, index)
-        run_more(_level.quantity(v), shares)
-        _level.set_quantity(v, more_out.quantity(a_more))
-        r = rank_of(index, s & ONE)
-        if _side.best(sd) == NONE or is_better(r, _side.best(sd)) != ZERO:
-            _side.set_best(sd, r)
-        return True, more_out.is_lost(a_more) == ZERO
-
-    @njit
-    def take(s, price, shares):
-        """Shares leave a level; one behind it is the best where it was and is empty."""
-        sd = side(s)
-        run_tick(price, _side.base(sd), _side.is_cents(sd))
-        if tick_out.is_tracked(a_tick) == ZERO:
-            return True
-        index = tick_out.index(a_tick)
-        v = level(s, index)
-        run_less(_level.quantity(v), shares)
-        quantity = less_out.quantity(a_less)
-        _level.set_quantity(v, quantity)
-        r = rank_of(index, s & ONE)
-        if quantity == ZERO and r == _side.best(sd):
-            while r != NONE and _level.quantity(level(s, rank_of(r, s & ONE))) == ZERO:
-                r += ONE
-            _side.set_best(sd, r)
-        return less_out.is_lost(a_less) == ZERO
+def _rescan_with(slot: Any, window: SimpleNamespace) -> Any:
+    """``rescan(s)``: whether all quantities are right."""
+    level, place, put = window.level, window.place, window.put
 
     @njit
     def rescan(s):
@@ -288,7 +170,7 @@ def _window_at(steps: Steps, sides: np.uint64, levels: np.uint64, slot: Any) -> 
                 if is_first or (price < best if s & ONE != ZERO else price > best):
                     best, is_first = price, False
         for index in range(NONE):
-            _level.set_quantity(level(s, index), ZERO)
+            level_record.set_quantity(level(s, index), ZERO)
         place(s, best)
         counts = True
         for n in range(_SLOTS):
@@ -298,26 +180,7 @@ def _window_at(steps: Steps, sides: np.uint64, levels: np.uint64, slot: Any) -> 
                 counts &= fits
         return counts
 
-    @njit
-    def top(s):
-        """(price, size) of the best level; (0, 0): none."""
-        sd = side(s)
-        best = _side.best(sd)
-        if best == NONE:
-            return ZERO, ZERO
-        index = rank_of(best, s & ONE)
-        run_price(index, _side.base(sd), _side.is_cents(sd))
-        return price_out.value(a_price), _level.quantity(level(s, index))
-
-    return side, place, put, take, rescan, top
-
-
-# ---------------------------------------------------------------- operations
-
-
-@leaf
-def _ticks_off(price, base, tick):
-    return price % tick != base % tick
+    return rescan
 
 
 def _operations_on(
@@ -326,33 +189,35 @@ def _operations_on(
     """``find``, ``add``, ``reduce`` and ``top``; ``add`` and ``reduce`` give (could be followed,
     rescans)."""
     slot, find, keep, drop = _orders_at(orders)
-    side, place, put, take, rescan, top = _window_at(steps, sides, levels, slot)
+    window = windows(steps, sides, levels)
+    side, place, put, take = window.side, window.place, window.put, window.take
+    rescan = _rescan_with(slot, window)
     step = steps["order_reduce"]
-    run_step, out, at = _of_three(step), step.output, step.result
+    run_step, out, at = runs(step), step.output, step.result
 
     @njit
     def count(s, by):
         """Orders of a side, and of all."""
         sd = side(s)
-        _side.set_orders(sd, _side.orders(sd) + by)
-        _side.set_orders(total, _side.orders(total) + by)
+        side_record.set_orders(sd, side_record.orders(sd) + by)
+        side_record.set_orders(total, side_record.orders(total) + by)
 
     @njit
     def add(s, reference, price, shares):
         o = find(reference)
         if _order.side(o) != ZERO or shares == ZERO:
             return True, 0
-        if _side.orders(total) == _MOST:
+        if side_record.orders(total) == _MOST:
             return False, 0
         keep(o, reference, s, price, shares)
         count(s, ONE)
         sd = side(s)
-        if _side.orders(sd) == ONE:
+        if side_record.orders(sd) == ONE:
             place(s, price)
         is_in, counts = put(s, price, shares)
         if is_in:
             return counts, 0
-        base, is_cents = _side.base(sd), _side.is_cents(sd) != ZERO
+        base, is_cents = side_record.base(sd), side_record.is_cents(sd) != ZERO
         unit = _CENTS_TICK if is_cents else _FINE_TICK
         if _ticks_off(price, base, unit):
             return False, 0
@@ -370,11 +235,11 @@ def _operations_on(
             count(s, ZERO - ONE)
         else:
             _order.set_shares(o, out.remaining(at))
-        if _side.best(sd) == NONE and _side.orders(sd) != ZERO:
+        if side_record.best(sd) == NONE and side_record.orders(sd) != ZERO:
             return counts & rescan(s), 1
         return counts, 0
 
-    return find, add, reduce, top
+    return find, add, reduce, window.top
 
 
 def _apply_on(find: Any, add: Any, reduce: Any) -> Any:
@@ -456,7 +321,7 @@ class Shadow:
         orders, table, levels = (
             np.uint64(each.ctypes.data) for each in (self._orders, self._sides, self._levels)
         )
-        total = table + np.uint64(sides) * _side.SIZE
+        total = table + np.uint64(sides) * side_record.SIZE
         self._steps = {name: compiled("book_step", name) for name in STEPS}
         """Their memory, which lives as long as this does."""
         find, add, reduce, top = _operations_on(self._steps, orders, table, levels, total)
@@ -473,7 +338,7 @@ def _follow_with(apply: Any, top: Any, total: np.uint64, base: int) -> Any:
         known = cells[at + _BOOK]
         cells[at + _BOOK] = book
         same = (known == 0) | (known == book)
-        return same & (cells[base + _ORDERS] == np.int64(_side.orders(total)))
+        return same & (cells[base + _ORDERS] == np.int64(side_record.orders(total)))
 
     @njit
     def refusals(eng):
@@ -502,7 +367,7 @@ def _follow_with(apply: Any, top: Any, total: np.uint64, base: int) -> Any:
         follows = is_followed(eng, book, cells, at) & (engine.run_kind(eng) == ZERO)
         if follows:
             could, rescans = apply(engine.cursor(eng) + PREFIX, np.uint64(n))
-            cells[base + _ORDERS] = np.int64(_side.orders(total))
+            cells[base + _ORDERS] = np.int64(side_record.orders(total))
             cells[base + _OPERATIONS] += rescans >= 0
             cells[base + _RESCANS] += max(rescans, 0)
             refused = refusals(eng)

@@ -5,8 +5,8 @@
 
 What the figures are: LUTs, flip-flops, carry chains and memories of yosys' mapping; the longest
 path through cells of the 7-series -1 without routing.  What they are not: a clock frequency.  Paths
-into and out of UltraRAM have no delays in yosys' cells and are not among them.  Inputs of a top come
-at once, not behind a flip-flop's 0.4 ns: the paths between blocks are those of ``chain``.
+into and out of UltraRAM have no delays in yosys' cells and are not among them.  Inputs of a top
+come at once, not behind a flip-flop's 0.4 ns: paths between blocks are those of ``chain``.
 
 What is checked in is a bound: a resource may grow by `AREA_GROWTH` of it, the longest path by
 `DEPTH_GROWTH`, beyond which somebody has to say so by writing the file anew.
