@@ -10,10 +10,12 @@ from itch_messages import message, run
 from scenes import add, cancel, delete, execute
 from silicon import market, profile
 from streams import CAPACITY
-from test_hdl_dslx_decode import _forget
+from test_hdl_dslx_decode import _forget, lent
 from tickpath import Config
 from tickpath.backend import Backend
+from tickpath.packet import LINK_MESSAGES
 from tickpath.profile import Gate, Imbalance, Profile, Symbol
+from tickpath.profile_config import config_of
 from tickpath.replay import Plan, replay
 from tickpath_backends.file import FileTransport
 from tickpath_backends.hdl import tree, xls
@@ -103,6 +105,25 @@ def test_a_symbol_that_can_not_be_compared_is_left(messages, operations, tmp_pat
     seen, findings = followed(ONE, messages, tmp_path)
     assert seen == {"operations": operations, "rescans": 0, "different": 0, "left": 1}
     assert not findings
+
+
+def test_a_restored_state_is_followed_no_more():
+    """Its orders are in the snapshot, their book of steps is not."""
+    from tickpath_backends.fpga_hls import HlsExecutor
+
+    config = config_of(ONE, SMALL)
+    first, second = (HlsExecutor(config, profile=ONE) for _ in range(2))
+    found = []
+    for executor, messages in ((first, [add(1), add(2)]), (second, [delete(1), add(3), delete(2)])):
+        packets, memory = lent([run(messages)], LINK_MESSAGES)
+        executor.run(packets, 0)
+        del memory
+        if executor is first:
+            second.engine.restore(first.engine.snapshot())
+        result = {"findings": []}
+        executor.add_result(result)
+        found.append((result["book_steps"]["left"], result["findings"]))
+    assert found == [(0, []), (1, [])]
 
 
 # ---------------------------------------------------------------- faults
