@@ -226,6 +226,11 @@ def positions_of(node: Node) -> dict[str, int]:
     }
 
 
+def inputs_of(node: Node) -> int:
+    """How many inputs a node's engine has taken."""
+    return node.engine.block.get("input_number")
+
+
 def gate_of(node: Node) -> tuple[Member, ...]:
     """Whose acknowledgements a node's orders wait for; nobody's as well where it is shut."""
     return node.leading.gate or ()
