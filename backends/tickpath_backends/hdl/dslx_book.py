@@ -59,7 +59,7 @@ _CENTS_TICK, _FINE_TICK = (
     np.uint64(CAPACITIES.tick_from_dollar),
     np.uint64(CAPACITIES.tick_below_dollar),
 )
-_ADD, _EXECUTE, _CANCEL = np.uint64(Op.ADD), np.uint64(Op.EXECUTE), np.uint64(Op.CANCEL)
+_EXECUTE, _CANCEL = np.uint64(Op.EXECUTE), np.uint64(Op.CANCEL)
 _DELETE, _REPLACE = np.uint64(Op.DELETE), np.uint64(Op.REPLACE)
 _SELL = np.uint64(ord("S"))
 _REFUSALS = np.array([Counter.DUPLICATE_ORDER_REF, Counter.ORDER_STORE_FULL, Counter.LEVEL_FULL])
