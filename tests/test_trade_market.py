@@ -342,8 +342,10 @@ def test_answers_that_are_lost_late_doubled_and_overlap(worlds):
                 request, sender = server.recvfrom(100)
                 first, count = int.from_bytes(request[10:18], "big"), request[19]
                 first = max(1, first + chance.choice((0, 0, 0, -7, 5)))  # overlapping others
+                first = min(first, world.published)  # a server has no message of tomorrow
+                most = min(count, world.published + 1 - first)
                 for _ in range(chance.choice((0, 1, 1, 2))):
-                    late.append((world.packet(first, chance.randint(1, count)), sender))
+                    late.append((world.packet(first, chance.randint(1, most)), sender))
         except BlockingIOError:
             pass
         chance.shuffle(late)
