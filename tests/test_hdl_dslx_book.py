@@ -1,16 +1,15 @@
 """The book of DSLX steps beside the engine's: the same tops, faults that show, when it is left."""
 
 import random
-import shutil
 from pathlib import Path
 
 import pytest
 
+from dslx_sources import changed, lent
 from itch_messages import message, run
 from scenes import add, cancel, delete, execute
 from silicon import market, profile
 from streams import CAPACITY
-from test_hdl_dslx_decode import _forget, lent
 from tickpath import Config
 from tickpath.backend import Backend
 from tickpath.packet import LINK_MESSAGES
@@ -18,7 +17,7 @@ from tickpath.profile import Gate, Imbalance, Profile, Symbol
 from tickpath.profile_config import config_of
 from tickpath.replay import Plan, replay
 from tickpath_backends.file import FileTransport
-from tickpath_backends.hdl import tree, xls
+from tickpath_backends.hdl import xls
 
 pytestmark = pytest.mark.skipif(xls.why_not() is not None, reason=str(xls.why_not()))
 
@@ -145,30 +144,19 @@ FAULTS = {
 QUICK = ("a level forgets what comes", "the last is the best")
 
 
-@pytest.fixture
-def sources(tmp_path, monkeypatch):
-    """Sources of the hardware that may be changed; whoever comes behind has the right ones."""
-    for name in ("dslx", "gen"):
-        shutil.copytree(tree.root() / name, tmp_path / name)
-    monkeypatch.setenv(tree.VARIABLE, str(tmp_path))
-    _forget()
-    yield tmp_path
-    monkeypatch.undo()
-    _forget()
-
-
 @pytest.mark.parametrize(
     "fault",
     [each if each in QUICK else pytest.param(each, marks=pytest.mark.long) for each in FAULTS],
 )
-def test_a_fault_in_a_step_is_a_finding(fault, sources):
+def test_a_fault_in_a_step_is_a_finding(fault, tmp_path):
     old, new = FAULTS[fault]
-    path = sources / "dslx" / "book_step.x"
-    text = path.read_text()
-    body, tests = text.split("#[test]", 1)
-    assert body.count(old) == 1
-    path.write_text(body.replace(old, new) + "#[test]" + tests)
-    seen, findings = followed(ONE, leaping(random.Random(9), 3_000, 100), sources)
+    with changed(tmp_path) as sources:
+        path = sources / "dslx" / "book_step.x"
+        text = path.read_text()
+        body, tests = text.split("#[test]", 1)
+        assert body.count(old) == 1
+        path.write_text(body.replace(old, new) + "#[test]" + tests)
+        seen, findings = followed(ONE, leaping(random.Random(9), 3_000, 100), sources)
     assert seen["different"] == seen["left"] == 1
     assert findings == [
         "fpga-hls: best prices or sizes of 1 symbols by the book steps of DSLX were others than "

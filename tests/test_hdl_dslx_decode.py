@@ -3,13 +3,13 @@
 import ctypes
 import random
 import re
-import shutil
 import struct
 
 import numpy as np
 import pytest
 
 from captures import packets_of
+from dslx_sources import changed, lent
 from itch_messages import LENGTHS, frame, message, mold, run
 from scenes import TS, add
 from silicon import market, profile
@@ -23,14 +23,12 @@ from tickpath.packet import (
     LINK_ETHERNET,
     LINK_MESSAGES,
     LINK_PITCH,
-    PACKET,
 )
 from tickpath.profile_config import config_of
-from tickpath_backends.hdl import tree, xls
+from tickpath_backends.hdl import xls
 
 pytestmark = pytest.mark.skipif(xls.why_not() is not None, reason=str(xls.why_not()))
 if xls.why_not() is None:
-    from tickpath_backends.hdl import aot
     from tickpath_backends.hdl.compiled import compiled
     from tickpath_backends.hdl.dslx_decode import Decoder
 
@@ -40,17 +38,6 @@ SMALL = Config(capacity=CAPACITY)
 @pytest.fixture(scope="module")
 def decoder():
     return Decoder(compiled("itch_fields", "itch_fields"), SMALL)
-
-
-def lent(chunks, link):
-    """Packets (link type of all, or of each) and what they are in."""
-    memory = [np.frombuffer(each, np.uint8).copy() for each in chunks]
-    packets = np.zeros(len(memory), PACKET)
-    packets["address"] = [each.ctypes.data for each in memory]
-    packets["length"] = [len(each) for each in memory]
-    packets["wire_length"] = packets["length"]
-    packets["link"] = link
-    return packets, memory
 
 
 def bytes_of(packets):
@@ -188,25 +175,6 @@ FAULTS = {
 QUICK = ("price of an add", "side")
 
 
-@pytest.fixture
-def sources(tmp_path, monkeypatch):
-    """Sources of the hardware that may be changed; whoever comes behind has the right ones."""
-    root = tree.root()
-    for name in ("dslx", "gen"):
-        shutil.copytree(root / name, tmp_path / name)
-    monkeypatch.setenv(tree.VARIABLE, str(tmp_path))
-    _forget()
-    yield tmp_path
-    monkeypatch.undo()
-    _forget()
-    aot.native("itch_fields", "itch_fields")
-
-
-def _forget():
-    xls.forget()
-    aot.native.cache_clear()
-
-
 def traded(given, raw, made=None):
     """What an engine with a profile makes of messages, read by ``made`` or by itself."""
     rows = []
@@ -222,20 +190,21 @@ def traded(given, raw, made=None):
     "fault",
     [each if each in QUICK else pytest.param(each, marks=pytest.mark.long) for each in FAULTS],
 )
-def test_a_fault_in_the_function_makes_other_orders(fault, sources):
+def test_a_fault_in_the_function_makes_other_orders(fault, tmp_path):
     draw = random.Random(4)
     given = profile(draw)
     raw = run(market(draw, 6_000))
     right = traded(given, raw)
     assert len(right[0]) > 5 and len(right[1]) > 500
-    paths = sources / "gen" / "layout.x", sources / "dslx" / "itch_fields.x"
-    before = tuple(each.read_text() for each in paths)
-    after = FAULTS[fault](*before)
-    assert after != before
-    for path, text in zip(paths, after, strict=True):
-        path.write_text(text)
-    wrong = Decoder(compiled("itch_fields", "itch_fields"), SMALL)
-    assert traded(given, raw, wrong) != right
+    with changed(tmp_path) as sources:
+        paths = sources / "gen" / "layout.x", sources / "dslx" / "itch_fields.x"
+        before = tuple(each.read_text() for each in paths)
+        after = FAULTS[fault](*before)
+        assert after != before
+        for path, text in zip(paths, after, strict=True):
+            path.write_text(text)
+        wrong = Decoder(compiled("itch_fields", "itch_fields"), SMALL)
+        assert traded(given, raw, wrong) != right
 
 
 def test_without_a_fault_the_orders_are_the_softwares(decoder):
