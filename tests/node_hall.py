@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from gateway_house import free_port
+from patient_clock import PatientClock
 from tickpath.exchange.server import Server
 from tickpath.failover.gateway_config import GatewayConfig
 from tickpath.failover.gateway_server import GatewayServer
@@ -58,16 +59,19 @@ class Hall:
         node: dict[str, Any] | None = None,
         **role: Any,
     ) -> None:
-        self.path, self.names = path, names
+        self.path, self.names, self.clock = path, names, PatientClock()
         self.lanes = {name: f"127.0.0.1:{free_udp_port()}" for name in names if has_lanes}
         self.sender: Sender | None = None
         self.receiver = Receiver(path / "mirror-a", "b") if is_mirrored else None
         group = f"239.255.78.{next(_groups)}:{free_udp_port()}"
-        self.exchange = Server(exchange_config(0, feed={"group": group}, flow={"rate": 500.0}))
+        self.exchange = Server(
+            exchange_config(0, feed={"group": group}, flow={"rate": 500.0}), clock=self.clock
+        )
         self.exchange.open_day()
         where = self.exchange.addresses()
         self.witness = WitnessServer(
-            WitnessSettings(state=str(path / "witness.state"), new=True, max_ttl_ms=4_000)
+            WitnessSettings(state=str(path / "witness.state"), new=True, max_ttl_ms=4_000),
+            clock=self.clock,
         )
         host, port = self.witness.address
         self.gateway = GatewayServer(
@@ -85,6 +89,7 @@ class Hall:
             credentials=Credentials(
                 CREDENTIALS["TICKPATH_USERNAME"], Secret(CREDENTIALS["TICKPATH_PASSWORD"])
             ),
+            clock=self.clock,
         )
         controls = {name: f"127.0.0.1:{free_port()}" for name in names}
         self.said: dict[str, list[str]] = {name: [] for name in names}
@@ -162,7 +167,7 @@ class Hall:
         made: list[Node] = []
 
         def start() -> None:
-            node = Node(self.configs[name], busy, say=self.said[name].append)
+            node = Node(self.configs[name], busy, say=self.said[name].append, clock=self.clock)
             node.start()
             made.append(node)
 

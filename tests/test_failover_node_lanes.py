@@ -22,11 +22,12 @@ def hall(tmp_path):
 
 def test_a_standby_takes_over_and_the_one_that_was_suspended_follows_it(hall):
     begun(hall)
-    b, zombie = hall.nodes["b"], hall.nodes.pop("a")
+    b, a = hall.nodes["b"], hall.nodes["a"]
+    hall.until(lambda: a.count_all()["mirrors_lane_acknowledgements"] > 50, "few acknowledgements")
+    zombie = hall.nodes.pop("a")
     assert isinstance(b.following.transport, LaneTransport)
     assert b.following.transport.ring.path.name == "mirror-a-of-b"
-    counters = zombie.count_all()
-    assert counters["mirrors_lane_acknowledgements"] > 50 and counters["mirrors_dropped"] == 0
+    assert zombie.count_all()["mirrors_dropped"] == 0
     epoch, before = zombie.role.epoch, hall.taken()
     hall.until(lambda: b.role.is_active, "b never took over")
     hall.until(lambda: hall.taken() > before + 100, "b never traded")
