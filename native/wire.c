@@ -21,7 +21,6 @@ enum {
     MAX_VLAN_TAGS = 4,
     SPINS = 4096,               /* looks before the core is lent to others */
     SLICE_NS = 50000000,
-    WRITE_OFF_NS = 1000000000,
     CLOSE_NS = 100000,          /* a wait this short is spun, a longer one slept */
     LONGEST_NAP_NS = 10000000,
     FOREIGN_NAP_NS = 200000,
@@ -365,7 +364,7 @@ static int await_taken(struct wire_player *w, uint64_t most, uint64_t slice_end)
             w->stalled_at = taken;
             w->stalled_since = now;
         }
-        if (now - w->stalled_since > WRITE_OFF_NS) {
+        if (now - w->stalled_since > w->write_off_ns) {
             if (page->write_offs == WIRE_WRITE_OFFS)
                 return WIRE_GAVE_UP;
             page->write_offs++;

@@ -75,6 +75,7 @@ struct wire_player {
     uint64_t foreign_in_a_row;
     uint64_t stalled_since;     /* when `taken` was last seen to move, while waiting */
     uint64_t stalled_at;
+    uint64_t write_off_ns;      /* how long it may stand still before those under way are lost */
     uint8_t mac[8];             /* of the receiver */
     uint8_t own_mac[8];
     uint32_t own_address;       /* source of datagrams that were captured without headers */

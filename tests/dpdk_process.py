@@ -174,9 +174,13 @@ class Driver:
         from tickpath.packet import LINK_ETHERNET
 
         found: list[str] = []
-        end = time.monotonic() + (TIMEOUT_S / 2 if count else 0.3)
-        while (len(found) < count or not count) and time.monotonic() < end:
+        wait_s = TIMEOUT_S / 2 if count else 0.3
+        end, is_quiet = time.monotonic() + wait_s, False
+        while (len(found) < count or not count) and not (is_quiet and time.monotonic() >= end):
             packets = self.transport.poll(1024)
+            is_quiet = not len(packets)
+            if not count and not is_quiet:
+                end = time.monotonic() + wait_s
             for packet in packets:
                 assert packet["link"] == LINK_ETHERNET
                 assert packet["length"] == packet["wire_length"]

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 
+from patient_clock import PatientClock
 from tickpath.exchange.config import Exchange
 from tickpath.exchange.server import Server
 from tickpath.failover.gateway_client import ClientSettings, GatewayClient, Group
@@ -26,6 +27,7 @@ from tickpath.wire.gateway import Session
 
 PATIENCE_S = 30.0
 PASSWORD = "pa55"
+_given: set[int] = set()
 FIXED = {"ouch50": {"side": "B", "symbol": "AAA", "time_in_force": "0", "display": "Y"}}
 FIXED["ouch50"] |= {"capacity": "P", "inter_market_sweep_eligibility": "N", "cross_type": "N"}
 FIXED["ouch42"] = {"buy_sell_indicator": "B", "stock": "AAA", "time_in_force": 99998}
@@ -34,10 +36,14 @@ FIXED["ouch42"] |= {"cross_type": "N", "customer_type": "R"}
 
 
 def free_port() -> int:
-    """A port that nobody listens to now."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
+    """A port that nobody listens to now, and that was given to nobody before."""
+    while True:
+        with socket.socket() as sock:
+            sock.bind(("127.0.0.1", 0))
+            port = sock.getsockname()[1]
+        if port not in _given:
+            _given.add(port)
+            return port
 
 
 def order(protocol: str, number: int, quantity: int = 100) -> bytes:
@@ -66,8 +72,10 @@ class House:
     """Exchange, gateway and clients in this thread."""
 
     def __init__(self, path: Path, protocol: str = "ouch50", **gateway):
-        self.protocol, self.path = protocol, path
-        self.exchange = Server(msgspec.convert(exchange_config(protocol), Exchange))
+        self.protocol, self.path, self.clock = protocol, path, PatientClock()
+        self.exchange = Server(
+            msgspec.convert(exchange_config(protocol), Exchange), clock=self.clock
+        )
         self.exchange.open_day()
         host, port = self.exchange.addresses()["ouch"]
         self.config = msgspec.convert(
@@ -94,7 +102,7 @@ class House:
 
     def start(self) -> None:
         self.gateway: GatewayServer | None = GatewayServer(
-            self.config, credentials=Credentials("DESK", Secret(PASSWORD))
+            self.config, credentials=Credentials("DESK", Secret(PASSWORD)), clock=self.clock
         )
 
     def stop(self) -> None:
@@ -104,7 +112,7 @@ class House:
 
     def client(self, node: str, **options) -> GatewayClient:
         address = ("127.0.0.1", int(self.config.listen.rpartition(":")[2]))
-        client = GatewayClient(address, node, Group(), **options)
+        client = GatewayClient(address, node, Group(), **{"clock": self.clock, **options})
         self.clients.append(client)
         self.events[client] = []
         return client
@@ -184,6 +192,8 @@ class GatewayProcess:
             directory = "{path / "gw"}"
             fsync = "none"
             log_bytes = 0
+            [gateway.rules]
+            timeout_ms = 60000
             [gateway.session]
             messages_per_second = 1000000
             message_burst = 10000

@@ -243,7 +243,7 @@ class DoubleWorld(World):
         }[name]()
 
     def _open(self) -> LeaseStore:
-        settings: dict[str, Any] = {"timeout_ms": TIMEOUT_MS}
+        settings: dict[str, Any] = {"timeout_ms": 25 * TIMEOUT_MS}
         if self.name == "etcd":
             settings["urls"] = [self.double.url]
         elif self.name == "redis":
@@ -254,9 +254,19 @@ class DoubleWorld(World):
 
     def cut(self) -> None:
         self.double.trouble = "silent"
+        self._wait_for(TIMEOUT_MS)
 
     def mend(self) -> None:
         self.double.trouble = ""
+        self._wait_for(25 * TIMEOUT_MS)
+
+    def _wait_for(self, timeout_ms: int) -> None:
+        """Let stores wait so long, while they wait in vain or not."""
+        for each in self.stores:
+            if self.name == "redis":
+                each.settings = msgspec.structs.replace(each.settings, timeout_ms=timeout_ms)
+            else:
+                each._cell._timeout_s = timeout_ms / 1e3
 
     def restart(self) -> None:
         for each in self.stores:

@@ -194,6 +194,7 @@ class Receiver:
             "window": 0,
             "in_order": False,
             "keeps_tags": 0,
+            "write_off_ns": 1_000_000_000,
             "pace": 1.0,
             "mac": to.mac,
             "own_mac": here.mac,

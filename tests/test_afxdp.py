@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lent import HEADERS, payloads, raw, take
-from namespaces import Wire, inside, ip, needs_wire, until, wire
+from namespaces import Wire, inside, ip, needs_wire, until, wait_until_it_sends, wire
 from tickpath.backend import TransportError
 from tickpath.config import Afxdp, Config, Feed, Transport
 from tickpath.packet import LINK_ETHERNET
@@ -429,6 +429,7 @@ def test_an_interface_that_goes_down_and_comes_back(ends, near, mode):
     ip("-n", ends.near, "link", "set", ends.near_interface, "up")
     until(lambda: transport.counters["interface_up"] == 1, "the notification")
     ip("-n", ends.near, "route", "replace", "224.0.0.0/4", "dev", ends.near_interface)
+    wait_until_it_sends(ends.far, ends.far_interface)
     with ends.sender() as sock:
         sock.sendto(b"again", (A, PORT))
     assert take(transport, 1, HEADERS) == [b"again"]

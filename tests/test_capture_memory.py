@@ -46,7 +46,7 @@ def read_elsewhere(path) -> tuple[int, int, int]:
     """(bytes of packets, growth of resident KiB behind the first batch, findings)."""
     environment = {**os.environ, "PYTHONPATH": str(PIPELINE)}
     command = [sys.executable, "-c", PROGRAM, str(path)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     octets, growth, findings = (int(each) for each in done.stdout.split())
     return octets, growth, findings

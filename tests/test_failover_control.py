@@ -226,7 +226,7 @@ def test_what_is_no_question_is_counted_and_answered(heard, address):
         with Served(control.serve):
             for each in [*([b"", bad] for bad in BAD), [b"x"], [b"", b"{}", b"more"], [b"", b""]]:
                 raw.send_multipart(each)
-                assert raw.poll(5_000), each
+                assert raw.poll(60_000), each
                 empty, answer = raw.recv_multipart()
                 assert empty == b"" and "no question" in json.loads(answer)["error"]
             raw.send_multipart([b"", b" " * (MOST_PART_BYTES + 1)])  # costs its connection
@@ -246,7 +246,7 @@ def test_parts_beyond_a_question_are_thrown_away_and_counted(heard, address):
     try:
         with Served(control.serve):
             raw.send_multipart([b"", b'{"ask":"status"}', *[b"more"] * 5_000])
-            assert raw.poll(5_000)
+            assert raw.poll(60_000)
             assert "no question" in json.loads(raw.recv_multipart()[1])["error"]
             assert ask(address, ask="status")[0] == {"state": "STANDBY"}
     finally:
@@ -268,7 +268,7 @@ def test_an_answer_of_too_many_parts_is_not_read_on(address):
     thread.start()
     try:
         with pytest.raises(ControlError, match=f"more than {MOST_ANSWER_PARTS} parts"):
-            ask(address, 5_000, ask="snapshot")
+            ask(address, 60_000, ask="snapshot")
     finally:
         thread.join()
         context.destroy(linger=0)
@@ -294,7 +294,7 @@ class Slow:
 
 
 def said_to(raw: zmq.Socket) -> dict:
-    assert raw.poll(5_000)
+    assert raw.poll(60_000)
     return json.loads(raw.recv_multipart()[1])
 
 
@@ -367,6 +367,9 @@ def test_with_keys_both_sides_prove_who_they_are(heard, address):
                 with pytest.raises(ControlError, match="no answer"):
                     ask(reach, 300, ask="status")
                     pytest.fail(what)
+            while not control.counters["keys_refused"]:  # 300 ms may be less than a handshake
+                with pytest.raises(ControlError, match="no answer"):
+                    ask(wrong["a stranger"], 300, ask="status")
     finally:
         control.close()
     assert heard == [asked.Snapshot()]

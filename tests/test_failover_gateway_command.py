@@ -141,12 +141,12 @@ def test_orderly_end_of_a_process(tmp_path):
             assert "error" in ask(str(tmp_path / "gw" / "control.sock"), "stop", "gateway")
             process.process.terminate()
             house.until(lambda: process.process.poll() is not None)
+            house.until(lambda: house.of(a, Lost))
             code, (ready, result) = process.stop()
         finally:
             process.close()
         assert code == 0 and ready["schema"] == result["schema"] == "tickpath.gateway/1"
         assert result["ended"].startswith("LOGOUT") and result["order_position"] == 2 + len(one)
-        assert house.of(a, Lost)
         (port,) = (p for p in house.exchange.venue.ports.values() if p.account.username == "DESK")
         assert len(port.live) == 1
 
@@ -172,13 +172,17 @@ def test_declined_node_waits_longer(tmp_path):
     with House(tmp_path) as house:
         house.client("a")
         house.until_up()
-        other = house.client("b")
+        now = [0]
+        other = house.client("b", clock=lambda: now[0])
         other.group = Group(build=b"other")
         house.until(lambda: house.of(other, Declined))
         assert house.of(other, Declined)[0].reason is NotWelcome.BUILD
+        now[0] = other.settings.declined_ms * 10**6 - 1
         for _ in range(50):
             house.move()
         assert len(house.of(other, Declined)) == 1
+        now[0] += 1
+        house.until(lambda: len(house.of(other, Declined)) == 2)
 
 
 def test_name_that_does_not_fit():

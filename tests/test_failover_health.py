@@ -2,15 +2,18 @@
 
 import json
 import socket
+import time
 import urllib.error
 import urllib.request
 from contextlib import contextmanager
+from unittest.mock import patch
 
 import msgspec
 import numpy as np
 import pytest
 
 from tickpath.counters import Counter
+from tickpath.failover import health_server
 from tickpath.failover.control_error import ControlError
 from tickpath.failover.health import PATHS, WORDS, View
 from tickpath.failover.health_server import MOST_CONNECTIONS, MOST_REQUEST_BYTES, HealthServer
@@ -188,13 +191,24 @@ def test_metrics_of_a_standby_and_of_a_node_that_hangs():
 # ---------------------------------------------------------------- the server
 
 
+class Still:
+    """The time of connections, which only a test moves on."""
+
+    now_s = 0.0
+    sleep = staticmethod(time.sleep)
+
+    def monotonic(self) -> float:
+        return self.now_s
+
+
 @contextmanager
-def serving(said: Published = STANDBY, http="127.0.0.1:0", check="127.0.0.1:0"):
-    server = HealthServer(http, check, STALE_MS, lambda: said, lambda: NOW)
-    try:
-        yield server, server.addresses
-    finally:
-        server.close()
+def serving(said: Published = STANDBY, http="127.0.0.1:0", check="127.0.0.1:0", still=None):
+    with patch.object(health_server, "time", still or Still()):
+        server = HealthServer(http, check, STALE_MS, lambda: said, lambda: NOW)
+        try:
+            yield server, server.addresses
+        finally:
+            server.close()
 
 
 def get(address, path: str, method: str = "GET") -> tuple[int, dict, bytes]:
@@ -264,12 +278,14 @@ def test_lines_are_answered():
 
 
 def test_whoever_is_silent_is_cut_off_and_keeps_nobody_waiting():
-    with serving() as (server, (http, check)):
+    still = Still()
+    with serving(still=still) as (server, (http, check)):
         idle = [socket.create_connection(http, 10) for _ in range(MOST_CONNECTIONS - 4)]
         idle[0].sendall(b"GET /hea")
         assert get(http, "/health")[0] == 200
         more = [socket.create_connection(check, 10) for _ in range(8)]
         assert more[-1].recv(1) == b""  # there is no room for it
+        still.now_s += health_server.TIMEOUT_S
         for sock in (*idle, *more[:4]):
             assert sock.recv(1) == b""
             sock.close()

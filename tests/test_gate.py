@@ -15,11 +15,14 @@ from tickpath.config import Transport
 from tickpath.live import Live
 from tickpath.replica.lane_receiver import LaneReceiver, LaneTransport
 from tickpath.replica.lane_sender import LaneSender
+from tickpath.replica.mirror import Settings
 from tickpath.replica.ring import Ring, RingTransport
 
 TAKER = "tickpath.samples:imbalance_taker"
 PLACE, LIFE = 2, 77
 """The follower of most of these tests: its place in the ring, and its incarnation."""
+PATIENT = Settings(silence_ms=60_000)
+"""A lane whose other side may have no core for a while."""
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +41,7 @@ class Active:
         self.engine = Engine(config, strategy=TAKER, on_orders=self._made)
         self.engine.publish_to(self.ring.address)
         self.transport = MemoryTransport(packets)
-        self.lane = None if listen is None else LaneSender(self.ring, listen)
+        self.lane = None if listen is None else LaneSender(self.ring, listen, PATIENT)
         self.live = Live(self.engine, self.transport, lane=self.lane)
         self.live.gate.wait_ns = 0
 
@@ -168,7 +171,7 @@ def test_a_standby_beside_it_lets_all_pass(active, tmp_path):
 def test_a_standby_elsewhere_lets_all_pass(tmp_path, packets):
     """By a lane on loopback: the loops of both do it all, and nothing leaves before it is there."""
     active = Active(tmp_path / "ring", packets, ("127.0.0.1", 0))
-    receiver = LaneReceiver(tmp_path / "mirror", "standby", active.lane.listens)
+    receiver = LaneReceiver(tmp_path / "mirror", "standby", active.lane.listens, PATIENT)
     while receiver.ring is None:
         active.lane.turn()
         receiver.turn()

@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -65,21 +66,36 @@ def test_a_daily_file_has_no_pace():
     assert "--pace needs receive times" in said
 
 
+LISTENING = """
+import importlib, sys
+from contextlib import contextmanager
+module = importlib.import_module("tickpath.replay")
+interruptible = module.interruptible
+@contextmanager
+def told():
+    with interruptible() as interrupt:
+        print("listening", file=sys.stderr, flush=True)
+        yield interrupt
+module.interruptible = told
+from tickpath.cli import main
+main()
+"""
+"""The command, which says when Ctrl-C is its own affair."""
+
+
 @needs_wire
 def test_ctrl_c_gives_what_was_done():
     replay(session(), *UDP, "--limit", 1)  # what has to be compiled is, by now
-    command = "from tickpath.cli import main; main()"
     arguments = ["replay", str(session()), *UDP, "--pace", "100", "--json"]
     child = subprocess.Popen(
-        [sys.executable, "-c", command, *arguments],
+        [sys.executable, "-c", LISTENING, *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
-    try:
-        child.communicate(timeout=10)  # at this pace it takes minutes
-    except subprocess.TimeoutExpired:
-        child.send_signal(signal.SIGINT)
+    assert any("listening" in line for line in child.stderr)
+    time.sleep(2)  # some of it; at this pace all takes minutes
+    child.send_signal(signal.SIGINT)
     output, _ = child.communicate(timeout=60)
     assert child.returncode == 130
     result = json.loads(output)

@@ -233,9 +233,9 @@ def test_a_new_ring_in_the_same_place_is_sent_on(tmp_path, engine):
     ]
     for each in threads:
         each.start()
-    deadline = time.monotonic() + 20
 
     def until(condition) -> bool:
+        deadline = time.monotonic() + 60
         while not condition() and time.monotonic() < deadline:
             time.sleep(0.01)
         return condition()
@@ -253,6 +253,10 @@ def test_a_new_ring_in_the_same_place_is_sent_on(tmp_path, engine):
         over.set()
         for each in threads:
             each.join(10)
+
+
+PATIENT = Settings(silence_ms=10_000)
+"""Who is silent for less than that has had no core, as all these threads share a few."""
 
 
 def free_port() -> int:
@@ -273,19 +277,19 @@ def test_over_sockets(tmp_path, engine, receivers):
 
     def keep(name: str) -> None:
         joined = None if group is None else (group, "127.0.0.1")
-        results.append(receive(tmp_path / name, name, address, over.is_set, group=joined))
+        results.append(receive(tmp_path / name, name, address, over.is_set, PATIENT, group=joined))
 
     threads = [
         threading.Thread(
-            target=lambda: results.append(send(ring, address, over.is_set, group=group))
+            target=lambda: results.append(send(ring, address, over.is_set, PATIENT, group=group))
         ),
         *(threading.Thread(target=keep, args=(name,)) for name in names),
     ]
     for each in threads:
         each.start()
-    deadline = time.monotonic() + 20
 
     def until(condition) -> bool:
+        deadline = time.monotonic() + 60
         while not condition() and time.monotonic() < deadline:
             time.sleep(0.01)
         return condition()
@@ -310,5 +314,5 @@ def test_over_sockets(tmp_path, engine, receivers):
         assert Ring.attach(tmp_path / name).place == ring.place
     (sender,) = [each for each in results if isinstance(each, Sender)]
     published = int(ring.header["head"])
-    if receivers:  # once for all, but for what somebody missed
-        assert sender.counters["sent_bytes"] < published * 1.5
+    if receivers:  # once for all, but for what somebody asked for again
+        assert sender.counters["sent_bytes"] - sender.counters["resent_bytes"] <= published

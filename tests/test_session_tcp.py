@@ -227,8 +227,8 @@ def test_connection_that_is_not_answered(floor):
     assert not desk.line.is_connected
     desk.clock.ahead_ns += 3 * SECOND
     desk.told += desk.line.poll(0)
-    lost = desk.told[-1]
-    assert isinstance(lost, LineLost) and lost.detail.endswith("no answer within 3000 ms")
+    lost = next(event for event in reversed(desk.told) if isinstance(event, LineLost))
+    assert lost.detail.endswith("no answer within 3000 ms")
     for each in (*held, full):
         each.close()
 
@@ -362,7 +362,7 @@ def test_login_flood(floor):
     desk.venue.exchange.acceptor._bucket = type(desk.venue.exchange.acceptor._bucket)(1, 8)
     desk.until_ready()
     reasons = []
-    for _ in range(12):
+    for _ in range(40):  # more than half a minute fills the bucket for
         peer = Peer(desk)
         peer.send(login(password="wrong"))
         answer = peer.until_closed()
@@ -370,7 +370,7 @@ def test_login_flood(floor):
         reasons.append([e for e in desk.venue.told if isinstance(e, Closed)][-1].reason)
         peer.sock.close()
     assert reasons[:4] == [Reason.NOT_AUTHORIZED] * 3 + [Reason.LOGIN_LOCKED]
-    assert reasons[-1] is Reason.LOGIN_FLOOD
+    assert set(reasons[4:]) == {Reason.LOGIN_LOCKED, Reason.LOGIN_FLOOD}
     desk.send(desk.words.enter(1))
     desk.until(lambda: desk.session.port.orders.leaves)
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway_house import free_port
 from tickpath.config import ConfigError
 from tickpath.operator_socket import ask
 from tickpath.session.ouch_message import DIALECTS
@@ -25,8 +26,8 @@ from tickpath.session.store_record import Kind
 from trading import CREDENTIALS, free_udp_port, pit
 
 TICKPATH = [sys.executable, "-m", "tickpath.cli"]
-PATIENCE_S = 60.0
-SETTLE_S = 20.0
+PATIENCE_S = 240.0
+SETTLE_S = 60.0
 """How long both sides may take to say the same once nothing new is sent."""
 
 
@@ -61,7 +62,8 @@ def orders_end_to_end(directory: Path, protocol: str, orders: int, every: int) -
         assert port["replace"] > orders // 20 and port["cancel"] > orders // 20 and opened
         assert counters["executions"] > orders // 50
         assert counters["executions_repeated"] == counters["responses_unknown_order"] == 0
-        assert not p.live.difference and p.live.watch.unmatched == 0
+        p.until(lambda: p.live.watch.unmatched == 0, "only one session tells of a trade")
+        assert not p.live.difference
 
 
 @pytest.mark.parametrize("protocol", ["ouch50", "ouch42"])
@@ -83,7 +85,8 @@ class Day:
 
     def __init__(self, directory: Path, protocol: str, cancel_at_start: bool) -> None:
         self.directory, self.protocol = directory, protocol
-        ports = [free_udp_port() for _ in range(4)]
+        # Of the two that are TCP's, TCP has to say so: its own connections avoid what it gives.
+        ports = [free_udp_port(), free_udp_port(), free_port(), free_port()]
         feed, requests, orders, copy = (f"127.0.0.1:{port}" for port in ports)
         (directory / "exchange.toml").write_text(
             f'symbols = ["AAA=150", "BBB=20", "CCC=75"]\n[flow]\nrate = 2000.0\n'
@@ -94,7 +97,8 @@ class Day:
         (directory / "trade.toml").write_text(
             f'[trade]\nfeed = "{feed}"\nrequests = "{requests}"\norders = "{orders}"\n'
             f'drop_copy = "{copy}"\ndirectory = "{directory / "trader"}"\n'
-            f"start_timeout_ms = 30_000\ncancel_at_start = {json.dumps(cancel_at_start)}\n"
+            f"start_timeout_ms = 120_000\nreconcile_grace_ms = 20_000\n"
+            f"cancel_at_start = {json.dumps(cancel_at_start)}\n"
             f"[trade.session]\nreconnect_first_ns = 20_000_000\n"
             f"reconnect_longest_ns = 200_000_000\nmax_attempts = 1_000\n"
             f"catch_up_ns = 200_000_000\nsettle_timeout_ns = 1_000_000_000\n"
@@ -202,11 +206,11 @@ class Day:
         end = time.monotonic() + SETTLE_S
         while True:
             here, there = self.says()
-            if here == there:
+            status = self.trader("status")
+            if here == there and not status["unmatched_executions"]:
                 break
             assert time.monotonic() < end, f"{here}\n{there}\n{self.output('trader')}"
             time.sleep(0.05)
-        status = self.trader("status")
         assert status["counters"].get("executions_repeated", 0) == 0
         assert status["differs_from_drop_copy"] == []
         counters = self.exchange("status")["accounts"]["TRADER"]["counters"]

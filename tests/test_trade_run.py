@@ -190,7 +190,8 @@ def test_lost_packets_of_the_feed_are_asked_for(tmp_path):
         assert counters["gaps"] == counters["books_stale"] == 0
         assert p.server.venue.faults.counters["packets_dropped"] > 10
         assert p.live.market.counters["requests"] > 10
-        assert [each["recovery"] for each in p.live.state()["lines"]] == ["SYNCHRONISED"]
+        # Packets go on being lost: the latest hole may be open still, and is closed.
+        p.until(lambda: [e["recovery"] for e in p.live.state()["lines"]] == ["SYNCHRONISED"])
 
 
 def test_without_anybody_to_ask_a_loss_is_a_gap(tmp_path):
@@ -251,9 +252,9 @@ def test_a_fill_that_the_drop_copy_does_not_have(tmp_path):
         p.until(lambda: p.live.difference)
         assert p.live.engine.block.gate[0]["killed"] == Kill.STOP
         assert "engine" in p.live.difference[0] and "drop copy" in p.live.difference[0]
-        before = p.sent()
+        before = p.live.journal.highest_user_ref_num
         p.until(lambda: p.live.engine.rejects_by_code.get("KILL_SWITCH", 0) > 0)
-        assert p.sent() - before <= 40  # cancels pass
+        assert p.live.journal.highest_user_ref_num == before  # cancels pass, nothing else
 
 
 def test_a_fill_that_only_the_drop_copy_has(tmp_path):

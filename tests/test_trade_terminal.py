@@ -36,7 +36,7 @@ class Pty:
         try:
             while True:
                 # The pseudo-terminal itself puts a carriage return before each line feed.
-                self.raw += os.read(self.master, 1 << 16).replace(b"\r\r", b"\r")
+                self.raw = (self.raw + os.read(self.master, 1 << 16)).replace(b"\r\r", b"\r")
         except OSError:
             return
 
@@ -101,5 +101,6 @@ def test_a_terminal_that_is_gone():
     with Terminal(descriptor, None) as terminal:
         assert terminal.size() == (80, 24)
         terminal.show(FRAME)
+    terminal._thread.join(PATIENCE_S)
     assert not terminal._thread.is_alive()
     os.close(descriptor)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lent import payloads, raw, take
-from namespaces import inside, ip, needs_wire, until, wire
+from namespaces import inside, ip, needs_wire, until, wait_until_it_sends, wire
 from tickpath.backend import TransportError
 from tickpath.config import Config, Feed, Transport, Udp
 from tickpath.packet import LINK_DATAGRAM, PACKET
@@ -420,6 +420,7 @@ def test_an_interface_that_goes_down_comes_back_and_is_deleted(opened, port):
         ip("-n", ends.near, "link", "set", "near0", "down")
         ip("-n", ends.near, "link", "set", "near0", "up")
         ip("-n", ends.near, "route", "replace", "224.0.0.0/4", "dev", "near0")
+        wait_until_it_sends(ends.far, "far0")
         with ends.sender() as sock:
             sock.sendto(b"again", (A, port))
         assert take(transport, 1) == [b"again"]

@@ -36,6 +36,7 @@ MOVE_NS = 500_000
 """How often the venue moves while a trader starts."""
 RECENT = 16
 """Orders that `busy` remembers."""
+_given: set[int] = set()
 
 
 @njit
@@ -79,9 +80,14 @@ def busy(engine, book, kind, flags):
 
 
 def free_udp_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
+    """A port that nobody has now, and that was given to nobody before."""
+    while True:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.bind(("127.0.0.1", 0))
+            port = sock.getsockname()[1]
+        if port not in _given:
+            _given.add(port)
+            return port
 
 
 def exchange_config(feed_port: int, **said: Any) -> Exchange:
@@ -183,8 +189,12 @@ class Pit:
         trader, block = self.live, self.live.engine.block
         strategy = block.get("strategy")
         block.set("strategy", 0)
-        self.until(lambda: trader.desk.is_ready and not trader.session.port.waiting)
-        for _ in range(10):
+        port = trader.session.port
+        self.until(
+            lambda: trader.desk.is_ready and not (port.waiting or port.orders.unanswered),
+            "something is never answered",
+        )
+        for _ in range(10):  # cancels are not answered where there is nothing to cancel
             self.round()
         said = self.server.orders.sessions[1]
         end = time.monotonic() + PATIENCE_S

@@ -150,6 +150,7 @@ class Player:
         player.page, player.groups, player.fd = self.page, self._groups, sender.fileno()
         player.mtu, player.window, player.in_order = job["mtu"], job["window"], job["in_order"]
         player.keeps_tags = job["keeps_tags"]
+        player.write_off_ns = job["write_off_ns"]
         if job["pace"] is not None:
             player.paced, player.window = 1, 0
             player.pace_scale = round((1 << _SHIFT) / job["pace"])

@@ -50,6 +50,8 @@ GROUP = "239.255.77.1:26477"
 """Where messages go that came in no packet."""
 IDLE_S = 1.0
 """After the last packet was sent: how long none may come before the rest is taken for lost."""
+WRITE_OFF_NS = 1_000_000_000
+"""How long none of those under way may be taken before the player goes on without them."""
 START_S, LOOK_S, END_S = 60.0, 0.001, 5.0
 """How long the player may take to be ready and to end, and between two looks at it."""
 PAGE_BYTES = mmap.PAGESIZE
@@ -185,7 +187,7 @@ class VethPlayer:
         self._is_open = False
         self._child: subprocess.Popen[bytes] | None = None
         self._ended: list[str] = []
-        self._seen, self._seen_s = 0, 0.0
+        self._seen, self._seen_s, self._was_over = 0, 0.0, False
         self._sink: socket.socket | None = None
         self.orders_arrived = 0
         """Datagrams at the exchange's end of the wire, where orders leave by it."""
@@ -262,6 +264,7 @@ class VethPlayer:
             "window": WINDOW,
             "in_order": not getattr(self._class, "KEEPS_ORDER", False),
             "keeps_tags": int(getattr(self._class, "MOST_TAGS", 0)),
+            "write_off_ns": WRITE_OFF_NS,
             "pace": self._pace,
             "parent": os.getpid(),
             "cpus": sorted(os.sched_getaffinity(0) - {mine}) if mine is not None else [],
@@ -380,8 +383,10 @@ class VethPlayer:
         if is_over and page.taken >= page.wanted:
             self.lost = 0
             return True
-        if page.taken != self._seen or not is_over:
-            self._seen, self._seen_s = int(page.taken), now_s
+        # Counted from the first look that saw the end, behind which there was a poll: before it,
+        # a pause of this process alone may have left packets where they wait.
+        if page.taken != self._seen or not (is_over and self._was_over):
+            self._seen, self._seen_s, self._was_over = int(page.taken), now_s, is_over
         if is_over and now_s - self._seen_s > IDLE_S:
             self.lost = int(page.wanted) - int(page.taken)
             return True

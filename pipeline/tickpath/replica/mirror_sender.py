@@ -223,6 +223,7 @@ class Sender:
             begin, end = mirror.missing.pop(0)
             out.append(self._piece(begin, min(end, begin + room)))
             begin += len(out[-1]) - _AHEAD
+            self.counters["resent_bytes"] += len(out[-1]) - _AHEAD
             if begin < end:
                 mirror.missing.insert(0, (begin, end))
         return out
