@@ -261,6 +261,6 @@ def test_in_the_checked_variant():
     environment["PYTHONPATH"] = os.pathsep.join([str(root / "pipeline"), *sys.path])
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", __file__]
     done = subprocess.run(
-        command, cwd=root, env=environment, capture_output=True, text=True, timeout=280
+        command, cwd=root, env=environment, capture_output=True, text=True, timeout=850
     )
     assert done.returncode == 0, done.stdout[-3000:]

@@ -478,7 +478,7 @@ def test_an_interrupted_decode_says_how_far_it_came():
     process = _started("decode", session(), "--json")
     try:
         # Not `readline`: what it reads ahead would be lost to `communicate`.
-        assert select.select([process.stdout], [], [], 60)[0]
+        assert select.select([process.stdout], [], [], 150)[0]
         process.send_signal(signal.SIGINT)  # while it waits for its output to be read
         stdout, stderr = process.communicate(timeout=60)
     finally:

@@ -54,7 +54,7 @@ class Desk:
             name: run("cluster", "keys", file).stdout.strip() for name, file in self.keys.items()
         }
         self.checks = {name: f"127.0.0.1:{free_port()}" for name in "ab"}
-        self.hall = Hall(path)
+        self.hall = Hall(path, drill_timeout_ns=10_000_000_000)
         self.files: dict[str, Path] = {}
         for name, other in (("a", "b"), ("b", "a")):
             config = self.hall.configs[name]
@@ -74,6 +74,7 @@ class Desk:
             self.hall.configs[name] = msgspec.structs.replace(config, node=node)
             self.files[name] = path / f"{name}.toml"
             said = without_none(msgspec.to_builtins(self.hall.configs[name]))
+            said["node"]["lease_settings"]["timeout_ms"] = 10_000  # a command may have to wait
             kept = ("capacity", "orders", "strategy", "trade", "node")
             said = {key: said[key] for key in kept}
             said["orders"] = {"protocol": said["orders"]["protocol"]}
@@ -126,8 +127,9 @@ def desk(tmp_path_factory):
     made.hall.close()
 
 
-def test_all_is_well_and_the_role_is_handed_over_and_back(desk, tmp_path):
+def test_all_is_well_and_the_role_is_handed_over_and_back(desk, monkeypatch):
     """Steps of one day: starting the two nodes is what takes long."""
+    monkeypatch.setattr("tickpath.command_cluster.PAUSE_S", 20.0)
     a, b = desk.files["a"], desk.files["b"]
 
     # Status, with a's configuration and with b's: the other node is asked by both sides' keys.
@@ -147,9 +149,9 @@ def test_all_is_well_and_the_role_is_handed_over_and_back(desk, tmp_path):
     # Checks: the exit code alone.
     for role, codes in (("active", (0, 1)), ("standby", (1, 0)), ("ready", (0, 0))):
         for name, code in zip("ab", codes, strict=True):
-            assert desk.run("check", "--role", role, "--config", desk.files[name]).exit_code == code
-            at = desk.run("check", "--role", role, "--address", desk.checks[name])
-            assert at.exit_code == code
+            words = ("check", "--role", role, "--timeout", 20)
+            assert desk.run(*words, "--config", desk.files[name]).exit_code == code
+            assert desk.run(*words, "--address", desk.checks[name]).exit_code == code
 
     # The engine's own words: a kill of the active is an input that the standby has too.
     refused = desk.run("ctl", "--config", b, "kill", "--why", "a test")
@@ -231,8 +233,9 @@ def test_all_is_well_and_the_role_is_handed_over_and_back(desk, tmp_path):
     assert done.exit_code == 0, done.output
     desk.settle("a")
     roles = desk.keys["a"].with_name("roles")
-    desk.hall.until(lambda: roles.read_text().count("a ACTIVE") == 2, "no hook")
-    assert roles.read_text().count("b ACTIVE") == 1
+    desk.hall.until(
+        lambda: [roles.read_text().count(f"{each} ACTIVE") for each in "ab"] == [2, 1], "no hook"
+    )
 
     # b goes: a finding, and which commands cannot be.
     assert desk.run("retire", "--config", b).exit_code == 0
@@ -256,7 +259,8 @@ def test_a_loop_that_stands_still_is_told_by_those_who_do_not_wait_for_it(desk):
         except urllib.error.HTTPError as error:
             code = error.code
             assert "its loop has not turned for" in json.loads(error.read())["reasons"][0]
-    done = run("cluster", "check", "--role", "active", "--address", desk.checks[active])
+    words = ("--role", "active", "--timeout", 20, "--address", desk.checks[active])
+    done = run("cluster", "check", *words)
     assert done.exit_code == 1 and "its loop has not turned for" in done.stderr
 
 

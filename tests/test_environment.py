@@ -168,7 +168,9 @@ def test_numba_cpu_override(monkeypatch):
 
 
 @pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
-def test_commit(tmp_path):
+def test_commit(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "GIT_TIMEOUT_S", 60.0)
+
     def git(*arguments):
         command = ["git", "-c", "user.name=x", "-c", "user.email=x@x", "-C", str(tmp_path)]
         run = subprocess.run([*command, *arguments], check=True, capture_output=True, text=True)

@@ -512,7 +512,7 @@ def test_a_killed_exchange_goes_on(tmp_path):
         asked = subprocess.run(
             [sys.executable, "-m", "tickpath.cli", "exchange", "--control",
              str(tmp_path / "control"), "--ask", "orders account=TRADER", "--json"],
-            capture_output=True, text=True, timeout=20,
+            capture_output=True, text=True, timeout=120,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
         )  # fmt: skip
         orders = json.loads(asked.stdout)["orders"]

@@ -570,7 +570,7 @@ def digests() -> list[tuple[int, int, int]]:
     return found
 
 
-def in_the_checked_variant(*arguments: str, timeout: int = 900) -> subprocess.CompletedProcess:
+def in_the_checked_variant(*arguments: str, timeout: int = 1700) -> subprocess.CompletedProcess:
     return subprocess.run(
         [sys.executable, *arguments],
         env={**os.environ, "TICKPATH_CHECKED": "1"},
@@ -582,7 +582,7 @@ def in_the_checked_variant(*arguments: str, timeout: int = 900) -> subprocess.Co
 
 
 @pytest.mark.skipif(CHECKED, reason="this is the checked variant")
-@pytest.mark.timeout(1000)
+@pytest.mark.timeout(1800)
 def test_no_access_of_all_this_is_refused_by_the_checked_accessors():
     """The whole file again; `conftest.no_violation` looks after each test."""
     done = in_the_checked_variant(
@@ -594,7 +594,7 @@ def test_no_access_of_all_this_is_refused_by_the_checked_accessors():
 
 
 @pytest.mark.skipif(CHECKED, reason="this is the checked variant")
-@pytest.mark.timeout(1000)
+@pytest.mark.timeout(1800)
 def test_the_checked_variant_comes_to_the_same_states():
     code = (
         "import test_fuzz as t; from tickpath import memory; "
@@ -607,7 +607,7 @@ def test_the_checked_variant_comes_to_the_same_states():
         cwd=Path(__file__).parent,
         capture_output=True,
         text=True,
-        timeout=900,
+        timeout=1700,
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.strip() == "True (0, 0, 0)"

@@ -95,6 +95,7 @@ def test_more_notifications_than_the_kernel_keeps(last):
     with wire() as ends:
         with inside(ends.near):
             watch = Watch(find("near0"))
+        watch._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 17)
         command = "".join(f"link set near0 mtu {1300 + n % 50}\n" for n in range(1000))
         end = "link del near0" if last == "del" else f"link set near0 {last}"
         command += end + "\n"

@@ -248,8 +248,8 @@ def test_nobody_listens_where_the_servers_should_be():
     (name,) = names = [LineName(LOOPBACK, 1)]
     with contextlib.closing(socket.socket()) as tcp, contextlib.closing(receivers(1)[0]) as udp:
         tcp.bind((LOOPBACK, 0))
+        # Bound and not listening it refuses as well, and nobody else can have it.
         nobody, silent = tcp.getsockname(), udp.getsockname()
-        tcp.close()
         network = SocketNetwork(
             Addresses(requests=(silent,), snapshots=((name, (nobody,)),)), names
         )

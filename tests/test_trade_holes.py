@@ -10,11 +10,13 @@ import time
 from collections import Counter
 
 import msgspec
+import numpy as np
 import pytest
 
 from itch_messages import message, mold
 from recovery_world import MS, Plan, streams_of
 from tickpath.engine import Engine
+from tickpath.packet import PACKET
 from tickpath.recovery import sequenced_unit
 from tickpath.recovery.engine import LineName
 from tickpath.recovery.engine_lines import EngineLines, lend_datagram
@@ -38,21 +40,37 @@ SMALL = {
     "overflow_levels": 4096,
     "trades": 1024,
 }
+
+
+@pytest.fixture(autouse=True, scope="module")
+def compiled():
+    """The first packets compile for longer than anybody waits for here: do that before."""
+    engine = Engine()
+    engine.process(np.zeros(0, PACKET))
+    EngineLines.warm_up()
+
+
 LOSSY = LinePlan(loss=0.1, duplicate=0.1, reorder=0.1, corrupt=0.03, jitter_us=100)
 QUIET = LinePlan()
 
 
 @contextlib.contextmanager
 def served(config: Serve, streams):
-    """A feed server that runs in a thread."""
-    stopped = threading.Event()
+    """A feed server that runs in a thread, and the event that lets it begin."""
+    begun, stopped = threading.Event(), threading.Event()
     with FeedServer(config, streams) as server:
-        thread = threading.Thread(target=server.run, args=(stopped.is_set,))
+
+        def run() -> None:
+            begun.wait()
+            server.run(stopped.is_set)
+
+        thread = threading.Thread(target=run)
         thread.start()
         try:
-            yield server
+            yield server, begun
         finally:
             stopped.set()
+            begun.set()
             thread.join(PATIENCE_S)
             assert not thread.is_alive()
 
@@ -102,15 +120,18 @@ class Rehearsal:
         return checked(msgspec.convert(said, TradeConfig))
 
     def run(self) -> Counter:
-        with served(self.config, self.streams) as server:
+        with served(self.config, self.streams) as (server, begun):
+            config = self._settings(server.addresses())
+            self.engine = Engine(config)
             end = time.monotonic() + PATIENCE_S
+            if self.late:
+                begun.set()
             while self.late and any(each.next_sequence < each.behind for each in self.streams):
                 time.sleep(0.01)
                 assert time.monotonic() < end
-            config = self._settings(server.addresses())
-            self.engine = Engine(config)
             market = self.market = Market(self.engine, config, USER, time.monotonic_ns)
             with contextlib.closing(market):
+                begun.set()  # its lines are bound: from here on all can come live
                 market.start(lambda: False, lambda text: None)
                 while not self._is_over():
                     if not market.take(lambda: None):
@@ -165,7 +186,6 @@ def test_two_lossy_lines_and_unruly_servers(feed, names, seed):
         both=LinePlan(loss=0.05, burst=0.3),
         requests=UnrulyPlan(silent=0.2),
         snapshots=UnrulyPlan(refuse=0.2, cut=0.2),
-        start_after_s=0.5,
     )
     counters = rehearsal.run()
     rehearsal.check()
@@ -222,8 +242,9 @@ def test_a_stale_line_gets_good_again():
         "itch50", 9, names=["glimpse"], late=True, plans=(QUIET, QUIET),
         snapshots=UnrulyPlan(refuse=0.9),
     )  # fmt: skip
-    with served(rehearsal.config, rehearsal.streams) as server:
+    with served(rehearsal.config, rehearsal.streams) as (server, begun):
         end = time.monotonic() + PATIENCE_S
+        begun.set()
         while rehearsal.streams[0].next_sequence < rehearsal.streams[0].behind:
             time.sleep(0.01)
         config = rehearsal._settings(server.addresses())
