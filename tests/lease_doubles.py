@@ -6,6 +6,7 @@ objects and refuses stale resource versions.  `trouble` makes the next requests 
 ``silent`` (no answer), ``unsaid`` (done, and the connection closed instead of an answer).
 """
 
+import contextlib
 import json
 import socket
 import threading
@@ -190,18 +191,34 @@ class RedisDouble:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
         self._connections: list[socket.socket] = []
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._threads: list[threading.Thread] = []
+        self._begin(self._accept)
+
+    def _begin(self, work: Callable[..., None], *arguments: Any) -> None:
+        self._threads.append(threading.Thread(target=work, args=arguments, daemon=True))
+        self._threads[-1].start()
 
     def close(self) -> None:
-        self._listener.close()
+        """End the threads first: whoever waits for a number that is closed may wake up with
+        somebody else's socket."""
+        self._end(self._listener)
+        self._threads[0].join()
         for each in self._connections:
+            self._end(each)
+        for thread in self._threads[1:]:
+            thread.join()
+        for each in (self._listener, *self._connections):
             each.close()
+
+    @staticmethod
+    def _end(sock: socket.socket) -> None:
+        with contextlib.suppress(OSError):  # its other side may be gone
+            sock.shutdown(socket.SHUT_RDWR)
 
     def drop(self) -> None:
         """Close every connection, as a restart does."""
         for each in self._connections:
-            each.shutdown(socket.SHUT_RDWR)
-        self._connections.clear()
+            self._end(each)
 
     def _accept(self) -> None:
         while True:
@@ -210,7 +227,7 @@ class RedisDouble:
             except OSError:
                 return
             self._connections.append(connection)
-            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+            self._begin(self._serve, connection)
 
     def _serve(self, connection: socket.socket) -> None:
         stream = b""

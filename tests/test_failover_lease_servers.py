@@ -354,13 +354,16 @@ def test_a_server_that_says_errors_or_nonsense():
                         while said and connection.recv(4096):
                             connection.sendall(said)
 
-            threading.Thread(target=serve, daemon=True).start()
+            thread = threading.Thread(target=serve)
+            thread.start()
             address = f"127.0.0.1:{listener.getsockname()[1]}"
             store = open_store("redis", {"address": address, "timeout_ms": 20_000})
             with pytest.raises(LeaseError, match=expected) as raised:
                 store.read()
             assert "\n" not in str(raised.value)
             store.close()
+            listener.shutdown(socket.SHUT_RDWR)  # the thread does not wait for a closed number
+            thread.join()
 
 
 values = st.recursive(
