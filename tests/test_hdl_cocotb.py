@@ -18,6 +18,22 @@ def test_a_block_that_is_none_is_one_line():
     assert done.exit_code == 2 and "risk" in done.output
 
 
+def test_a_place_that_cannot_be_written_is_one_line(tmp_path):
+    file = tmp_path / "file"
+    file.write_text("")
+    done = CliRunner().invoke(main, ["hdl", "sim", "--block", "risk", "--out", str(file)])
+    assert done.exit_code == 2 and done.output == f"tickpath: {file}/risk: Not a directory\n"
+
+
+def test_ctrl_c_is_one_line(tmp_path, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(bench, "run", interrupted)
+    done = CliRunner().invoke(main, ["hdl", "sim", "--out", str(tmp_path)])
+    assert (done.exit_code, done.output) == (130, "tickpath: interrupted\n")
+
+
 @pytest.mark.skipif(bench.why_not() is not None, reason=str(bench.why_not()))
 @pytest.mark.parametrize(
     "block",

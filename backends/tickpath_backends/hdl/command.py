@@ -1,7 +1,7 @@
 """`tickpath hdl`: the hardware's sources generated, its blocks simulated and mapped.
 
 Exit codes: 0 fine; 1 `build --check` found files that differ, or a bench failed; 2 a tool or source
-is missing.
+is missing, or a file cannot be had; 130 Ctrl-C.
 """
 
 import json
@@ -13,12 +13,12 @@ from typing import Any
 
 import click
 
-OK, FINDING, USAGE = 0, 1, 2
+OK, FINDING, USAGE, INTERRUPTED = 0, 1, 2, 130
 SCHEMA = "tickpath.hdl.build/1"
 
 
 def guarded(command: Callable[..., int]) -> Callable[..., None]:
-    """Exit with a command's code; an `HdlError` is one line and exit code 2."""
+    """Exit with a command's code; what a user can mend, and Ctrl-C, are one line."""
 
     @wraps(command)
     def run(*arguments: Any, **options: Any) -> None:
@@ -29,6 +29,12 @@ def guarded(command: Callable[..., int]) -> Callable[..., None]:
         except HdlError as error:
             click.echo(f"tickpath: {error}", err=True)
             code = USAGE
+        except OSError as error:
+            click.echo(f"tickpath: {error.filename}: {error.strerror}", err=True)
+            code = USAGE
+        except KeyboardInterrupt:
+            click.echo("tickpath: interrupted", err=True)
+            code = INTERRUPTED
         sys.exit(code)
 
     return run
@@ -115,10 +121,10 @@ def report(out: str, sim: str, replay: str | None) -> int:
     from tickpath_backends.hdl.error import HdlError
 
     page = pages.build(Path(sim), report_replay.read(replay) if replay else None)
+    Path(out).parent.mkdir(parents=True, exist_ok=True)
     try:
-        Path(out).parent.mkdir(parents=True, exist_ok=True)
         click.echo(page.write(out))
-    except (OSError, ReportError) as error:
+    except ReportError as error:
         raise HdlError(f"hdl report: {error}") from None
     return OK
 
