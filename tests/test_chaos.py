@@ -11,6 +11,8 @@ import re
 import pytest
 from click.testing import CliRunner
 
+from tickpath.backend import BackendError
+from tickpath.chaos import namespaces
 from tickpath.chaos.layout import Layout, Places
 from tickpath.chaos.namespaces import why_not
 from tickpath.chaos.rehearsal import Plan, Rehearsal, result_of
@@ -51,6 +53,20 @@ def result(*runs: dict) -> dict:
 
 
 # ---------------------------------------------------------------- words
+
+
+def test_root_of_a_container_who_may_not_make_hosts_is_told(monkeypatch):
+    def refused() -> int:
+        raise BackendError("a namespace cannot be had")
+
+    monkeypatch.setattr(namespaces, "made", refused)
+    monkeypatch.setattr(namespaces.os, "geteuid", lambda: 0)
+    monkeypatch.setattr(namespaces.shutil, "which", lambda name: name)
+    said = CliRunner().invoke(main, ["chaos", "--network", "namespaces"])
+    assert said.exit_code == 2 and said.output.endswith(
+        "a namespace cannot be had; or take --network loopback\n"
+    )
+    assert said.output.count("\n") == 1
 
 
 def test_an_unknown_scenario_is_named():

@@ -1,10 +1,13 @@
 """Every block's cocotb bench (hdl/tb), run by pytest; `tickpath hdl sim` runs the same ones."""
 
+from pathlib import Path
+
 import pytest
 from click.testing import CliRunner
 
 from tickpath.cli import main
 from tickpath_backends.hdl import bench, coverage
+from tickpath_backends.hdl.error import HdlError
 from tickpath_backends.hdl.verilated import HDL
 
 
@@ -23,6 +26,25 @@ def test_a_place_that_cannot_be_written_is_one_line(tmp_path):
     file.write_text("")
     done = CliRunner().invoke(main, ["hdl", "sim", "--block", "risk", "--out", str(file)])
     assert done.exit_code == 2 and done.output == f"tickpath: {file}/risk: Not a directory\n"
+
+
+@pytest.mark.skipif(bench.why_not() is not None, reason=str(bench.why_not()))
+def test_a_program_of_another_installation_is_not_taken(tmp_path, monkeypatch):
+    """It looks for cocotb's libraries where they were, and they may be gone."""
+    from cocotb_tools import config
+
+    class Runner:
+        def build(self, log_file, **_):
+            logs.append(log_file)
+            raise RuntimeError
+
+    logs: list[Path] = []
+    monkeypatch.setenv("TICKPATH_CACHE_DIR", str(tmp_path))
+    for _ in range(2):
+        with pytest.raises(HdlError, match="parse_top cannot be built; "):
+            bench._built(Runner(), bench.BENCHES["parse"], False)
+        monkeypatch.setattr(config, "libs_dir", tmp_path / "another")
+    assert logs[0] != logs[1]
 
 
 def test_ctrl_c_is_one_line(tmp_path, monkeypatch):

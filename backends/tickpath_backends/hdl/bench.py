@@ -127,8 +127,11 @@ def run(block: str, directory: Path, seed: int = 1, has_waves: bool = False) -> 
 
 def _built(runner: Any, bench: Bench, has_waves: bool) -> Path:
     """The directory of a build, made where the cache has none."""
-    flags = "cocotb waves" if has_waves else "cocotb"
-    digest = verilated._digest(bench.sources, bench.top, bench.parameters, flags)
+    from cocotb_tools.config import libs_dir
+
+    # The program looks for cocotb's libraries where they are now: elsewhere it is another one.
+    flags = f"cocotb {libs_dir}{' waves' if has_waves else ''}"
+    digest = verilated.digest_of(bench.sources, bench.top, bench.parameters, flags)
     target = jit._cache_home() / "hdl" / "bench" / f"{bench.top}-{digest}"
     if target.exists():
         os.utime(target)

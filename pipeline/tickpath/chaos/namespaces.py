@@ -21,6 +21,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from tickpath.backend import BackendError
 from tickpath.chaos.error import ChaosError
 from tickpath.namespace import inside, made
 
@@ -50,6 +51,10 @@ def why_not() -> str | None:
         return "there is no ip command; run: apt-get install iproute2"
     if os.geteuid() != 0:
         return "network namespaces need root; take --network loopback without"
+    try:
+        os.close(made())
+    except BackendError as error:  # root of a container may not
+        return f"{error}; or take --network loopback"
     return None
 
 
