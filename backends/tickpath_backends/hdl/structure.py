@@ -46,7 +46,8 @@ def read(*directories: Path) -> dict[str, Module]:
         text = _expanded(_COMMENT.sub("", path.read_text()))
         bodies |= {found[1]: found[2] for found in _MODULE.finditer(text)}
     if not bodies:
-        raise HdlError(f"{', '.join(map(str, directories))}: no modules there")
+        where = ", ".join(map(str, directories))
+        raise HdlError(f"{where}: no modules there; run: pip install -e CHECKOUT")
     made = {}
     for name, body in bodies.items():
         head, rest = _header(body)
