@@ -30,7 +30,7 @@ def guarded(command: Callable[..., int]) -> Callable[..., None]:
             click.echo(f"tickpath: {error}", err=True)
             code = USAGE
         except OSError as error:
-            click.echo(f"tickpath: {error.filename}: {error.strerror}", err=True)
+            click.echo(f"tickpath: {error.filename or 'hdl'}: {error.strerror}", err=True)
             code = USAGE
         except KeyboardInterrupt:
             click.echo("tickpath: interrupted", err=True)
